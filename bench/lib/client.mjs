@@ -1,0 +1,6 @@
+import { closeEcho, openEcho, runEcho } from './load-echo.mjs'
+import { handshakes } from './load-handshake.mjs'
+import { dropIdle, idleState, openIdle } from './load-idle.mjs'
+import { serve } from './rpc.mjs'
+
+serve({ handshakes, openEcho, runEcho, closeEcho, openIdle, idleState, dropIdle })

@@ -1,0 +1,23 @@
+import { drop, open } from './open.mjs'
+
+let sockets = []
+let lost = 0
+
+export async function openIdle({ port, count }) {
+  lost = 0
+  sockets = await open(port, count, true)
+  for (const socket of sockets) {
+    socket.on('error', () => {}).on('close', () => lost++)
+    socket.resume()
+  }
+  return { open: sockets.length }
+}
+
+export function idleState() {
+  return { open: sockets.length - lost, lost }
+}
+
+export async function dropIdle() {
+  await drop(sockets)
+  sockets = []
+}

@@ -1,0 +1,25 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { contestants } from './contestants.mjs'
+import { serve } from './rpc.mjs'
+
+let server
+
+serve({
+  async start({ name, behaviour }) {
+    const { file, form } = contestants[name]
+    const { start } = await import(file)
+    server = await start({ form, behaviour })
+    return { port: server.address().port }
+  },
+  cpu() {
+    const { user, system } = process.cpuUsage()
+    return user + system
+  },
+  async memory() {
+    // What is freed by finalisers of the first collection goes in the second.
+    global.gc()
+    await sleep(50)
+    global.gc()
+    return process.memoryUsage()
+  },
+})

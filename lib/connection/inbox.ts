@@ -1,0 +1,112 @@
+/** One message as ws hands it over. */
+export type RawMessage = readonly [data: unknown, isBinary: boolean]
+
+/** Above either mark the connection stops reading: TCP backpressure. */
+const MAX_MESSAGES = 64
+const MAX_BYTES = 64 * 1024
+/** How long messages wait for somebody to listen, in milliseconds. */
+const PATIENCE = 10_000
+
+/** What an inbox needs of its connection. */
+export interface InboxOwner {
+  /** Whether somebody listens for `message` now. */
+  hears(): boolean
+  /** Emit one message to the listeners. */
+  deliver(message: RawMessage): void
+  /** Stop and go on reading from the socket. */
+  stopReading(): void
+  goOnReading(): void
+  /** The inbox is empty, or was discarded with so many messages in it; it is not used again. */
+  emptied(discarded: number): void
+}
+
+/**
+ * Messages that arrived while the handler runs and nobody listens yet. They are kept in order, the
+ * socket is paused above a mark, and the first listener gets them, each in its turn.
+ *
+ * It exists only while there is something in it. Its timer and its pause end with it.
+ */
+export class Inbox {
+  readonly #owner: InboxOwner
+  readonly #messages: RawMessage[] = []
+  readonly #patience: NodeJS.Timeout
+  #bytes = 0
+  #paused = false
+  #flushing = false
+  #ended = false
+  /** Late `close` listeners, told after the last message. */
+  readonly #afterwards: (() => void)[] = []
+
+  constructor(owner: InboxOwner) {
+    this.#owner = owner
+    this.#patience = setTimeout(discardInbox, PATIENCE, this)
+    this.#patience.unref()
+  }
+
+  /** Keep a message behind those that wait already. */
+  push(message: RawMessage): void {
+    this.#messages.push(message)
+    this.#bytes += sizeOf(message[0])
+    if (this.#paused) return
+    if (this.#messages.length >= MAX_MESSAGES || this.#bytes >= MAX_BYTES) {
+      this.#paused = true
+      this.#owner.stopReading()
+    }
+  }
+
+  /** Somebody began to listen: hand the messages over, from the next tick. */
+  flushSoon(): void {
+    if (this.#flushing || this.#ended) return
+    this.#flushing = true
+    process.nextTick(flushInbox, this)
+  }
+
+  /** Run something once the waiting messages are handed over or discarded. */
+  afterwards(task: () => void): void {
+    this.#afterwards.push(task)
+  }
+
+  /** The user pauses the connection himself: from now on the pause is his. */
+  disownPause(): void {
+    this.#paused = false
+  }
+
+  /** Hand over one by one while somebody listens: `once` takes one and leaves the rest. */
+  flush(): void {
+    this.#flushing = false
+    while (!this.#ended && this.#messages.length > 0 && this.#owner.hears()) {
+      const message = this.#messages.shift() as RawMessage
+      this.#bytes -= sizeOf(message[0])
+      this.#owner.deliver(message)
+    }
+    if (this.#messages.length === 0) this.#end(0)
+  }
+
+  /** Give up on what nobody wants to hear. */
+  discard(): void {
+    this.#end(this.#messages.length)
+  }
+
+  #end(discarded: number): void {
+    if (this.#ended) return
+    this.#ended = true
+    clearTimeout(this.#patience)
+    this.#messages.length = 0
+    this.#owner.emptied(discarded)
+    if (this.#paused) this.#owner.goOnReading()
+    for (const task of this.#afterwards) task()
+  }
+}
+
+function discardInbox(inbox: Inbox): void {
+  inbox.discard()
+}
+
+function flushInbox(inbox: Inbox): void {
+  inbox.flush()
+}
+
+function sizeOf(data: unknown): number {
+  if (Array.isArray(data)) return data.reduce((sum, part) => sum + sizeOf(part), 0)
+  return (data as { byteLength?: number }).byteLength ?? 0
+}

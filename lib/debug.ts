@@ -1,0 +1,16 @@
+import { debuglog, type DebugLogger } from 'node:util'
+
+/** `NODE_DEBUG=koaws:upgrade`: what became of each upgrade, and hints about the set-up. */
+export const debugUpgrade: DebugLogger = debuglog('koaws:upgrade')
+
+/** `NODE_DEBUG=koaws:connection`: errors and discarded messages of accepted connections. */
+export const debugConnection: DebugLogger = debuglog('koaws:connection')
+
+/**
+ * A value that a client chose, made safe for one log line: control characters escaped, at most 200
+ * characters.
+ */
+export function loggable(value: unknown): string {
+  const text = JSON.stringify(String(value))
+  return text.length > 202 ? `${text.slice(0, 200)}…"` : text
+}

@@ -1,0 +1,208 @@
+import { inspect } from 'node:util'
+
+/** The stable names of koaws' errors. */
+export type ErrorCode =
+  | 'ERR_KOAWS_BAD_HANDSHAKE'
+  | 'ERR_KOAWS_VERSION'
+  | 'ERR_KOAWS_ORIGIN'
+  | 'ERR_KOAWS_TOO_MANY'
+  | 'ERR_KOAWS_DRAINING'
+  | 'ERR_KOAWS_DEADLINE'
+  | 'ERR_KOAWS_CLIENT_GONE'
+  | 'ERR_KOAWS_ALREADY_ACCEPTED'
+  | 'ERR_KOAWS_RESPONDED'
+  | 'ERR_KOAWS_NOT_INSTALLED'
+  | 'ERR_KOAWS_NOT_AN_UPGRADE'
+  | 'ERR_KOAWS_SUBPROTOCOL'
+  | 'ERR_KOAWS_BEARER'
+  | 'ERR_KOAWS_EXPIRED'
+  | 'ERR_KOAWS_OPTIONS'
+  | 'ERR_KOAWS_ITERATING'
+  | 'ERR_KOAWS_CLOSED'
+
+/**
+ * Every error of koaws, and what each looks like from outside: the HTTP status before the 101, the
+ * close code after it. `docs/reference/errors.md` is generated from this table.
+ */
+export interface ErrorInfo {
+  /** The HTTP status that a client gets before the 101, or null where none is sent. */
+  readonly status: number | null
+  /** The close code that a client gets after the 101, or null where none is sent. */
+  readonly closeCode: number | null
+  /** What a client should do. */
+  readonly client: 'stop' | 'back off' | '–'
+  /** Whether the message may be shown to the client (http-errors' `expose`). */
+  readonly expose: boolean
+  /** When it happens and what to do, for the reference. */
+  readonly meaning: string
+}
+
+const info = (
+  status: number | null,
+  client: ErrorInfo['client'],
+  expose: boolean,
+  meaning: string,
+): ErrorInfo => ({ status, closeCode: null, client, expose, meaning })
+
+/** The table of codes. */
+export const errorTable: Readonly<Record<ErrorCode, ErrorInfo>> = {
+  ERR_KOAWS_BAD_HANDSHAKE: info(
+    400,
+    'stop',
+    true,
+    'The request is no well-formed WebSocket handshake (RFC 6455, section 4.2.1): key, Host, HTTP version, a declared body or the list of subprotocols. 405 when the method is not GET.',
+  ),
+  ERR_KOAWS_VERSION: info(
+    426,
+    'stop',
+    true,
+    '`Sec-WebSocket-Version` is not exactly 13. The answer names the version that is supported.',
+  ),
+  ERR_KOAWS_ORIGIN: info(
+    403,
+    'stop',
+    true,
+    'The page that opens the WebSocket comes from an origin, or names a host, that is not allowed. See the options `origin` and `hosts`.',
+  ),
+  ERR_KOAWS_TOO_MANY: info(
+    503,
+    'back off',
+    true,
+    '`maxConnections` (503) or `maxPerAddress` (429) is reached. Pending upgrades count.',
+  ),
+  ERR_KOAWS_DRAINING: info(
+    503,
+    'back off',
+    true,
+    '`hub.close()` was called; the answer has `Retry-After`.',
+  ),
+  ERR_KOAWS_DEADLINE: info(
+    503,
+    'back off',
+    true,
+    'The middleware chain took longer than `handshakeTimeout`.',
+  ),
+  ERR_KOAWS_CLIENT_GONE: info(
+    null,
+    '–',
+    true,
+    'The client left before the upgrade was decided. Quiet: Koa’s default error handler prints nothing for it.',
+  ),
+  ERR_KOAWS_ALREADY_ACCEPTED: info(
+    500,
+    '–',
+    false,
+    'A second handler for one upgrade, or `ctx.ws(handler)` and `await ctx.ws()` mixed. Accept in one place.',
+  ),
+  ERR_KOAWS_RESPONDED: info(
+    500,
+    '–',
+    false,
+    '`ctx.ws` was called after an HTTP response had begun.',
+  ),
+  ERR_KOAWS_NOT_INSTALLED: info(
+    500,
+    '–',
+    false,
+    'An upgrade reached `accept()`, `bearer()` or `hub.route()` without having passed the plugin. Move `app.use(koaWs())` before it.',
+  ),
+  ERR_KOAWS_NOT_AN_UPGRADE: info(
+    426,
+    '–',
+    true,
+    'A plain HTTP request reached `accept()`. The answer says `Upgrade: websocket`.',
+  ),
+  ERR_KOAWS_SUBPROTOCOL: info(
+    400,
+    'stop',
+    true,
+    'None of the subprotocols that the client offers is one that the route speaks, or only credentials were offered.',
+  ),
+  ERR_KOAWS_BEARER: info(
+    400,
+    'stop',
+    true,
+    'Two different tokens came with one handshake, or a bearer entry cannot be decoded.',
+  ),
+  ERR_KOAWS_EXPIRED: info(
+    401,
+    'stop',
+    true,
+    'The authorisation (`expiresAt`, or the `exp` of koa-jwt’s token) had already ended at the handshake.',
+  ),
+  ERR_KOAWS_OPTIONS: info(
+    null,
+    '–',
+    false,
+    'An option is unknown, of the wrong type, or contradicts another. Thrown where the option is given.',
+  ),
+  ERR_KOAWS_ITERATING: info(
+    null,
+    '–',
+    false,
+    'A second `for await` over a connection that a loop is reading already.',
+  ),
+  ERR_KOAWS_CLOSED: info(
+    null,
+    '–',
+    false,
+    'The connection, or the hub, is closed and cannot do what was asked.',
+  ),
+}
+
+
+/** What an error carries beyond its code and message. */
+export interface KoaWsErrorInit {
+  /** The status, where it differs from the table's. */
+  status?: number
+  /** Response headers that Koa's error handling sends with it. */
+  headers?: Record<string, string>
+  /** What caused it. */
+  cause?: unknown
+}
+
+/**
+ * The base of all errors of koaws. It has the shape of http-errors (`status`, `expose`,
+ * `headers`), so throwing one in middleware gives the right HTTP answer.
+ */
+export class KoaWsError extends Error {
+  /** A stable name for programs: a key of the error table. */
+  readonly code: ErrorCode
+  /** The HTTP status before the 101; undefined where none is sent. */
+  status: number | undefined
+  /** The close code after the 101; undefined where none is sent. */
+  readonly closeCode: number | undefined
+  /** Whether the message may be shown to the client. */
+  readonly expose: boolean
+  /** Headers for the HTTP answer. */
+  readonly headers: Record<string, string> | undefined
+
+  constructor(code: ErrorCode, message: string, init: KoaWsErrorInit = {}) {
+    super(message, init.cause === undefined ? undefined : { cause: init.cause })
+    const entry: ErrorInfo = errorTable[code]
+    this.name = new.target.name
+    this.code = code
+    this.status = init.status ?? entry.status ?? undefined
+    this.closeCode = entry.closeCode ?? undefined
+    this.expose = entry.expose
+    this.headers = init.headers
+  }
+}
+
+/** Thrown, or a rejection, while an upgrade is being decided: before the 101. */
+export class UpgradeError extends KoaWsError {}
+
+/** Thrown where an option is given that koaws cannot use; the message says what to do. */
+export class OptionsError extends KoaWsError {
+  constructor(message: string) {
+    super('ERR_KOAWS_OPTIONS', message)
+  }
+}
+
+/** An `Error` for whatever was thrown: itself, or a wrapper around something that is no error. */
+export function toError(thrown: unknown): Error {
+  if (thrown instanceof Error) return thrown
+  if (Object.prototype.toString.call(thrown) === '[object Error]') return thrown as Error
+  const shown = typeof thrown === 'string' ? thrown : inspect(thrown, { depth: 1 })
+  return new Error(`non-error thrown: ${shown.slice(0, 200)}`, { cause: thrown })
+}

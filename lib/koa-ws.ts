@@ -1,0 +1,266 @@
+import { Server } from 'node:http'
+import type { Server as HttpsServer } from 'node:https'
+import type { Context, DefaultContext, DefaultState, Middleware, Next } from 'koa'
+import type { Connection } from './connection/connection.ts'
+import { OptionsError } from './errors.ts'
+import { Connections, newId, reportError } from './hub/connections.ts'
+import { Drops } from './hub/drops.ts'
+import { type CloseOptions, shutDown } from './hub/shutdown.ts'
+import { checkCloseOptions, type KoaWsOptions, type ResolvedOptions, resolveOptions } from './options.ts'
+import { Acceptors } from './upgrade/acceptor.ts'
+import type { ContextWs } from './upgrade/context.ts'
+import type { Refusal } from './upgrade/handshake.ts'
+import type { Admission, PendingUpgrade, UpgradeHost } from './upgrade/host.ts'
+import { Limits } from './upgrade/limits.ts'
+import { listen, listenerOf } from './upgrade/listener.ts'
+import { type Passing, passPlugin } from './upgrade/middleware.ts'
+import { type RouteMiddleware, route } from './upgrade/route.ts'
+
+declare module 'koa' {
+  interface ExtendableContext {
+    /** There on a WebSocket upgrade that passed `koaWs()`; undefined on any other request. */
+    ws: ContextWs | undefined
+    /** The hub: the plugin that this request passed last. */
+    hub: Hub
+  }
+}
+
+/** A server whose upgrades a hub can take. */
+export type AttachableServer = Server | HttpsServer
+
+/** How a hub takes a server. */
+export interface AttachOptions {
+  /**
+   * Ask Koa first, and hand the sockets that Koa answers with 404 or abandons, untouched, to the
+   * other `upgrade` listeners: for those that abort every path but their own. @default false
+   */
+  gate?: boolean
+}
+
+/** How a hub does. */
+export interface HubStatus {
+  /** The name of this instance. */
+  readonly id: string
+  /** Whether it takes upgrades; false as soon as `close()` is called. */
+  readonly ready: boolean
+  /** Why it is not ready. */
+  readonly reasons: readonly string[]
+  /** Open connections of this instance. */
+  readonly connections: number
+  /** Upgrades that are not decided yet. */
+  readonly pending: number
+  /** Whether `close()` was called. */
+  readonly draining: boolean
+  /** How often something was refused or dropped, by its reason. */
+  readonly drops: Record<string, number>
+}
+
+/** The plugin: a Koa middleware, and the hub of all connections of this instance. */
+export interface Hub extends Middleware<DefaultState, DefaultContext> {
+  /**
+   * Take the upgrades of a server. Done by itself for a server whose first request passes the
+   * plugin; needed before that when somebody else listens for `upgrade`, and for the gate.
+   * Idempotent.
+   *
+   * @returns the server
+   */
+  attach<S extends AttachableServer>(server: S, options?: AttachOptions): S
+  /** Leave the upgrades of a server alone from now on. Open connections stay. */
+  detach(server: AttachableServer): void
+  /**
+   * Middleware for upgrades whose path matches (path-to-regexp); plain HTTP falls through.
+   *
+   * @throws OptionsError for a path that cannot be parsed
+   */
+  route<const Path extends string, State = DefaultState, Custom = DefaultContext>(
+    path: Path,
+    ...middleware: RouteMiddleware<Path, State, Custom>[]
+  ): Middleware<State, Custom>
+  /** The open connections of this instance, by id. */
+  readonly localConnections: ReadonlyMap<string, Connection>
+  /** A snapshot, for health checks and metrics. */
+  status(): HubStatus
+  /**
+   * Shut down in stages: not ready; new upgrades get 503; closing handshakes; what is still open
+   * after `timeout` is terminated; `onDisconnect` is awaited until then. Resolves when that is done;
+   * a second call waits for the first.
+   */
+  close(options?: CloseOptions): Promise<void>
+  /** `close()` with its defaults, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/** The answer to new upgrades while the hub shuts down. */
+const DRAINING: Refusal = {
+  code: 'ERR_KOAWS_DRAINING',
+  status: 503,
+  message: 'This server is shutting down.',
+  headers: { 'Retry-After': '5' },
+}
+
+/**
+ * Make the plugin: `app.use(koaWs())`. From there on a WebSocket upgrade is a Koa request.
+ *
+ * @throws OptionsError for an option that is unknown, wrong, or contradicts another
+ */
+export function koaWs(options: KoaWsOptions = {}): Hub {
+  const parts = new Parts(resolveOptions(options))
+  const middleware = (ctx: Context, next: Next): Promise<unknown> => {
+    ctx.hub = hub
+    parts.know(ctx.app)
+    return passPlugin(ctx, next, parts)
+  }
+  const hub = Object.assign(middleware, {
+    attach: (server: AttachableServer, attachOptions?: AttachOptions) => {
+      parts.attach(server, attachOptions)
+      return server
+    },
+    detach: (server: AttachableServer) => parts.detach(server),
+    route: (path: string, ...chain: Middleware<never, never>[]) => route(path, chain),
+    localConnections: parts.connections.byId,
+    status: () => parts.status(),
+    close: (closeOptions?: CloseOptions) => parts.close(closeOptions ?? {}),
+    [Symbol.asyncDispose]: () => parts.close({}),
+  }) as unknown as Hub
+  return hub
+}
+
+/** What one plugin is made of, and how its parts are wired. */
+class Parts implements UpgradeHost, Passing {
+  readonly connections: Connections
+  readonly acceptors: Acceptors
+  readonly limits: Limits
+  readonly origin: UpgradeHost['origin']
+  readonly pending = new Set<PendingUpgrade>()
+  readonly detached = new WeakSet<Server>()
+  readonly servers = new Set<Server>()
+  draining: Refusal | null = null
+  readonly #options: ResolvedOptions
+  readonly #drops = new Drops()
+  readonly #id = newId()
+  /** Whether the apps that this plugin is used in trust a proxy; undefined: none known, or they differ. */
+  #proxy: boolean | undefined
+  #apps = new WeakSet<Context['app']>()
+  #app: Context['app'] | null = null
+  #several = false
+  #closing: Promise<void> | null = null
+
+  constructor(options: ResolvedOptions) {
+    this.#options = options
+    this.origin = options
+    this.limits = new Limits(options)
+    this.acceptors = new Acceptors(options)
+    this.connections = new Connections(options as never, this.#drops)
+  }
+
+  // ---- UpgradeHost
+
+  get host(): this {
+    return this
+  }
+
+  get property(): string {
+    return this.#options.property
+  }
+
+  get filter(): UpgradeHost['filter'] {
+    return this.#options.filter
+  }
+
+  get reject(): UpgradeHost['reject'] {
+    return this.#options.reject
+  }
+
+  get handshakeTimeout(): number {
+    return this.#options.handshakeTimeout
+  }
+
+  get user(): UpgradeHost['user'] {
+    return this.#options.user
+  }
+
+  get proxy(): boolean | undefined {
+    return this.#several ? undefined : (this.#app?.proxy as boolean | undefined)
+  }
+
+  addressOf(req: Context['req'], proxy: boolean): string {
+    if (this.#options.address) return String(this.#options.address(req))
+    const forwarded = proxy ? req.headers['x-forwarded-for'] : undefined
+    if (typeof forwarded === 'string') return (forwarded.split(',', 1)[0] as string).trim()
+    return req.socket.remoteAddress ?? ''
+  }
+
+  count(name: string): void {
+    this.#drops.add(name)
+  }
+
+  admit(connection: Connection, admission: Admission): Promise<void> | undefined {
+    const { address } = admission
+    const release = address === undefined ? undefined : () => this.limits.release(address)
+    return this.connections.add(connection, { ...admission, release })
+  }
+
+  report(error: unknown, ctx: Context): void {
+    reportError(ctx.app, error, ctx)
+  }
+
+  attached(server: Server): void {
+    if (this.servers.has(server)) return
+    this.servers.add(server)
+    server.once('close', () => this.servers.delete(server))
+  }
+
+  /** An app that this plugin runs in. */
+  know(app: Context['app']): void {
+    if (this.#app === app) return
+    if (this.#app === null) this.#app = app
+    else if (this.#app.proxy !== app.proxy) this.#several = true
+  }
+
+  // ---- the hub's members
+
+  attach(server: Server, { gate = false }: AttachOptions = {}): void {
+    if (typeof (server as Partial<Server> | undefined)?.on !== 'function') {
+      throw new OptionsError('hub.attach() takes an http or https server, such as app.listen() returns.')
+    }
+    this.detached.delete(server)
+    const listener = listen(server)
+    listener.add(this)
+    this.attached(server)
+    if (gate) listener.gate()
+  }
+
+  detach(server: Server): void {
+    this.detached.add(server)
+    this.servers.delete(server)
+    listenerOf(server)?.delete(this)
+  }
+
+  status(): HubStatus {
+    const draining = this.#closing !== null
+    return {
+      id: this.#id,
+      ready: !draining,
+      reasons: draining ? ['draining'] : [],
+      connections: this.connections.byId.size,
+      pending: this.pending.size,
+      draining,
+      drops: this.#drops.snapshot(),
+    }
+  }
+
+  close(options: CloseOptions): Promise<void> {
+    checkCloseOptions(options)
+    const { code = 1012, timeout = 10_000, readyDelay = 0, server = false } = options
+    this.#closing ??= shutDown(this, { code, timeout, readyDelay, server })
+    return this.#closing
+  }
+
+  refuseUpgrades(): void {
+    this.draining = DRAINING
+    for (const upgrade of [...this.pending]) {
+      this.count('draining')
+      upgrade.refuse(DRAINING)
+    }
+  }
+}

@@ -1,0 +1,163 @@
+import type { Context } from 'koa'
+import { epochMilliseconds } from '../connection/connection.ts'
+import { OptionsError, UpgradeError } from '../errors.ts'
+import { check, validate, type Check } from '../validate.ts'
+import { KOAWS_V1 } from '../protocol/subprotocol.ts'
+import type { RejectMode, UpgradeHost } from './host.ts'
+
+/** A value, or a function that gives it from the ctx of the handshake. */
+export type FromContext<T, C = Context> = T | ((ctx: C) => T)
+
+/** Chooses a subprotocol from what the client offers, credentials left out; false for none. */
+export type SubprotocolChooser<C = Context> = (
+  offered: readonly string[],
+  ctx: C,
+) => string | false
+
+/** How one route accepts. What is not set is the plugin's. */
+export interface AcceptOptions<C = Context> {
+  /**
+   * The subprotocol to speak: a name, a list by preference, or a chooser. Nothing that matches: 400.
+   * Not set: the first that is offered, other than a credential and `koaws.v1`.
+   */
+  subprotocol?: string | readonly string[] | SubprotocolChooser<C>
+  /** Rooms to be in from the start. */
+  rooms?: FromContext<readonly string[], C>
+  /** Whose connection this is; never from what the client says of itself. */
+  user?: FromContext<string | number | undefined, C>
+  /**
+   * When the authorisation ends: the connection is then closed with 4401. Date, epoch milliseconds,
+   * or null for never. Not set: the `exp` that koa-jwt left in `ctx.state.user`.
+   */
+  expiresAt?: FromContext<Date | number | null, C>
+  /** False keeps the connection out of all audiences (foreign protocols). @default true */
+  hub?: boolean
+  /** See the plugin's option. */
+  reject?: RejectMode
+  /** The largest message in bytes; 1009 above it. */
+  maxPayload?: number
+  /** The most fragments of one message. */
+  maxFragments?: number
+}
+
+const token: Check = (value) =>
+  typeof value === 'string' && /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(value)
+    ? null
+    : 'must be a subprotocol name (a token of RFC 9110), a list of them, or a function.'
+
+const tokens: Check = (value) =>
+  Array.isArray(value) && value.length > 0 && value.every((one) => token(one) === null)
+    ? null
+    : token(undefined)
+
+const instant: Check = (value) => {
+  try {
+    epochMilliseconds(value as number)
+    return null
+  } catch (error) {
+    return `is wrong: ${(error as Error).message}`
+  }
+}
+
+const plainUser: Check = (value) =>
+  (typeof value === 'string' && value.length > 0) || Number.isFinite(value)
+    ? null
+    : 'must be a non-empty string, a number, or a function of the ctx.'
+
+/** The options that a route may set, with their checks. */
+export const acceptChecks: Record<string, Check> = {
+  subprotocol: check.either(token, tokens, check.isFunction),
+  rooms: check.either(check.strings, check.isFunction),
+  user: check.either(plainUser, check.isFunction),
+  expiresAt: check.either(instant, check.isFunction),
+  hub: check.boolean,
+  reject: check.oneOf('auto', 'http', 'close'),
+  maxPayload: check.count,
+  maxFragments: check.count,
+}
+
+/**
+ * Check what `accept()` and `ctx.ws()` are given.
+ *
+ * @throws OptionsError
+ */
+export function checkAcceptOptions(where: string, options: unknown): void {
+  validate(where, options, acceptChecks)
+}
+
+/** The subprotocol for a handshake, or false for none. */
+export function chooseSubprotocol(
+  { subprotocol }: AcceptOptions,
+  offered: readonly string[],
+  hadBearers: boolean,
+  ctx: Context,
+): string | false {
+  if (subprotocol === undefined) return firstForeign(offered, hadBearers)
+  if (typeof subprotocol === 'function') {
+    const name = subprotocol(offered, ctx)
+    return name === false && mayDecline.has(subprotocol) ? false : chosen(name, offered)
+  }
+  const wanted = typeof subprotocol === 'string' ? [subprotocol] : subprotocol
+  const match = wanted.find((name) => offered.includes(name))
+  if (match !== undefined) return match
+  throw new UpgradeError('ERR_KOAWS_SUBPROTOCOL', `This route speaks ${wanted.join(', ')}.`)
+}
+
+/** Choosers whose `false` accepts without a subprotocol, as ws's `handleProtocols` does. */
+export const mayDecline: WeakSet<object> = new WeakSet()
+
+function chosen(name: string | false, offered: readonly string[]): string | false {
+  if (name === false) {
+    throw new UpgradeError(
+      'ERR_KOAWS_SUBPROTOCOL',
+      'This route speaks none of the subprotocols that were offered.',
+    )
+  }
+  if (offered.includes(name)) return name
+  throw new OptionsError(`The option "subprotocol" chose ${JSON.stringify(name)}, which the client did not offer.`)
+}
+
+/**
+ * Without a say of the route. A browser fails a WebSocket whose offers were all passed over, so an
+ * offer of credentials or of koaws' own protocol alone is an error that it can be told of.
+ */
+function firstForeign(offered: readonly string[], hadBearers: boolean): string | false {
+  const first = offered.find((name) => name !== KOAWS_V1)
+  if (first !== undefined) return first
+  if (offered.length === 0 && !hadBearers) return false
+  throw new UpgradeError(
+    'ERR_KOAWS_SUBPROTOCOL',
+    hadBearers
+      ? 'Offer a subprotocol beside the credential: a browser fails a WebSocket that gets none of its offers.'
+      : 'This route does not speak koaws.v1.',
+  )
+}
+
+/** Whose connection it is. */
+export function userOf({ user }: AcceptOptions, host: UpgradeHost, ctx: Context): string | undefined {
+  const value = typeof user === 'function' ? user(ctx) : (user ?? host.user?.(ctx))
+  if (value === undefined || value === null) return undefined
+  if (typeof value === 'number' && Number.isFinite(value)) return String(value)
+  if (typeof value === 'string' && value.length > 0 && Buffer.byteLength(value) <= 255) return value
+  throw new OptionsError('The option "user" must give a string of 1 to 255 bytes, a number, or undefined.')
+}
+
+/**
+ * When the authorisation ends, in epoch milliseconds, or null for never.
+ *
+ * @throws UpgradeError with status 401 when that is past already
+ */
+export function expiryOf({ expiresAt }: AcceptOptions, ctx: Context): number | null {
+  const value = typeof expiresAt === 'function' ? expiresAt(ctx) : expiresAt
+  const at = value === undefined ? tokenExpiry(ctx) : epochMilliseconds(value)
+  if (at !== null && at <= Date.now()) {
+    throw new UpgradeError('ERR_KOAWS_EXPIRED', 'The authorisation has expired.')
+  }
+  return at
+}
+
+/** The `exp` of a JSON Web Token (RFC 7519, section 4.1.4: seconds), where koa-jwt puts its claims. */
+function tokenExpiry(ctx: Context): number | null {
+  const exp: unknown = (ctx.state as { user?: { exp?: unknown } } | undefined)?.user?.exp
+  return typeof exp === 'number' && Number.isFinite(exp) ? exp * 1000 : null
+}

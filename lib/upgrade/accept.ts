@@ -1,0 +1,194 @@
+import type { Context } from 'koa'
+import { captureAsyncContext } from '../connection/async-context.ts'
+import { type Connection, failConnection, handlerSettled } from '../connection/connection.ts'
+import { debugUpgrade, loggable } from '../debug.ts'
+import { toError, UpgradeError } from '../errors.ts'
+import { type AcceptOptions, chooseSubprotocol, expiryOf, userOf } from './accept-options.ts'
+import { clientGone } from './acceptor.ts'
+import { finishResponse, headerLines } from './finished-response.ts'
+import type { UpgradeHost } from './host.ts'
+import { slimContext } from './records.ts'
+import { refusalError } from './refusal.ts'
+import { type AcceptHandler, alreadyResponded, type Upgrade } from './upgrade.ts'
+
+/** Accept now: the promise of the first form of `ctx.ws`. */
+export function acceptInside(upgrade: Upgrade, options: AcceptOptions): Promise<Connection> {
+  if (upgrade.accepting) return upgrade.accepting
+  const accepting = tryAccept(upgrade, options)
+  // Whoever does not await it must not end the process.
+  accepting.catch(ignore)
+  // A failed attempt may be followed by another; an accepted connection is given to all.
+  if (upgrade.connection) upgrade.accepting = accepting
+  return accepting
+}
+
+async function tryAccept(upgrade: Upgrade, options: AcceptOptions): Promise<Connection> {
+  assertOpen(upgrade)
+  if (upgrade.deferred) throw mixedForms()
+  const ctx = upgrade.ctx as Context
+  const subprotocol = subprotocolFor(upgrade, options)
+  const { connection, connected } = performHandshake(upgrade, options, subprotocol, ctx)
+  if (connected) await connected
+  return connection
+}
+
+/** Accept when the chain has finished: the second form of `ctx.ws`. */
+export function acceptAfter(upgrade: Upgrade, handler: AcceptHandler, options: AcceptOptions): void {
+  if (upgrade.deferred || upgrade.accepting) throw mixedForms()
+  assertOpen(upgrade)
+  const ctx = upgrade.ctx as Context
+  if (options.reject) upgrade.reject = options.reject
+  upgrade.deferred = { handler, options, subprotocol: subprotocolFor(upgrade, options) }
+  ctx.body = null // a 101 has none; without this Koa would make a text of it
+  ctx.status = 101
+}
+
+function subprotocolFor({ offer, ctx }: Upgrade, options: AcceptOptions): string | false {
+  return chooseSubprotocol(options, offer.subprotocols, offer.bearers.length > 0, ctx as Context)
+}
+
+/** The chain has ended with 101: handshake, then the handler, outside of the chain. */
+export function acceptDeferred(upgrade: Upgrade): void {
+  const { deferred, ctx, socket } = upgrade as Upgrade & { ctx: Context }
+  if (!deferred) return
+  const host = upgrade.host as UpgradeHost
+  const { handler, options, subprotocol } = deferred
+  const { connection, connected } = performHandshake(upgrade, options, subprotocol, ctx)
+  slimContext(ctx, socket)
+  upgrade.release()
+  if (!connected) runHandler(connection, handler, ctx, host)
+  else connected.then(() => runHandler(connection, handler, ctx, host))
+}
+
+function runHandler(
+  connection: Connection,
+  handler: AcceptHandler,
+  ctx: Context,
+  host: UpgradeHost,
+): void {
+  try {
+    const result = handler(connection, ctx)
+    if (isThenable(result)) {
+      result.then(
+        () => handlerSettled(connection as never),
+        (error: unknown) => handlerFailed(connection, error, ctx, host),
+      )
+      return
+    }
+    handlerSettled(connection as never)
+  } catch (error) {
+    handlerFailed(connection, error, ctx, host)
+  }
+}
+
+function handlerFailed(connection: Connection, thrown: unknown, ctx: Context, host: UpgradeHost): void {
+  const error = toError(thrown)
+  failConnection(connection as never, error, false)
+  handlerSettled(connection as never)
+  host.report(error, ctx)
+}
+
+/** The accept happened inside, and the chain below the plugin has ended. */
+export function chainEnded(upgrade: Upgrade, error: unknown, failed: boolean): void {
+  const { connection, ctx, socket } = upgrade
+  if (!connection) return
+  if (failed) failConnection(connection as never, error, false) // Koa reports what the chain threw
+  handlerSettled(connection as never)
+  if (ctx) slimContext(ctx, socket)
+  upgrade.release()
+}
+
+/** Write the 101 and hand the connection over. Synchronous, so that no frame can be missed. */
+function performHandshake(
+  upgrade: Upgrade,
+  options: AcceptOptions,
+  subprotocol: string | false,
+  ctx: Context,
+): { connection: Connection; connected: Promise<void> | undefined } {
+  const { req, res, socket, head } = upgrade
+  const host = upgrade.host as UpgradeHost
+  assertOpen(upgrade)
+  const userId = userOf(options, host, ctx)
+  const expiresAt = expiryOf(options, ctx)
+  const rooms = typeof options.rooms === 'function' ? options.rooms(ctx) : (options.rooms ?? [])
+  const connection = writeSwitch(upgrade, options, subprotocol, 101)
+  debugUpgrade('%s accepted', loggable(req.url))
+  const { address } = upgrade
+  upgrade.address = undefined // from here on the connection is what is counted
+  upgrade.settle()
+  upgrade.connection = connection
+  finishResponse(res, socket, upgrade.takenOver, (error) => host.report(error, ctx))
+  const connected = host.admit(connection, {
+    ctx,
+    userId,
+    expiresAt,
+    rooms,
+    inAudiences: options.hub !== false,
+    address,
+    socket,
+    scope: captureAsyncContext(),
+  })
+  return { connection, connected }
+}
+
+/**
+ * A client that reads no HTTP answer gets the rejection as a close code: accept, and close with
+ * 4000 + status. No handler runs and nobody can reach the connection.
+ */
+export function rejectByClose(upgrade: Upgrade, subprotocol: string | false, code: number, reason: string): void {
+  const { res, socket, ctx } = upgrade
+  const host = upgrade.host as UpgradeHost
+  const connection = writeSwitch(upgrade, {}, subprotocol, res.statusCode)
+  upgrade.settle()
+  finishResponse(res, socket, upgrade.takenOver, (error) => host.report(error, ctx as Context))
+  handlerSettled(connection as never)
+  connection.close(code, reason)
+}
+
+/** The 101 with everything that the chain has put on the response. */
+function writeSwitch(
+  upgrade: Upgrade,
+  options: AcceptOptions,
+  subprotocol: string | false,
+  status: number,
+): Connection {
+  const { req, res, socket, head } = upgrade
+  const { maxPayload, maxFragments } = options
+  res.statusCode = status
+  // Hooks that wait for the head of the response (on-headers) get their moment.
+  upgrade.collecting = true
+  try {
+    res.writeHead(status)
+  } finally {
+    upgrade.collecting = false
+  }
+  const acceptor = (upgrade.host as UpgradeHost).acceptors.for(maxPayload, maxFragments)
+  const connection = acceptor.accept(req, socket, head, subprotocol, headerLines(res))
+  upgrade.phase = 'accepted'
+  return connection
+}
+
+function assertOpen(upgrade: Upgrade): void {
+  if (upgrade.aborted) throw upgrade.aborted
+  if (upgrade.phase === 'accepted') throw mixedForms()
+  if (upgrade.phase !== 'deciding') throw alreadyResponded()
+  const draining = upgrade.host?.draining
+  if (draining) throw refusalError(draining)
+  if (upgrade.claimed?.()) {
+    upgrade.abandon()
+    throw clientGone()
+  }
+}
+
+function mixedForms(): UpgradeError {
+  return new UpgradeError(
+    'ERR_KOAWS_ALREADY_ACCEPTED',
+    'This upgrade has a handler already: accept it in one place, with ctx.ws(handler) or with await ctx.ws().',
+  )
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as { then?: unknown } | null | undefined)?.then === 'function'
+}
+
+function ignore(): void {}

@@ -1,0 +1,115 @@
+import type { IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { WebSocketServer } from 'ws'
+import { Connection } from '../connection/connection.ts'
+import { UpgradeError } from '../errors.ts'
+
+/** What ws is told about the connections that it makes. */
+export interface WsOptions {
+  readonly maxPayload: number
+  readonly maxFragments: number
+  readonly closeTimeout: number
+  readonly perMessageDeflate: boolean | object
+}
+
+const NON_ASCII = /[^\x00-\x7f]/
+
+/**
+ * The handshake itself (RFC 6455, section 4.2.2), by ws. `handleUpgrade` calls back synchronously
+ * or never: what never calls back becomes an error here, so that nobody waits for it.
+ */
+export class Acceptor {
+  readonly #server: WebSocketServer
+  #subprotocol: string | false = false
+  #headers: readonly string[] = []
+  #failure: Error | null = null
+
+  constructor(options: WsOptions) {
+    this.#server = new WebSocketServer({
+      ...options,
+      noServer: true,
+      clientTracking: false,
+      WebSocket: Connection as never,
+      handleProtocols: () => this.#subprotocol,
+    } as never)
+    this.#server.on('headers', (lines) => {
+      for (const line of this.#headers) lines.push(line)
+    })
+    // With a listener ws writes nothing of its own to a client that it turns away.
+    this.#server.on('wsClientError', (error) => {
+      this.#failure = error
+    })
+  }
+
+  /**
+   * Write the 101 and make the connection.
+   *
+   * @param headers complete header lines, without CRLF, that the 101 carries besides ws's own
+   * @throws UpgradeError when the handshake is malformed or the client has left
+   */
+  accept(
+    req: IncomingMessage,
+    socket: Duplex,
+    head: Buffer,
+    subprotocol: string | false,
+    headers: readonly string[],
+  ): Connection {
+    this.#subprotocol = subprotocol
+    this.#headers = headers
+    this.#failure = null
+    // ws writes the head as UTF-8 text; header values are latin1 (as Node writes them itself).
+    const latin1 = headers.length > 0 && NON_ASCII.test(headers.join(''))
+    if (latin1) socket.setDefaultEncoding('latin1')
+    let connection: Connection | null = null
+    this.#server.handleUpgrade(req, socket, head, (accepted) => {
+      connection = accepted as Connection
+    })
+    if (latin1) socket.setDefaultEncoding('utf8')
+    if (connection) return connection
+    const failure = this.#failure as Error | null
+    if (failure) throw new UpgradeError('ERR_KOAWS_BAD_HANDSHAKE', failure.message)
+    throw clientGone()
+  }
+}
+
+/** The error of an accept that nobody waits for any more. */
+export function clientGone(): UpgradeError {
+  return new UpgradeError('ERR_KOAWS_CLIENT_GONE', 'The client left before the upgrade was decided.')
+}
+
+/** Acceptors for options that differ by route, one for each set of options. */
+export class Acceptors {
+  readonly #base: WsOptions
+  readonly #byOptions = new Map<string, Acceptor>()
+  readonly #default: Acceptor
+
+  constructor(base: WsOptions) {
+    this.#base = base
+    this.#default = new Acceptor(base)
+  }
+
+  /** The acceptor for a route's own limits, or the plugin's. */
+  for(maxPayload: number | undefined, maxFragments: number | undefined): Acceptor {
+    if (maxPayload === undefined && maxFragments === undefined) return this.#default
+    const options = {
+      ...this.#base,
+      maxPayload: maxPayload ?? this.#base.maxPayload,
+      maxFragments: maxFragments ?? fragmentsFor(maxPayload as number, this.#base),
+    }
+    const key = `${options.maxPayload}/${options.maxFragments}`
+    let acceptor = this.#byOptions.get(key)
+    if (!acceptor) this.#byOptions.set(key, (acceptor = new Acceptor(options)))
+    return acceptor
+  }
+}
+
+/** `maxFragments` grows with `maxPayload` unless set: one for each KiB, at least 1,024. */
+export function defaultFragments(maxPayload: number): number {
+  return Math.max(1024, Math.ceil(maxPayload / 1024))
+}
+
+function fragmentsFor(maxPayload: number, base: WsOptions): number {
+  return base.maxFragments === defaultFragments(base.maxPayload)
+    ? defaultFragments(maxPayload)
+    : base.maxFragments
+}

@@ -1,0 +1,85 @@
+import type { ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { debugUpgrade } from '../debug.ts'
+
+/**
+ * The 101 has left by another way: make the response look finished to everybody who waits for that
+ * (loggers, spans, sessions, Koa itself), and take it off the socket, so that nothing which is
+ * written to it later can reach the wire.
+ */
+export function finishResponse(
+  res: ServerResponse,
+  socket: Duplex,
+  takenOver: boolean,
+  onError: (error: unknown) => void,
+): void {
+  ;(res as { finished: boolean }).finished = true
+  Object.defineProperty(res, 'headersSent', { value: true, configurable: true })
+  emitSafely(res, 'finish', onError)
+  if (res.socket) res.detachSocket(socket as never)
+  if (debugUpgrade.enabled) res.setHeader = lateHeader
+  if (takenOver) {
+    // Node's own: it emits `close` by itself, and has started its keep-alive timer.
+    ;(socket as { setTimeout?: (ms: number) => void }).setTimeout?.(0)
+    return
+  }
+  res.destroyed = true
+  emitSafely(res, 'close', onError)
+}
+
+function emitSafely(res: ServerResponse, event: string, onError: (error: unknown) => void): void {
+  try {
+    res.emit(event)
+  } catch (error) {
+    onError(error)
+  }
+}
+
+function lateHeader(this: ServerResponse, name: string): ServerResponse {
+  debugUpgrade('header %s was set after the 101 and goes nowhere: accept after the chain instead', name)
+  return this
+}
+
+const HOP_BY_HOP = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+])
+
+/**
+ * The header lines of a response that may stand on a 101: not what belongs to one hop
+ * (RFC 9110, section 7.6.1), not what describes a body, and not what ws writes itself.
+ */
+export function headerLines(res: ServerResponse): string[] {
+  const lines: string[] = []
+  const named = namedByConnection(res)
+  for (const name of rawHeaderNames(res)) {
+    const lower = name.toLowerCase()
+    if (HOP_BY_HOP.has(lower) || lower.startsWith('content-')) continue
+    if (lower.startsWith('sec-websocket-') || named?.has(lower)) continue
+    const value = res.getHeader(name)
+    if (Array.isArray(value)) for (const one of value) lines.push(`${name}: ${one}`)
+    else lines.push(`${name}: ${value}`)
+  }
+  return lines
+}
+
+/** Names in the case that they were set with. */
+function rawHeaderNames(res: ServerResponse): string[] {
+  return (res as unknown as { getRawHeaderNames(): string[] }).getRawHeaderNames()
+}
+
+function namedByConnection(res: ServerResponse): Set<string> | null {
+  const value = res.getHeader('connection')
+  if (value === undefined) return null
+  return new Set(
+    String(value)
+      .split(',')
+      .map((name) => name.trim().toLowerCase()),
+  )
+}

@@ -1,0 +1,58 @@
+import type { AsyncResource } from 'node:async_hooks'
+import type { Duplex } from 'node:stream'
+import type { Context } from 'koa'
+import type { Connection } from '../connection/connection.ts'
+import type { Acceptors } from './acceptor.ts'
+import type { Refusal } from './handshake.ts'
+import type { Limits } from './limits.ts'
+import type { OriginRules } from './origin.ts'
+
+/** An upgrade that is not decided, as far as a shutdown needs it. */
+export interface PendingUpgrade {
+  /** Answer in place of the application. */
+  refuse(refusal: Refusal): void
+}
+
+/** When a rejection is told over the WebSocket instead of over HTTP. */
+export type RejectMode = 'auto' | 'http' | 'close'
+
+/** What is known of a connection once its handshake is done. */
+export interface Admission {
+  readonly ctx: Context
+  readonly userId: string | undefined
+  readonly expiresAt: number | null
+  readonly rooms: readonly string[]
+  /** False keeps it out of all audiences. */
+  readonly inAudiences: boolean
+  /** What the limits were told to count it under; undefined when nothing is counted. */
+  readonly address: string | undefined
+  readonly socket: Duplex
+  /** The async context of the handshake, where somebody stored something in it. */
+  readonly scope: AsyncResource | null
+}
+
+/** One plugin, as far as an upgrade needs it. `koa-ws.ts` provides it. */
+export interface UpgradeHost {
+  readonly origin: OriginRules
+  readonly limits: Limits
+  readonly acceptors: Acceptors
+  readonly filter: ((req: Context['req']) => boolean) | undefined
+  readonly reject: RejectMode
+  readonly handshakeTimeout: number
+  /** Upgrades that are decided by this plugin now. */
+  readonly pending: Set<PendingUpgrade>
+  /** The answer to new upgrades while the plugin shuts down. */
+  readonly draining: Refusal | null
+  /** Whether forwarded headers count; undefined while the app is unknown or several disagree. */
+  readonly proxy: boolean | undefined
+  /** `user` of the options. */
+  readonly user: ((ctx: Context) => string | number | undefined) | undefined
+  /** The address that `maxPerAddress` counts. */
+  addressOf(req: Context['req'], proxy: boolean): string
+  /** One more of something that was refused or dropped. */
+  count(name: string): void
+  /** Take over an accepted connection; a promise where `onConnect` gave one. Never throws. */
+  admit(connection: Connection, admission: Admission): Promise<void> | undefined
+  /** Report an error to the application. */
+  report(error: unknown, ctx: Context): void
+}

@@ -1,0 +1,280 @@
+import { type IncomingMessage, type Server, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { debugUpgrade, loggable } from '../debug.ts'
+import { asksForWebSocket, checkHandshake, type Refusal, takeOffer } from './handshake.ts'
+import type { UpgradeHost } from './host.ts'
+import { claimWatch, hasNeighbours, installGate } from './neighbours.ts'
+import { checkOrigin } from './origin.ts'
+import { whenAnswered } from './pipelined.ts'
+import { reinject } from './plain-upgrade.ts'
+import { writeRefusal } from './refusal.ts'
+import { armResponse } from './response.ts'
+import { type Handover, handOver } from './takeover.ts'
+import { Upgrade } from './upgrade.ts'
+
+type ShouldUpgrade = (this: Server, req: IncomingMessage) => boolean
+type UpgradeAware = Server & { shouldUpgradeCallback?: ShouldUpgrade }
+
+/** The same symbol in every copy of this package: one listener for each server, whoever adds it. */
+const kListener: unique symbol = Symbol.for('koaws.listener.1') as never
+type Listened = Server & { [kListener]?: UpgradeListener }
+
+/** The listener of a server, if it has one. */
+export function listenerOf(server: Server): UpgradeListener | undefined {
+  return (server as Listened)[kListener]
+}
+
+/** The listener of a server, added where there is none. */
+export function listen(server: Server): UpgradeListener {
+  const known = listenerOf(server)
+  if (known) return known
+  const added = new UpgradeListener(server)
+  Object.defineProperty(server, kListener, { value: added, configurable: true })
+  return added
+}
+
+/**
+ * The one `upgrade` listener of a server, whatever the number of plugins and apps behind it. It owns
+ * the raw socket first: it guards it against errors, turns away what is no handshake, strikes
+ * credentials from the headers, and then runs the server's own request listeners with a real
+ * response.
+ */
+export class UpgradeListener {
+  readonly #server: UpgradeAware
+  /** The plugins that take upgrades of this server. */
+  readonly #hosts = new Set<UpgradeHost>()
+  readonly #previous: ShouldUpgrade | undefined
+  readonly #onUpgrade = (req: IncomingMessage, socket: Duplex, head: Buffer): void => {
+    this.#take(req, socket, head, null, false)
+  }
+  readonly #shouldUpgrade: ShouldUpgrade
+  #openGate: (() => void) | null = null
+
+  constructor(server: Server) {
+    this.#server = server
+    this.#previous = this.#server.shouldUpgradeCallback
+    const listener = this
+    this.#shouldUpgrade = function (this: Server, req) {
+      return listener.#wants(req)
+    }
+    server.on('upgrade', this.#onUpgrade)
+    // Where Node asks, other protocols (h2c) stay ordinary requests, body and all.
+    if (this.#previous) this.#server.shouldUpgradeCallback = this.#shouldUpgrade
+  }
+
+  add(host: UpgradeHost): void {
+    this.#hosts.add(host)
+  }
+
+  has(host: UpgradeHost): boolean {
+    return this.#hosts.has(host)
+  }
+
+  /** Forget a plugin; with the last one the listener goes. */
+  delete(host: UpgradeHost): void {
+    if (!this.#hosts.delete(host) || this.#hosts.size > 0) return
+    const server = this.#server
+    server.off('upgrade', this.#onUpgrade)
+    if (this.#previous && server.shouldUpgradeCallback === this.#shouldUpgrade) {
+      server.shouldUpgradeCallback = this.#previous
+    }
+    this.#openGate?.()
+    this.#openGate = null
+    Reflect.deleteProperty(server, kListener)
+  }
+
+  /** Ask Koa first, and hand on what it does not want. */
+  gate(): void {
+    this.#openGate ??= installGate(this.#server, this.#onUpgrade, (args, passOn) => {
+      const [req, socket, head] = args as [IncomingMessage, Duplex, Buffer]
+      this.#take(req, socket, head, passOn, true)
+    })
+  }
+
+  /**
+   * Go on with a request that Node gave to the middleware, now that Node has upgraded it. The chain
+   * has begun, so a refusal is the chain's to answer.
+   */
+  resume(req: IncomingMessage, res: ServerResponse, handover: Handover): Promise<Upgrade | Refusal> {
+    const { socket, head } = handover
+    res.shouldKeepAlive = false
+    return new Promise((resolve) => {
+      whenAnswered(socket, res, () => resolve(this.#open(req, socket, head, res, null, null)))
+    })
+  }
+
+  #wants(req: IncomingMessage): boolean {
+    if (this.#previous && !this.#previous.call(this.#server, req)) return false
+    return asksForWebSocket(req) || hasNeighbours(this.#server)
+  }
+
+  #take(
+    req: IncomingMessage,
+    socket: Duplex,
+    head: Buffer,
+    passOn: (() => void) | null,
+    gated: boolean,
+  ): void {
+    // First, and before anything can wait: Node has just removed its own (an ECONNRESET would end
+    // the process).
+    socket.on('error', ignoreSocketError)
+    if (handOver(req, { socket, head })) return
+    if (!this.#isOurs(req)) {
+      passOn?.()
+      return
+    }
+    const neighbours = !gated && hasNeighbours(this.#server)
+    if (!asksForWebSocket(req)) {
+      if (passOn) passOn()
+      else if (!neighbours) reinject(this.#server, req, socket, head)
+      return
+    }
+    if (!neighbours) {
+      this.#answer(req, socket, head, null, passOn)
+      return
+    }
+    // Let every other listener have its say first.
+    const claimed = claimWatch(socket)
+    process.nextTick(() => {
+      if (!claimed()) this.#answer(req, socket, head, claimed, null)
+    })
+  }
+
+  /** The option `filter`: a socket that no plugin wants is left to others. */
+  #isOurs(req: IncomingMessage): boolean {
+    for (const host of this.#hosts) {
+      try {
+        if (!host.filter || host.filter(req)) return true
+      } catch (error) {
+        debugUpgrade('filter threw: %s', loggable((error as Error).message))
+      }
+    }
+    return false
+  }
+
+  #answer(
+    req: IncomingMessage,
+    socket: Duplex,
+    head: Buffer,
+    claimed: (() => boolean) | null,
+    passOn: (() => void) | null,
+  ): void {
+    ;(socket as Socket).setTimeout?.(0)
+    whenAnswered(socket, null, () => {
+      if (socket.destroyed || socket.readableEnded) {
+        socket.destroy()
+        return
+      }
+      const res = new ServerResponse(req)
+      const upgrade = this.#open(req, socket, head, res, claimed, passOn)
+      if (!(upgrade instanceof Upgrade)) {
+        this.#refuse(socket, upgrade)
+        return
+      }
+      res.assignSocket(socket as Socket)
+      this.#server.emit('request', req, res as ServerResponse & { req: IncomingMessage })
+    })
+  }
+
+  /** Strictness and, where they are certain, origin and limits: an upgrade, or what to answer. */
+  #open(
+    req: IncomingMessage,
+    socket: Duplex,
+    head: Buffer,
+    res: ServerResponse,
+    claimed: (() => boolean) | null,
+    passOn: (() => void) | null,
+  ): Upgrade | Refusal {
+    const original = req.headers['sec-websocket-protocol']
+    const rawHeaders = original?.includes('koaws.bearer') ? [...req.rawHeaders] : null
+    const offer = takeOffer(req)
+    const malformed = checkHandshake(req) ?? (offer ? null : MALFORMED_OFFER)
+    const only = this.#onlyHost
+    const refusal = malformed ?? only?.draining ?? null
+    if (refusal || !offer) return refusal ?? MALFORMED_OFFER
+    const takenOver = res.socket !== null
+    armResponse(res)
+    const upgrade = new Upgrade({ req, socket, head, res, offer, takenOver, claimed, passOn })
+    if (rawHeaders) {
+      upgrade.restore.push(() => {
+        req.headers['sec-websocket-protocol'] = original
+        req.rawHeaders.splice(0, req.rawHeaders.length, ...rawHeaders)
+      })
+    }
+    upgrade.setDeadline(this.#timeout)
+    if (only) {
+      const early = admitEarly(upgrade, only)
+      if (early) {
+        upgrade.settle()
+        return early
+      }
+    }
+    return upgrade
+  }
+
+  #refuse(socket: Duplex, refusal: Refusal): void {
+    debugUpgrade('refused: %s %s', refusal.code, refusal.message)
+    for (const host of this.#hosts) host.count(countName(refusal))
+    writeRefusal(socket, refusal)
+  }
+
+  get #onlyHost(): UpgradeHost | null {
+    if (this.#hosts.size !== 1) return null
+    return this.#hosts.values().next().value as UpgradeHost
+  }
+
+  /** Several plugins: none may be cut short before it is reached; each sets its own then. */
+  get #timeout(): number {
+    let longest = 0
+    for (const host of this.#hosts) longest = Math.max(longest, host.handshakeTimeout)
+    return longest
+  }
+}
+
+const MALFORMED_OFFER: Refusal = {
+  code: 'ERR_KOAWS_BAD_HANDSHAKE',
+  status: 400,
+  message: 'Sec-WebSocket-Protocol is no list of tokens.',
+}
+
+/**
+ * Origin and limits of the only plugin, before anything of the application runs. Where it depends
+ * on a proxy setting that is not known yet, the plugin looks when it is reached.
+ */
+function admitEarly(upgrade: Upgrade, host: UpgradeHost): Refusal | null {
+  const { headers } = upgrade.req
+  const forwarded = headers['x-forwarded-host'] ?? headers['x-forwarded-for']
+  if (host.proxy === undefined && forwarded !== undefined) return null
+  return admit(upgrade, host, host.proxy ?? false)
+}
+
+/** Check what belongs to a plugin, once for each upgrade that passes it. */
+export function admit(upgrade: Upgrade, host: UpgradeHost, proxy: boolean): Refusal | null {
+  if (upgrade.checkedFor === host) return null
+  const refusal = checkOrigin(host.origin, upgrade.req, proxy)
+  if (refusal) return refusal
+  if (upgrade.address !== undefined) upgrade.checkedFor?.limits.release(upgrade.address)
+  upgrade.address = undefined
+  upgrade.checkedFor = host
+  if (host.limits.active) {
+    const address = host.limits.byAddress ? host.addressOf(upgrade.req, proxy) : ''
+    const full = host.limits.acquire(address)
+    if (full) return full
+    upgrade.address = address
+  }
+  upgrade.setHost(host)
+  return null
+}
+
+/** The name of a refusal in `status().drops`. */
+export function countName({ code, status }: Refusal): string {
+  if (code === 'ERR_KOAWS_ORIGIN') return 'origin'
+  if (code === 'ERR_KOAWS_DRAINING') return 'draining'
+  if (code === 'ERR_KOAWS_TOO_MANY') return status === 429 ? 'maxPerAddress' : 'maxConnections'
+  return 'badHandshake'
+}
+
+function ignoreSocketError(error: Error): void {
+  debugUpgrade('socket: %s', loggable(error.message))
+}

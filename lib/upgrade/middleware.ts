@@ -1,0 +1,104 @@
+import type { IncomingMessage, Server } from 'node:http'
+import type { Context, Next } from 'koa'
+import { debugUpgrade } from '../debug.ts'
+import { chainEnded } from './accept.ts'
+import { bindContext, contextWs } from './context.ts'
+import { asksForWebSocket } from './handshake.ts'
+import type { UpgradeHost } from './host.ts'
+import { admit, countName, listen, listenerOf } from './listener.ts'
+import { hasNeighbours } from './neighbours.ts'
+import { refusalError } from './refusal.ts'
+import { mayTakeOver, takeOver } from './takeover.ts'
+import { Upgrade, upgradeOf } from './upgrade.ts'
+
+/** The server that a request came in on. Node sets it on every connection, and does not type it. */
+export function serverOf(req: IncomingMessage): Server | undefined {
+  return (req.socket as { server?: Server } | undefined)?.server
+}
+
+/** What the middleware of a plugin does with a request. */
+export interface Passing {
+  readonly host: UpgradeHost
+  /** The name on ctx. */
+  readonly property: string
+  /** Servers that the plugin was told to leave alone. */
+  readonly detached: WeakSet<Server>
+  /** Called when a server is taken without having been given. */
+  attached(server: Server): void
+}
+
+/** Give `ctx.ws` to an upgrade, and let everything else pass. */
+export function passPlugin(ctx: Context, next: Next, passing: Passing): Promise<unknown> {
+  const { req } = ctx
+  const upgrade = upgradeOf(req)
+  const server = serverOf(req)
+  if (upgrade) return decideUpgrade(upgrade, ctx, next, passing)
+  if (!server || passing.detached.has(server)) return next()
+  const known = listenerOf(server)
+  if (!known?.has(passing.host)) attach(server, passing)
+  if (!asksForWebSocket(req) || !mayTakeOver(server, req)) return next()
+  if (req.httpVersionMajor >= 2 || !wanted(passing.host, req)) return next()
+  return takeOverFirst(server, ctx, next, passing)
+}
+
+function attach(server: Server, passing: Passing): void {
+  listen(server).add(passing.host)
+  passing.attached(server)
+  if (hasNeighbours(server)) {
+    debugUpgrade(
+      'somebody else listened for upgrades before the first request: call hub.attach(server) so that none is missed',
+    )
+  }
+}
+
+/** The option `filter`, for a request that came in without an `upgrade` listener. */
+function wanted({ filter }: UpgradeHost, req: IncomingMessage): boolean {
+  return !filter || filter(req)
+}
+
+/** Node had nobody to give this upgrade to, and made a request of it. */
+async function takeOverFirst(
+  server: Server,
+  ctx: Context,
+  next: Next,
+  passing: Passing,
+): Promise<unknown> {
+  const handover = await takeOver(ctx.req)
+  if (!handover) return next()
+  const listener = listenerOf(server) ?? listen(server)
+  const opened = await listener.resume(ctx.req, ctx.res, handover)
+  if (opened instanceof Upgrade) return decideUpgrade(opened, ctx, next, passing)
+  passing.host.count(countName(opened))
+  throw refusalError(opened)
+}
+
+async function decideUpgrade(
+  upgrade: Upgrade,
+  ctx: Context,
+  next: Next,
+  { host, property }: Passing,
+): Promise<void> {
+  const refusal = host.draining ?? admit(upgrade, host, Boolean(ctx.app.proxy))
+  if (refusal) {
+    host.count(countName(refusal))
+    upgrade.refused = true
+    throw refusalError(refusal)
+  }
+  upgrade.setHost(host)
+  upgrade.setDeadline(host.handshakeTimeout)
+  upgrade.ctx = ctx
+  const ws = contextWs(upgrade)
+  bindContext(ctx, ws)
+  ;(ctx as Record<string, unknown>)[property] = ws
+  let failed = false
+  try {
+    await next()
+  } catch (error) {
+    failed = true
+    upgrade.error = error
+    throw error
+  } finally {
+    // The innermost plugin is the one that the connection belongs to.
+    if (upgrade.host === host && upgrade.connection) chainEnded(upgrade, upgrade.error, failed)
+  }
+}

@@ -1,0 +1,36 @@
+import type { IncomingMessage, Server } from 'node:http'
+import type { Duplex } from 'node:stream'
+import type { TLSSocket } from 'node:tls'
+import { whenAnswered } from './pipelined.ts'
+
+/**
+ * Give back a request that asked for a protocol other than WebSocket (`Upgrade: h2c`, as Java's
+ * HttpClient sends by default) on a Node that hands every upgrade to the listener: the server
+ * ignores the offer, as RFC 9110, section 7.8 allows, and reads it as an ordinary request, body and
+ * all. The head is written anew without the connection option `upgrade`, and the connection is
+ * handed to the server once more, which Node documents.
+ */
+export function reinject(server: Server, req: IncomingMessage, socket: Duplex, head: Buffer): void {
+  whenAnswered(socket, null, () => {
+    socket.unshift(Buffer.concat([Buffer.from(rebuiltHead(req), 'latin1'), head]))
+    const secure = (socket as TLSSocket).encrypted === true
+    server.emit(secure ? 'secureConnection' : 'connection', socket)
+  })
+}
+
+function rebuiltHead(req: IncomingMessage): string {
+  let text = `${req.method} ${req.url} HTTP/${req.httpVersion}\r\n`
+  const raw = req.rawHeaders
+  for (let i = 0; i < raw.length; i += 2) {
+    const name = raw[i] as string
+    const value = raw[i + 1] as string
+    const kept = name.toLowerCase() === 'connection' ? withoutUpgrade(value) : value
+    if (kept !== null) text += `${name}: ${kept}\r\n`
+  }
+  return `${text}\r\n`
+}
+
+function withoutUpgrade(value: string): string | null {
+  const kept = value.split(',').filter((option) => option.trim().toLowerCase() !== 'upgrade')
+  return kept.join(',').trim() || null
+}

@@ -1,0 +1,127 @@
+import type { IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
+import type { Context } from 'koa'
+
+/** Listeners on a request or response whose events are over: accepted, and never called. */
+class Quiet {
+  on(): this {
+    return this
+  }
+  once(): this {
+    return this
+  }
+  addListener(): this {
+    return this
+  }
+  removeListener(): this {
+    return this
+  }
+  off(): this {
+    return this
+  }
+  emit(): boolean {
+    return false
+  }
+  listenerCount(): number {
+    return 0
+  }
+}
+
+/**
+ * What `ctx.req` is after the 101: method, target, headers and socket, and no stream. Node's own
+ * request would keep about 2 KiB more of every open connection.
+ */
+export class RequestRecord extends Quiet {
+  readonly method: string
+  readonly url: string
+  readonly headers: IncomingMessage['headers']
+  readonly socket: Duplex
+
+  constructor(req: IncomingMessage, socket: Duplex) {
+    super()
+    this.method = req.method ?? 'GET'
+    this.url = req.url ?? ''
+    this.headers = req.headers
+    this.socket = socket
+  }
+
+  get connection(): Duplex {
+    return this.socket
+  }
+  get httpVersion(): string {
+    return '1.1'
+  }
+  get httpVersionMajor(): number {
+    return 1
+  }
+  get httpVersionMinor(): number {
+    return 1
+  }
+  get complete(): boolean {
+    return true
+  }
+  get upgrade(): boolean {
+    return true
+  }
+  /** Names and values by turns; names in lower case, as far as they are still known. */
+  get rawHeaders(): string[] {
+    return Object.entries(this.headers).flatMap(([name, value]) =>
+      (Array.isArray(value) ? value : [value ?? '']).flatMap((one) => [name, one]),
+    )
+  }
+}
+
+/** What `ctx.res` is after the 101, for all contexts: finished, and deaf to whatever is set. */
+export class ResponseRecord extends Quiet {
+  statusCode = 101
+  statusMessage = 'Switching Protocols'
+  readonly headersSent: boolean = true
+  readonly finished: boolean = true
+  readonly writableEnded: boolean = true
+  readonly writableFinished: boolean = true
+  readonly writable: boolean = false
+  readonly socket: null = null
+  readonly connection: null = null
+
+  getHeader(): undefined {}
+  getHeaders(): Record<string, never> {
+    return {}
+  }
+  getHeaderNames(): string[] {
+    return []
+  }
+  hasHeader(): boolean {
+    return false
+  }
+  setHeader(): this {
+    return this
+  }
+  appendHeader(): this {
+    return this
+  }
+  removeHeader(): void {}
+  flushHeaders(): void {}
+  writeHead(): this {
+    return this
+  }
+  write(): boolean {
+    return true
+  }
+  end(): this {
+    return this
+  }
+}
+
+/**
+ * Replace Node's request and response behind a ctx by their records, and drop what Koa has cached
+ * of them, so that a handler that keeps its ctx keeps little.
+ */
+export function slimContext(ctx: Context, socket: Duplex): void {
+  const req = new RequestRecord(ctx.req, socket) as unknown as Context['req']
+  const res = new ResponseRecord() as unknown as Context['res']
+  ctx.req = ctx.request.req = ctx.response.req = req
+  ctx.res = ctx.request.res = ctx.response.res = res
+  // Both are built anew from the records when somebody asks again.
+  ctx.cookies = undefined as unknown as Context['cookies']
+  ctx.accept = undefined as unknown as Context['accept']
+}

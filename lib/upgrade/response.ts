@@ -1,0 +1,238 @@
+import { type OutgoingHttpHeaders, ServerResponse, STATUS_CODES } from 'node:http'
+import type { Context } from 'koa'
+import { debugUpgrade, loggable } from '../debug.ts'
+import { closeCodeForStatus, closeReason } from '../protocol/close-codes.ts'
+import { KOAWS_V1 } from '../protocol/subprotocol.ts'
+import { acceptDeferred, rejectByClose } from './accept.ts'
+import type { UpgradeHost } from './host.ts'
+import { type Upgrade, upgradeOf } from './upgrade.ts'
+
+/** How long a 404 waits for another `upgrade` listener to take the socket, in milliseconds. */
+const NEIGHBOUR_WAIT = 1_000
+
+/** What becomes of the first output of a response. */
+type Verdict = 'pass' | 'swallow' | 'hold'
+
+/** Methods of the response as they were before we put ours in front: a framework may have wrapped them. */
+interface Inner {
+  readonly end: ServerResponse['end']
+  readonly write: ServerResponse['write']
+  readonly writeHead: ServerResponse['writeHead']
+  readonly flushHeaders: ServerResponse['flushHeaders']
+}
+
+const kInner: unique symbol = Symbol('koaws.inner')
+interface Armed extends ServerResponse {
+  [kInner]: Inner
+}
+type Method<T> = (this: ServerResponse, ...args: unknown[]) => T
+
+/**
+ * Put our methods in front of a response's own, so that its first output decides the upgrade: 101
+ * is the handshake, anything else an HTTP answer. On the instance, for some frameworks swap the
+ * prototype; shared functions, for a handshake should allocate little.
+ */
+export function armResponse(res: ServerResponse): void {
+  const armed = res as unknown as Armed
+  const { end, write, writeHead, flushHeaders } = res
+  armed[kInner] =
+    end === plain.end && writeHead === plain.writeHead ? plain : { end, write, writeHead, flushHeaders }
+  armed.end = armedEnd as Armed['end']
+  armed.write = armedWrite
+  armed.writeHead = armedWriteHead as Armed['writeHead']
+  armed.flushHeaders = armedFlushHeaders
+  // A refused connection is never used again; kept here, for Koa's error path removes all headers.
+  armed.shouldKeepAlive = false
+  armed.on('finish', responseOnFinish)
+}
+
+const { end, write, writeHead, flushHeaders } = ServerResponse.prototype
+const plain: Inner = { end, write, writeHead, flushHeaders }
+
+function armedEnd(this: Armed, ...args: unknown[]): ServerResponse {
+  const upgrade = upgradeOf(this)
+  if (!upgrade) return this // accepted, or abandoned
+  if (upgrade.phase === 'deciding') {
+    const verdict = decide(upgrade, this)
+    if (verdict === 'hold') {
+      holdNotFound(upgrade, () => endOf(this)(...args))
+      return this
+    }
+    if (verdict === 'swallow') return this
+    if (replaced(upgrade)) return endOf(this)(internalError(this))
+  }
+  return upgrade.phase === 'http' ? endOf(this)(...args) : this
+}
+
+function endOf(res: Armed): (...args: unknown[]) => ServerResponse {
+  return (...args) => (res[kInner].end as Method<ServerResponse>).apply(res, args)
+}
+
+function armedWrite(this: Armed, ...args: unknown[]): boolean {
+  const upgrade = upgradeOf(this)
+  if (upgrade?.phase === 'deciding' && decide(upgrade, this) === 'pass' && replaced(upgrade)) {
+    this.end(internalError(this))
+    return true
+  }
+  if (upgrade?.phase === 'http' && !replaced(upgrade)) {
+    return (this[kInner].write as Method<boolean>).apply(this, args)
+  }
+  const callback = args.at(-1)
+  if (typeof callback === 'function') process.nextTick(callback as () => void)
+  return true
+}
+
+function armedWriteHead(this: Armed, ...args: unknown[]): ServerResponse {
+  const upgrade = upgradeOf(this)
+  if (!upgrade) return this
+  if (upgrade.phase === 'deciding') {
+    takeHead(this, args)
+    if (upgrade.collecting || (this.statusCode === 101 && upgrade.deferred)) return this
+    if (decide(upgrade, this) !== 'pass') return this
+    if (replaced(upgrade)) {
+      this.end(internalError(this))
+      return this
+    }
+    args.splice(0, args.length, this.statusCode)
+  }
+  if (upgrade.phase !== 'http') return this
+  return (this[kInner].writeHead as Method<ServerResponse>).apply(this, args)
+}
+
+function armedFlushHeaders(this: Armed): void {
+  const upgrade = upgradeOf(this)
+  if (!upgrade || upgrade.phase === 'held') return
+  if (upgrade.phase === 'deciding') {
+    if (this.statusCode === 101 && upgrade.deferred) return
+    if (decide(upgrade, this) !== 'pass') return
+    if (replaced(upgrade)) {
+      this.end(internalError(this))
+      return
+    }
+  }
+  if (upgrade.phase === 'http') this[kInner].flushHeaders.call(this)
+}
+
+/** The arguments of `writeHead`: status, message, headers as an object or a flat list. */
+function takeHead(res: ServerResponse, args: unknown[]): void {
+  const [status, second, third] = args as [number, unknown, unknown]
+  res.statusCode = status
+  if (typeof second === 'string') res.statusMessage = second
+  const headers = (typeof second === 'string' ? third : second) as OutgoingHttpHeaders | unknown[] | undefined
+  if (Array.isArray(headers)) {
+    for (let i = 0; i + 1 < headers.length; i += 2) {
+      res.setHeader(String(headers[i]), headers[i + 1] as string)
+    }
+  } else {
+    for (const name in headers) res.setHeader(name, headers[name] as string)
+  }
+}
+
+/** The one place where a response's first output becomes a decision. */
+function decide(upgrade: Upgrade, res: ServerResponse): Verdict {
+  if (res.statusCode === 101) {
+    if (upgrade.deferred) return switchProtocols(upgrade)
+    refuseStray101(upgrade, res)
+  } else if (!upgrade.refused) {
+    if (res.statusCode === 404 && upgrade.passOn) {
+      upgrade.abandon()
+      return 'swallow'
+    }
+    if (upgrade.claimed?.()) {
+      upgrade.abandon()
+      return 'swallow'
+    }
+    if (res.statusCode === 404 && upgrade.claimed) {
+      upgrade.phase = 'held'
+      return 'hold'
+    }
+    if (toldByClose(upgrade, res)) return 'swallow'
+  }
+  upgrade.phase = 'http'
+  upgrade.forwardDrain()
+  return 'pass'
+}
+
+function switchProtocols(upgrade: Upgrade): Verdict {
+  const ctx = upgrade.ctx as Context
+  try {
+    acceptDeferred(upgrade)
+  } catch (error) {
+    // Before the 101: an ordinary error of the chain, and Koa answers it.
+    if (upgrade.phase === 'accepted') (upgrade.host as UpgradeHost | null)?.report(error, ctx)
+    else {
+      upgrade.deferred = null
+      ctx.onerror(error as Error)
+    }
+  }
+  return 'swallow'
+}
+
+const stray = new WeakSet<Upgrade>()
+
+/** A 101 that no handler stands behind would be a promise that nobody keeps. */
+function refuseStray101(upgrade: Upgrade, res: ServerResponse): void {
+  stray.add(upgrade)
+  res.statusCode = 500
+  const error = new Error('The chain ended with status 101, but nothing accepted: use ctx.ws(handler).')
+  if (upgrade.ctx) upgrade.host?.report(error, upgrade.ctx)
+}
+
+function replaced(upgrade: Upgrade): boolean {
+  return stray.has(upgrade)
+}
+
+function internalError(res: ServerResponse): string {
+  for (const name of res.getHeaderNames()) res.removeHeader(name)
+  const text = STATUS_CODES[500] as string
+  res.setHeader('Content-Type', 'text/plain; charset=utf-8')
+  res.setHeader('Content-Length', Buffer.byteLength(text))
+  return text
+}
+
+/** A 404 beside other listeners: one of them may claim the socket only after a while. */
+function holdNotFound(upgrade: Upgrade, answer: () => void): void {
+  debugUpgrade('%s: 404 waits for another upgrade listener', loggable(upgrade.req.url))
+  const timer = setTimeout(() => {
+    if (upgrade.phase !== 'held') return
+    if (upgrade.claimed?.()) {
+      upgrade.abandon()
+      return
+    }
+    upgrade.phase = 'http'
+    answer()
+  }, NEIGHBOUR_WAIT)
+  timer.unref()
+}
+
+/** Whether the rejection was told over the WebSocket, as the option `reject` says. */
+function toldByClose(upgrade: Upgrade, res: ServerResponse): boolean {
+  const status = res.statusCode
+  const mode = upgrade.reject ?? upgrade.host?.reject
+  if (status < 400 || mode === undefined || mode === 'http' || !upgrade.ctx) return false
+  const { subprotocols, bearers } = upgrade.offer
+  const speaksOurs = subprotocols.includes(KOAWS_V1)
+  if (mode === 'auto' && !speaksOurs) return false
+  const subprotocol = speaksOurs ? KOAWS_V1 : (subprotocols[0] ?? false)
+  // A browser would fail a WebSocket that gets none of its offers, and never see the code.
+  if (subprotocol === false && bearers.length > 0) return false
+  try {
+    rejectByClose(upgrade, subprotocol, closeCodeForStatus(status), reasonFor(upgrade, status))
+    return true
+  } catch (error) {
+    debugUpgrade('%s: rejected over HTTP, %s', loggable(upgrade.req.url), (error as Error).message)
+    res.statusCode = status
+    return upgrade.phase !== 'deciding'
+  }
+}
+
+function reasonFor(upgrade: Upgrade, status: number): string {
+  const error = upgrade.error as { expose?: unknown; status?: unknown; message?: unknown } | undefined
+  const exposed = error?.expose === true && error.status === status
+  return closeReason(exposed ? String(error.message) : (STATUS_CODES[status] ?? ''))
+}
+
+function responseOnFinish(this: ServerResponse): void {
+  const upgrade = upgradeOf(this)
+  if (upgrade?.phase === 'http') upgrade.answered()
+}

@@ -1,0 +1,285 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
+import type { Context } from 'koa'
+import type { Connection } from '../connection/connection.ts'
+import { debugUpgrade, loggable } from '../debug.ts'
+import { UpgradeError } from '../errors.ts'
+import { clientGone } from './acceptor.ts'
+import type { AcceptOptions } from './accept-options.ts'
+import type { Offer, Refusal } from './handshake.ts'
+import type { RejectMode, UpgradeHost } from './host.ts'
+import { forwardDrain } from './pipelined.ts'
+import { linger, refusalError, writeRefusal } from './refusal.ts'
+
+/**
+ * Where an upgrade stands. It starts as `deciding` and ends as one of the others, but for `held`:
+ * a 404 that waits whether another `upgrade` listener takes the socket.
+ */
+export type Phase = 'deciding' | 'held' | 'http' | 'accepted' | 'gone' | 'abandoned'
+
+/** What runs with an accepted connection. */
+export type AcceptHandler = (connection: Connection, ctx: Context) => unknown
+
+/** The handler that waits for the end of the chain. */
+export interface Deferred {
+  readonly handler: AcceptHandler
+  readonly options: AcceptOptions
+  readonly subprotocol: string | false
+}
+
+/** A link from Node's request to its upgrade: the same symbol in every copy of this package. */
+const kUpgrade: unique symbol = Symbol.for('koaws.upgrade.1') as never
+
+interface Linked {
+  [kUpgrade]?: Upgrade | undefined
+}
+
+/** The upgrade that a request, response or socket belongs to. */
+export function upgradeOf(part: IncomingMessage | ServerResponse | Duplex): Upgrade | undefined {
+  return (part as Linked)[kUpgrade]
+}
+
+/** What an upgrade is made of. */
+export interface UpgradeParts {
+  readonly req: IncomingMessage
+  readonly socket: Duplex
+  readonly head: Buffer
+  readonly res: ServerResponse
+  readonly offer: Offer
+  /** Whether Node had taken the request for an ordinary one. */
+  readonly takenOver: boolean
+  /** Whether another listener may take the socket. */
+  readonly claimed: (() => boolean) | null
+  /** Hand the untouched socket to the other listeners (the gate); null where they saw it already. */
+  readonly passOn: (() => void) | null
+}
+
+/**
+ * A WebSocket upgrade until it is decided: who owns the raw socket, what was asked for, and what
+ * ends the waiting. One rule holds: the socket has one owner at a time, the listener, then the
+ * response or the connection.
+ */
+export class Upgrade {
+  readonly req: IncomingMessage
+  readonly socket: Duplex
+  readonly head: Buffer
+  readonly res: ServerResponse
+  readonly offer: Offer
+  readonly takenOver: boolean
+  readonly claimed: (() => boolean) | null
+  readonly passOn: (() => void) | null
+  phase: Phase = 'deciding'
+  /** The plugin that was passed last: it owns the connection. */
+  host: UpgradeHost | null = null
+  /** The plugin that origin and limits were checked for. */
+  checkedFor: UpgradeHost | null = null
+  /** What the limits count it under. */
+  address: string | undefined = undefined
+  ctx: Context | null = null
+  /** What the chain threw. */
+  error: unknown = undefined
+  /** The route's own `reject`. */
+  reject: RejectMode | undefined = undefined
+  deferred: Deferred | null = null
+  /** The connection of an accept inside of the chain. */
+  accepting: Promise<Connection> | null = null
+  connection: Connection | null = null
+  /** Whether the answer is ours and not the chain's. */
+  refused = false
+  /** While hooks of `writeHead` run for the 101. */
+  collecting = false
+  /** Undo what was struck from the request; set by who strikes. */
+  restore: (() => void)[] = []
+  #deadline: NodeJS.Timeout | undefined
+  #controller: AbortController | null = null
+  #aborted: Error | null = null
+  readonly #startedAt = Date.now()
+
+  constructor(parts: UpgradeParts) {
+    this.req = parts.req
+    this.socket = parts.socket
+    this.head = parts.head
+    this.res = parts.res
+    this.offer = parts.offer
+    this.takenOver = parts.takenOver
+    this.claimed = parts.claimed
+    this.passOn = parts.passOn
+    ;(this.req as Linked)[kUpgrade] = this
+    ;(this.res as Linked)[kUpgrade] = this
+    ;(this.socket as Linked)[kUpgrade] = this
+    this.socket.on('close', socketOnClose)
+    this.socket.on('end', socketOnEnd)
+  }
+
+  /** Aborts when the client leaves, the deadline passes, or the upgrade is refused by us. */
+  get signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController()
+      if (this.#aborted) this.#controller.abort(this.#aborted)
+    }
+    return this.#controller.signal
+  }
+
+  /** Why nothing can be accepted any more, where that is no answer of the chain. */
+  get aborted(): Error | null {
+    return this.#aborted
+  }
+
+  /** The whole chain must be done this many milliseconds after the upgrade came in. */
+  setDeadline(timeout: number): void {
+    clearTimeout(this.#deadline)
+    const left = Math.max(0, this.#startedAt + timeout - Date.now())
+    this.#deadline = setTimeout(upgradeTimedOut, left, this)
+    this.#deadline.unref()
+  }
+
+  /** Who is asked about it: counts as pending there. */
+  setHost(host: UpgradeHost): void {
+    if (this.host === host) return
+    this.host?.pending.delete(this)
+    this.host = host
+    host.pending.add(this)
+  }
+
+  /** Answer in place of the application, which may be waiting somewhere in its chain. */
+  refuse(refusal: Refusal): void {
+    if (this.phase === 'http' && !this.res.writableFinished) this.socket.destroy()
+    if (this.phase !== 'deciding') return
+    this.refused = true
+    debugUpgrade('%s refused: %s', loggable(this.req.url), refusal.code)
+    this.#abort(refusalError(refusal))
+    const { res } = this
+    if (!res.socket) {
+      // Still behind the answer to an earlier request.
+      this.phase = 'http'
+      writeRefusal(this.socket, refusal)
+      return
+    }
+    for (const name of res.getHeaderNames()) res.removeHeader(name)
+    for (const name in refusal.headers) res.setHeader(name, refusal.headers[name] as string)
+    res.setHeader('Content-Type', 'text/plain; charset=utf-8')
+    res.setHeader('Content-Length', Buffer.byteLength(refusal.message))
+    res.statusCode = refusal.status
+    res.end(refusal.message)
+  }
+
+  /** The client has left. */
+  gone(): void {
+    if (this.phase === 'deciding' || this.phase === 'held') {
+      this.phase = 'gone'
+      debugUpgrade('%s: the client left', loggable(this.req.url))
+      this.#abort(clientGone())
+      this.socket.destroy()
+    }
+    this.settle()
+  }
+
+  /** An HTTP answer has been written whole: end the connection. */
+  answered(): void {
+    this.settle()
+    // The takeover's response is Node's own: Node detaches it and tells of its close.
+    const { res, socket } = this
+    if (!this.takenOver && res.socket === socket) {
+      res.detachSocket(socket as never)
+      process.nextTick(emitClose, res)
+    }
+    linger(socket)
+  }
+
+  /**
+   * Leave the untouched socket to the other listeners. Without any there is nobody to leave it to,
+   * and the chain's answer stands.
+   */
+  abandon(): boolean {
+    if (this.phase !== 'deciding' && this.phase !== 'held') return false
+    if (!this.passOn && !this.claimed) {
+      debugUpgrade('%s: abandoned, but nobody else listens for upgrades', loggable(this.req.url))
+      return false
+    }
+    this.phase = 'abandoned'
+    const { res, socket } = this
+    if (res.socket === socket) res.detachSocket(socket as never)
+    this.settle()
+    for (const undo of this.restore) undo()
+    ;(this.req as Linked)[kUpgrade] = undefined
+    process.nextTick(emitClose, res)
+    this.passOn?.()
+    return true
+  }
+
+  /** It is decided: nothing waits for this upgrade any more. */
+  settle(): void {
+    clearTimeout(this.#deadline)
+    const { socket, host } = this
+    if (upgradeOf(socket) !== this) return
+    ;(socket as Linked)[kUpgrade] = undefined
+    socket.removeListener('close', socketOnClose)
+    socket.removeListener('end', socketOnEnd)
+    socket.removeListener('drain', socketOnDrain)
+    host?.pending.delete(this)
+    if (this.address !== undefined) (this.checkedFor as UpgradeHost).limits.release(this.address)
+    this.address = undefined
+  }
+
+  /** After the 101 nothing of the request may be kept by who keeps `ctx.ws`. */
+  release(): void {
+    const parts = this as { -readonly [K in 'req' | 'res' | 'head' | 'socket']: unknown }
+    ;(this.req as Linked)[kUpgrade] = undefined
+    parts.req = parts.res = parts.head = parts.socket = null
+    this.ctx = null
+    this.error = undefined
+    this.deferred = null
+    this.restore = []
+  }
+
+  /** Forward `drain` for the body of an HTTP answer: Node's own listener left with its parser. */
+  forwardDrain(): void {
+    this.socket.on('drain', socketOnDrain)
+  }
+
+  #abort(reason: Error): void {
+    this.#aborted ??= reason
+    this.#controller?.abort(this.#aborted)
+  }
+}
+
+function upgradeTimedOut(upgrade: Upgrade): void {
+  if (upgrade.phase === 'http') {
+    // An answer that has begun may take its time, as long as the client takes it.
+    return
+  }
+  upgrade.host?.count('deadline')
+  upgrade.refuse({
+    code: 'ERR_KOAWS_DEADLINE',
+    status: 503,
+    message: 'The handshake took too long.',
+    headers: { 'Retry-After': '5' },
+  })
+}
+
+function emitClose(res: ServerResponse): void {
+  res.destroyed = true
+  res.emit('close')
+}
+
+function socketOnClose(this: Duplex): void {
+  upgradeOf(this)?.gone()
+}
+
+/** The client ended its side: it waits for no answer that we have not begun. */
+function socketOnEnd(this: Duplex): void {
+  const upgrade = upgradeOf(this)
+  if (upgrade && upgrade.phase !== 'http') upgrade.gone()
+}
+
+function socketOnDrain(this: Duplex): void {
+  forwardDrain(upgradeOf(this)?.res ?? null)
+}
+
+/** The error of a call that comes after an HTTP answer has begun. */
+export function alreadyResponded(): UpgradeError {
+  return new UpgradeError(
+    'ERR_KOAWS_RESPONDED',
+    'ctx.ws was called after a response had begun: accept before anything is sent.',
+  )
+}
