@@ -9,6 +9,7 @@ import { type CloseOptions, shutDown } from './hub/shutdown.ts'
 import { checkCloseOptions, type KoaWsOptions, type ResolvedOptions, resolveOptions } from './options.ts'
 import { Acceptors } from './upgrade/acceptor.ts'
 import type { ContextWs } from './upgrade/context.ts'
+import { watchFirstUpgrades } from './upgrade/first-upgrade.ts'
 import type { Refusal } from './upgrade/handshake.ts'
 import type { Admission, PendingUpgrade, UpgradeHost } from './upgrade/host.ts'
 import { Limits } from './upgrade/limits.ts'
@@ -105,6 +106,7 @@ const DRAINING: Refusal = {
  */
 export function koaWs(options: KoaWsOptions = {}): Hub {
   const parts = new Parts(resolveOptions(options))
+  watchFirstUpgrades()
   const middleware = (ctx: Context, next: Next): Promise<unknown> => {
     ctx.hub = hub
     parts.know(ctx.app)

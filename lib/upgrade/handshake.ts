@@ -64,7 +64,7 @@ export function checkHandshake(req: IncomingMessage): Refusal | null {
 }
 
 /** Whether a request says that a body follows. */
-function declaresBody({ headers }: IncomingMessage): boolean {
+export function declaresBody({ headers }: IncomingMessage): boolean {
   const length = headers['content-length']
   return (length !== undefined && length !== '0') || headers['transfer-encoding'] !== undefined
 }

@@ -2,7 +2,8 @@ import { type IncomingMessage, type Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { debugUpgrade, loggable } from '../debug.ts'
-import { asksForWebSocket, checkHandshake, type Refusal, takeOffer } from './handshake.ts'
+import { offerOf } from './first-upgrade.ts'
+import { asksForWebSocket, checkHandshake, type Refusal } from './handshake.ts'
 import type { UpgradeHost } from './host.ts'
 import { claimWatch, hasNeighbours, installGate } from './neighbours.ts'
 import { checkOrigin } from './origin.ts'
@@ -186,9 +187,7 @@ export class UpgradeListener {
     claimed: (() => boolean) | null,
     passOn: (() => void) | null,
   ): Upgrade | Refusal {
-    const original = req.headers['sec-websocket-protocol']
-    const rawHeaders = original?.includes('koaws.bearer') ? [...req.rawHeaders] : null
-    const offer = takeOffer(req)
+    const { offer, restore } = offerOf(req)
     const malformed = checkHandshake(req) ?? (offer ? null : MALFORMED_OFFER)
     const only = this.#onlyHost
     const refusal = malformed ?? only?.draining ?? null
@@ -196,12 +195,7 @@ export class UpgradeListener {
     const takenOver = res.socket !== null
     armResponse(res)
     const upgrade = new Upgrade({ req, socket, head, res, offer, takenOver, claimed, passOn })
-    if (rawHeaders) {
-      upgrade.restore.push(() => {
-        req.headers['sec-websocket-protocol'] = original
-        req.rawHeaders.splice(0, req.rawHeaders.length, ...rawHeaders)
-      })
-    }
+    if (restore) upgrade.restore.push(restore)
     upgrade.setDeadline(this.#timeout)
     if (only) {
       const early = admitEarly(upgrade, only)

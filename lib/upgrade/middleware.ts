@@ -3,7 +3,7 @@ import type { Context, Next } from 'koa'
 import { debugUpgrade } from '../debug.ts'
 import { chainEnded } from './accept.ts'
 import { bindContext, contextWs } from './context.ts'
-import { asksForWebSocket } from './handshake.ts'
+import { asksForWebSocket, checkHandshake, declaresBody, type Refusal } from './handshake.ts'
 import type { UpgradeHost } from './host.ts'
 import { admit, countName, listen, listenerOf } from './listener.ts'
 import { hasNeighbours } from './neighbours.ts'
@@ -38,7 +38,16 @@ export function passPlugin(ctx: Context, next: Next, passing: Passing): Promise<
   if (!known?.has(passing.host)) attach(server, passing)
   if (!asksForWebSocket(req) || !mayTakeOver(server, req)) return next()
   if (req.httpVersionMajor >= 2 || !wanted(passing.host, req)) return next()
+  if (req.method !== 'GET' || declaresBody(req)) return refuseFirst(ctx, passing)
   return takeOverFirst(server, ctx, next, passing)
+}
+
+/** Node is still busy with the body of this one, and would not let go of the socket whole. */
+async function refuseFirst(ctx: Context, { host }: Passing): Promise<never> {
+  const refusal = checkHandshake(ctx.req) as Refusal
+  ctx.res.shouldKeepAlive = false
+  host.count(countName(refusal))
+  throw refusalError(refusal)
 }
 
 function attach(server: Server, passing: Passing): void {

@@ -1,0 +1,132 @@
+import { createServer, type Server } from 'node:http'
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import Koa from 'koa'
+import koaWs, { type Hub, type KoaWsOptions } from '../../lib/index.ts'
+import { TestSocket } from '../../lib/testing/index.ts'
+import { RejectedError } from '../../lib/testing/index.ts'
+import { closeRawClients } from './raw.ts'
+
+const servers = new Set<Server>()
+const hubs = new Set<Hub>()
+const sockets = new Set<TestSocket>()
+
+/** What the tests of a flow work with. */
+export interface Site {
+  app: Koa
+  hub: Hub
+  server: Server
+  port: number
+  errors: { error: Error & Record<string, unknown>; where: unknown }[]
+}
+
+/** The options of an app that tests set. */
+export interface AppOptions {
+  proxy?: boolean
+  keys?: string[]
+  asyncLocalStorage?: boolean
+}
+
+/** A hub that is closed after the test. */
+export function makeHub(options?: KoaWsOptions): Hub {
+  const hub = koaWs(options)
+  hubs.add(hub)
+  return hub
+}
+
+/** An app whose errors are kept and not printed. */
+export function makeApp(options?: AppOptions): { app: Koa; errors: Site['errors'] } {
+  const app = new Koa<Koa.DefaultState, Koa.DefaultContext>(options)
+  const errors: Site['errors'] = []
+  app.on('error', (error, where) => errors.push({ error, where }))
+  return { app, errors }
+}
+
+/** Listen on a free port of this machine. */
+export async function listen(server: Server, host = '127.0.0.1'): Promise<number> {
+  servers.add(server)
+  server.listen(0, host)
+  await once(server, 'listening')
+  return (server.address() as AddressInfo).port
+}
+
+/** An app with the plugin and what the test adds after it. */
+export async function serve(
+  build: (app: Koa, hub: Hub) => void,
+  options?: KoaWsOptions & { before?: (app: Koa) => void; koa?: AppOptions; attach?: boolean },
+): Promise<Site> {
+  const { before, koa, attach = false, ...hubOptions } = options ?? {}
+  const { app, errors } = makeApp(koa)
+  const hub = makeHub(hubOptions)
+  before?.(app)
+  app.use(hub)
+  build(app, hub)
+  const server = createServer(app.callback())
+  if (attach) hub.attach(server)
+  const port = await listen(server)
+  return { app, hub, server, port, errors }
+}
+
+/** Open a WebSocket with ws's client; rejects with the HTTP answer. */
+export function openSocket(
+  url: number | string,
+  path = '/',
+  { protocols = [], ...options }: { protocols?: string[]; headers?: Record<string, string>; [key: string]: unknown } = {},
+): Promise<TestSocket> {
+  const address = typeof url === 'number' ? `ws://127.0.0.1:${url}${path}` : url
+  return new Promise((resolve, reject) => {
+    const socket = new TestSocket(address, protocols, options)
+    sockets.add(socket)
+    socket.once('open', () => resolve(socket))
+    socket.once('error', reject)
+    socket.once('unexpected-response', async (_req, res) => {
+      const chunks: Buffer[] = []
+      for await (const chunk of res) chunks.push(chunk as Buffer)
+      const body = Buffer.concat(chunks).toString()
+      reject(new RejectedError(path, { status: res.statusCode as number, headers: res.headers, body }))
+    })
+  })
+}
+
+/** The HTTP answer of a WebSocket that is expected to be rejected. */
+export async function rejected(promise: Promise<unknown>): Promise<RejectedError> {
+  try {
+    await promise
+  } catch (error) {
+    if (error instanceof RejectedError) return error
+    throw error
+  }
+  throw new Error('it was accepted')
+}
+
+/** A promise that is settled from outside. */
+export function deferred<T = void>(): { promise: Promise<T>; resolve: (value: T) => void } {
+  let resolve!: (value: T) => void
+  const promise = new Promise<T>((settle) => {
+    resolve = settle
+  })
+  return { promise, resolve }
+}
+
+/** Resolves once a condition holds; looks again in each turn of the loop. */
+export async function eventually(condition: () => boolean, what = 'the condition'): Promise<void> {
+  const deadline = Date.now() + 5_000
+  while (!condition()) {
+    if (Date.now() > deadline) throw new Error(`${what} did not come about`)
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+}
+
+/** Close what the tests of a file have opened; call it in `afterEach`. */
+export async function cleanUp(): Promise<void> {
+  closeRawClients()
+  for (const socket of sockets) socket.terminate()
+  sockets.clear()
+  for (const hub of hubs) await hub.close({ timeout: 200 })
+  hubs.clear()
+  for (const server of servers) {
+    server.closeAllConnections?.()
+    if (server.listening) await new Promise((resolve) => server.close(resolve))
+  }
+  servers.clear()
+}
