@@ -12,7 +12,9 @@ export interface CloseOptions {
    * notice first. @default 0
    */
   readyDelay?: number
-  /** Whether the attached servers are closed too. @default false */
+  /**
+   * Whether the servers are closed too: those that were attached, or had a request. @default false
+   */
   server?: boolean
 }
 
@@ -31,6 +33,7 @@ export async function shutDown(closing: Closing, options: Required<CloseOptions>
   closing.refuseUpgrades()
   const servers = server ? [...closing.servers].map(closeServer) : []
   const { connections } = closing
+  const until = Date.now() + timeout
   connections.closeAll(code, code === 1012 ? 'restart' : '')
   const deadline = cancellableDelay(timeout)
   const late = await Promise.race([connections.gone().then(() => false), deadline.promise])
@@ -40,29 +43,40 @@ export async function shutDown(closing: Closing, options: Required<CloseOptions>
     // `close` events follow at once; what onDisconnect still does is beyond the deadline.
     for (const connection of connections.byId.values()) await connection.closed
   }
-  if (servers.length > 0) {
-    const rest = cancellableDelay(late ? 0 : timeout)
-    await Promise.race([Promise.all(servers), rest.promise])
-    rest.cancel()
-  }
+  await closeServers(servers, until - Date.now())
+}
+
+/**
+ * Wait for the servers, whose requests may finish. At the deadline what is left of HTTP goes too:
+ * Node itself waits for ever for a connection that never sent a request.
+ */
+async function closeServers(closing: readonly ClosingServer[], timeout: number): Promise<void> {
+  if (closing.length === 0) return
+  const deadline = cancellableDelay(timeout)
+  const late = await Promise.race([Promise.all(closing.map((one) => one.closed)), deadline.promise])
+  deadline.cancel()
+  if (late === true) for (const { server } of closing) server.closeAllConnections()
+}
+
+interface ClosingServer {
+  readonly server: Server
+  readonly closed: Promise<void>
 }
 
 /** Close a server; a request that is being answered may finish. */
-function closeServer(server: Server): Promise<void> {
-  return new Promise((resolve) => {
-    if (!server.listening) {
-      resolve()
-      return
-    }
-    server.close(() => resolve())
-    server.closeIdleConnections?.()
+function closeServer(server: Server): ClosingServer {
+  const closed = new Promise<void>((resolve) => {
+    if (server.listening) server.close(() => resolve())
+    else resolve()
   })
+  server.closeIdleConnections()
+  return { server, closed }
 }
 
 function cancellableDelay(ms: number): { promise: Promise<true>; cancel: () => void } {
   let timer: NodeJS.Timeout
   const promise = new Promise<true>((resolve) => {
-    timer = setTimeout(() => resolve(true), ms)
+    timer = setTimeout(() => resolve(true), Math.max(0, ms))
     timer.unref()
   })
   return { promise, cancel: () => clearTimeout(timer) }
