@@ -240,7 +240,13 @@ function admitEarly(upgrade: Upgrade, host: UpgradeHost): Refusal | null {
   const { headers } = upgrade.req
   const forwarded = headers['x-forwarded-host'] ?? headers['x-forwarded-for']
   if (host.proxy === undefined && forwarded !== undefined) return null
-  return admit(upgrade, host, host.proxy ?? false)
+  try {
+    return admit(upgrade, host, host.proxy ?? false)
+  } catch (error) {
+    // A function of the options threw: it will again when the plugin is reached, and Koa answers.
+    debugUpgrade('an option threw: %s', loggable((error as Error).message))
+    return null
+  }
 }
 
 /** Check what belongs to a plugin, once for each upgrade that passes it. */
@@ -250,13 +256,13 @@ export function admit(upgrade: Upgrade, host: UpgradeHost, proxy: boolean): Refu
   if (refusal) return refusal
   if (upgrade.address !== undefined) upgrade.checkedFor?.limits.release(upgrade.address)
   upgrade.address = undefined
-  upgrade.checkedFor = host
   if (host.limits.active) {
     const address = host.limits.byAddress ? host.addressOf(upgrade.req, proxy) : ''
     const full = host.limits.acquire(address)
     if (full) return full
     upgrade.address = address
   }
+  upgrade.checkedFor = host
   upgrade.setHost(host)
   return null
 }

@@ -1,0 +1,205 @@
+import { createRequire } from 'node:module'
+import { inspect } from 'node:util'
+import { expect } from 'chai'
+import type Koa from 'koa'
+import jwt from 'koa-jwt'
+import { accept, bearer, type BearerOptions } from '../../lib/index.ts'
+import { handshake, rawClient } from '../support/raw.ts'
+import { cleanUp, makeApp, makeHub, openSocket, rejected, type Site, serve } from '../support/server.ts'
+
+const { sign } = createRequire(import.meta.url)('jsonwebtoken')
+const peer = createRequire(new URL('../peers/package.json', import.meta.url))
+const secret = 'a secret for tests'
+const token: string = sign({ sub: 'ann' }, secret, { expiresIn: '1h' })
+const base64 = (text: string): string => Buffer.from(text).toString('base64url')
+
+describe('bearer()', () => {
+  afterEach(cleanUp)
+
+  /** Tells what the chain behind it sees. */
+  async function site(options?: BearerOptions, koa?: object): Promise<Site> {
+    return serve(
+      (app) => {
+        app.use(bearer(options))
+        app.use((ctx, next) => {
+          ctx.state['seen'] = [ctx.get('authorization'), ctx.url, ctx.originalUrl, ctx.href, JSON.stringify(ctx.headers)]
+          return next()
+        })
+        app.use(accept((connection, ctx) => connection.json([...ctx.state['seen'], ctx.get('authorization')])))
+      },
+      { attach: true, ...koa },
+    )
+  }
+
+  async function seen(options: BearerOptions, path: string, client: Parameters<typeof openSocket>[2]): Promise<string[]> {
+    const { port } = await site(options)
+    return (await (await openSocket(port, path, client)).nextJson()) as string[]
+  }
+
+  it('lifts an offered subprotocol, and only the chain below sees it', async () => {
+    const result = await seen({}, '/', { protocols: ['chat', 'koaws.bearer.abc'] })
+    expect(result[0]).to.equal('Bearer abc')
+    expect(result[4]).to.not.include('abc')
+    expect(result[5]).to.equal('')
+  })
+
+  it('lifts a subprotocol in base64url, for tokens that are no RFC token', async () => {
+    const result = await seen({}, '/', { protocols: ['chat', `koaws.bearer64.${base64('a=b/c==')}`] })
+    expect(result[0]).to.equal('Bearer a=b/c==')
+  })
+
+  it('lifts a cookie and a query parameter when they are named, and not otherwise', async () => {
+    expect((await seen({ cookie: 't' }, '/', { headers: { cookie: 't=abc' } }))[0]).to.equal('Bearer abc')
+    expect((await seen({}, '/', { headers: { cookie: 't=abc' } }))[0]).to.equal('')
+    for (const path of ['/x?a=1&t=abc&b=2', '/x?a=1&%74=abc&b=2', '/x?t=abc&a=1&t=abc&b=2']) {
+      const [authorization, url, originalUrl, href] = await seen({ query: 't' }, path, {})
+      expect(authorization, path).to.equal('Bearer abc')
+      expect([url, originalUrl], path).to.deep.equal(['/x?a=1&b=2', '/x?a=1&b=2'])
+      expect(href, path).to.not.include('abc')
+    }
+    expect((await seen({}, '/x?t=abc', {}))[1]).to.equal('/x?t=abc')
+  })
+
+  it('never replaces an Authorization header', async () => {
+    const result = await seen({ cookie: 't' }, '/', { headers: { authorization: 'Bearer own', cookie: 't=own' } })
+    expect(result[0]).to.equal('Bearer own')
+  })
+
+  const contradictions: [what: string, options: BearerOptions, path: string, headers: Record<string, string>][] = [
+    ['header and subprotocol', {}, '/', { Authorization: 'Bearer a', 'Sec-WebSocket-Protocol': 'x, koaws.bearer.b' }],
+    ['Basic and subprotocol', {}, '/', { Authorization: 'Basic YTpi', 'Sec-WebSocket-Protocol': 'x, koaws.bearer.b' }],
+    ['subprotocol and cookie', { cookie: 't' }, '/', { Cookie: 't=a', 'Sec-WebSocket-Protocol': 'x, koaws.bearer.b' }],
+    ['two subprotocols', {}, '/', { 'Sec-WebSocket-Protocol': 'x, koaws.bearer.a, koaws.bearer.b' }],
+    ['two in the query', { query: 't' }, '/?t=a&t=b', {}],
+    ['an empty one', {}, '/', { 'Sec-WebSocket-Protocol': 'x, koaws.bearer.' }],
+    ['control characters in base64', {}, '/', { 'Sec-WebSocket-Protocol': `x, koaws.bearer64.${base64('a\r\nX: y')}` }],
+    ['bad base64', {}, '/', { 'Sec-WebSocket-Protocol': 'x, koaws.bearer64.~~' }],
+    ['control characters in the query', { query: 't' }, '/?t=a%0d%0ab', {}],
+  ]
+  for (const [what, options, path, headers] of contradictions) {
+    it(`answers 400 to ${what}`, async () => {
+      const { port, errors } = await site(options)
+      const client = await rawClient(port)
+      client.write(handshake(path, headers))
+      const { status } = await client.answer()
+      expect(status).to.equal(400)
+      expect(errors[0]?.error['code']).to.equal('ERR_KOAWS_BEARER')
+    })
+  }
+
+  it('does nothing on plain HTTP', async () => {
+    const { port } = await serve((app) =>
+      app.use(bearer({ query: 't', cookie: 't' })).use((ctx) => {
+        ctx.body = `${ctx.get('authorization')}|${ctx.url}`
+      }),
+    )
+    const answer = await fetch(`http://127.0.0.1:${port}/?t=abc`, { headers: { cookie: 't=abc' } })
+    expect(await answer.text()).to.equal('|/?t=abc')
+  })
+
+  it('that stands before the plugin says so, at the first upgrade and at later ones', async () => {
+    const { app, errors } = makeApp()
+    app.use(bearer())
+    app.use(makeHub())
+    app.use(accept(() => {}))
+    const server = app.listen(0, '127.0.0.1')
+    await new Promise((resolve) => server.once('listening', resolve))
+    const { port } = server.address() as { port: number }
+    for (let i = 0; i < 2; i++) expect((await rejected(openSocket(port))).status).to.equal(500)
+    expect(errors.map(({ error }) => error['code'])).to.deep.equal(['ERR_KOAWS_NOT_INSTALLED', 'ERR_KOAWS_NOT_INSTALLED'])
+    server.close()
+  })
+
+  it('shows the token to no logger, wherever it stands and however it prints', async () => {
+    const logged: string[] = []
+    const log = (ctx: Koa.Context): void => {
+      logged.push(JSON.stringify(ctx.headers), inspect(ctx.req.headers), inspect({ ...ctx.headers }), ctx.req.rawHeaders.join())
+      logged.push(inspect(ctx.toJSON(), { depth: 5 }), ctx.url, ctx.originalUrl)
+    }
+    const logger: Koa.Middleware = async (ctx, next) => {
+      ctx.res.once('finish', () => log(ctx))
+      log(ctx)
+      try {
+        await next()
+      } finally {
+        log(ctx)
+      }
+    }
+    const { port } = await serve(
+      (app) => {
+        app.use(logger)
+        app.use(bearer())
+        app.use(logger)
+        app.use(jwt({ secret }))
+        app.use(logger)
+        app.use((ctx, next) => (ctx.path === '/no' ? ctx.throw(403) : next()))
+        app.use(accept((connection, ctx) => {
+          log(ctx as never)
+          connection.send(ctx.state['user'].sub)
+        }))
+      },
+      { before: (app) => app.use(logger) },
+    )
+    for (let i = 0; i < 2; i++) {
+      const socket = await openSocket(port, '/', { protocols: ['chat', `koaws.bearer.${token}`] })
+      expect(await socket.next()).to.equal('ann')
+      expect(socket.handshake['sec-websocket-protocol']).to.equal('chat')
+    }
+    expect((await rejected(openSocket(port, '/no', { protocols: ['chat', `koaws.bearer.${token}`] }))).status).to.equal(403)
+    expect(logged.length).to.be.above(50)
+    expect(logged.filter((line) => line.includes(token))).to.deep.equal([])
+  })
+
+  it('gives GET and upgrade the same answer for every header and session credential and spelling of a path', async () => {
+    const { port } = await serve((app) => {
+      app.use(bearer())
+      app.use(jwt({ secret }).unless({ path: ['/public'] }))
+      app.use((ctx) => {
+        if (ctx.path.startsWith('/admin')) ctx.throw(403)
+        if (ctx.ws) ctx.ws(() => {})
+        else ctx.body = 'fine'
+      })
+    })
+    const expired = sign({ sub: 'ann' }, secret, { expiresIn: -10 })
+    const early = sign({ sub: 'ann' }, secret, { notBefore: 3600 })
+    const foreign = sign({ sub: 'ann' }, 'another secret')
+    const credentials = ['', `Bearer ${token}`, `bearer ${token}`, `Token ${token}`, 'Bearer', `Bearer ${expired}`, `Bearer ${early}`, `Bearer ${foreign}`, 'Bearer x.y.z', 'Basic YTpi']
+    const paths = ['/', '/public', '/public/', '//public', '/PUBLIC', '/%70ublic', '/admin', '/admin/x', '/%61dmin', '/x/../admin', '/public?x', '/public;x']
+    for (const path of paths) {
+      for (const authorization of credentials) {
+        const headers = authorization ? { Authorization: authorization } : {}
+        const get = await rawClient(port)
+        get.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\n${authorization ? `Authorization: ${authorization}\r\n` : ''}\r\n`)
+        const upgrade = await rawClient(port)
+        upgrade.write(handshake(path, headers))
+        const [plain, upgraded] = [await get.answer(), await upgrade.answer()]
+        const expected = plain.status === 200 ? 101 : plain.status
+        expect(upgraded.status, `${path} with ${authorization}`).to.equal(expected)
+        get.socket.destroy()
+        upgrade.socket.destroy()
+      }
+    }
+  })
+
+  it('lets koa-passport decide over an upgrade', async () => {
+    const passport = new (peer('koa-passport').KoaPassport)()
+    const { Strategy } = peer('passport-http-bearer')
+    passport.use(new Strategy((given: string, done: (error: null, user: unknown) => void) => done(null, given === 'good' && { id: 7 })))
+    const { port } = await serve(
+      (app) => {
+        app.use(bearer())
+        app.use(passport.initialize())
+        app.use(passport.authenticate('bearer', { session: false }))
+        app.use(accept((connection) => connection.send(String(connection.userId))))
+      },
+      { user: (ctx) => ctx.state['user']?.id },
+    )
+    for (let i = 0; i < 2; i++) {
+      const socket = await openSocket(port, '/', { protocols: ['chat', 'koaws.bearer.good'] })
+      expect(await socket.next()).to.equal('7')
+      const { status, headers } = await rejected(openSocket(port, '/', { protocols: ['chat', 'koaws.bearer.bad'] }))
+      expect(status).to.equal(401)
+      expect(headers['www-authenticate']).to.include('Bearer')
+    }
+  })
+})
