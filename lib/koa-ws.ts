@@ -35,7 +35,7 @@ export interface AttachOptions {
    * Ask Koa first, and hand the sockets that Koa answers with 404 or abandons, untouched, to the
    * other `upgrade` listeners: for those that abort every path but their own. @default false
    */
-  gate?: boolean
+  gate?: boolean | undefined
 }
 
 /** How a hub does. */

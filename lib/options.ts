@@ -10,17 +10,17 @@ import { type Check, check, describe, validate } from './validate.ts'
 /** Options of permessage-deflate (RFC 7692), as ws takes them. */
 export interface DeflateOptions {
   /** Whether the server starts each message anew; keeping context costs memory. @default true */
-  serverNoContextTakeover?: boolean
+  serverNoContextTakeover?: boolean | undefined
   /** The same for the client. */
-  clientNoContextTakeover?: boolean
+  clientNoContextTakeover?: boolean | undefined
   /** Messages below this many bytes are not compressed. @default 1024 */
-  threshold?: number
+  threshold?: number | undefined
   /** How many messages are compressed at a time. @default 4 */
-  concurrencyLimit?: number
+  concurrencyLimit?: number | undefined
   /** Options of zlib's deflate. */
-  zlibDeflateOptions?: object
+  zlibDeflateOptions?: object | undefined
   /** Options of zlib's inflate. */
-  zlibInflateOptions?: object
+  zlibInflateOptions?: object | undefined
 }
 
 /** The options of `koaWs()`. Durations are milliseconds, sizes are bytes. */
@@ -31,44 +31,44 @@ export interface KoaWsOptions {
    * `'any'` lets every page in the world use the cookies of your users. A request without Origin
    * passes: browsers always send one. Refused with 403. @default 'same'
    */
-  origin?: OriginPolicy
+  origin?: OriginPolicy | undefined
   /** Host names that Host may have, against DNS rebinding. @default any */
-  hosts?: readonly string[]
+  hosts?: readonly string[] | undefined
   /** False leaves a socket to other `upgrade` listeners. Synchronous. */
-  filter?: (req: IncomingMessage) => boolean
+  filter?: ((req: IncomingMessage) => boolean) | undefined
   /**
    * How a rejection reaches the client. `'auto'`: over HTTP, and for a client that offered `koaws.v1`
    * as close code 4000 + status. `'http'`: always HTTP. `'close'`: a close code for every client.
    * Only 4xx and 5xx that the chain itself produced, after the origin check. @default 'auto'
    */
-  reject?: RejectMode
+  reject?: RejectMode | undefined
   /** How long the whole chain may take before the 101; then 503. @default 10_000 */
-  handshakeTimeout?: number
+  handshakeTimeout?: number | undefined
   /** Connections of this instance, pending upgrades included; 503 beyond. @default unlimited */
-  maxConnections?: number
+  maxConnections?: number | undefined
   /** The same for each address; 429 beyond. @default unlimited */
-  maxPerAddress?: number
+  maxPerAddress?: number | undefined
   /** The address that `maxPerAddress` counts. @default the client's, forwarded with `app.proxy` */
-  address?: (req: IncomingMessage) => string
+  address?: ((req: IncomingMessage) => string) | undefined
   /** Whose connection this is. Never take it from what the client says of itself. */
-  user?: (ctx: Context) => string | number | undefined
+  user?: ((ctx: Context) => string | number | undefined) | undefined
   /** Runs before the handler, which waits for it; an error closes as one of the handler's would. */
-  onConnect?: (connection: Connection, ctx: Context) => unknown
+  onConnect?: ((connection: Connection, ctx: Context) => unknown) | undefined
   /** Runs after the connection's `close` event. `hub.close()` waits for it until its deadline. */
-  onDisconnect?: (connection: Connection, info: CloseInfo) => unknown
+  onDisconnect?: ((connection: Connection, info: CloseInfo) => unknown) | undefined
   /** The largest message; the client gets 1009 above it. @default 1_048_576 */
-  maxPayload?: number
+  maxPayload?: number | undefined
   /** The most fragments of one message. @default 1,024, and one more for each KiB of maxPayload above 1 MiB */
-  maxFragments?: number
+  maxFragments?: number | undefined
   /** How long a closing handshake may take. @default 2_000 */
-  closeTimeout?: number
+  closeTimeout?: number | undefined
   /**
    * Compression. True, or options for it; on, the server keeps no context between messages unless
    * you say so. @default false
    */
-  perMessageDeflate?: boolean | DeflateOptions
+  perMessageDeflate?: boolean | DeflateOptions | undefined
   /** The name of `ctx.ws`. @default 'ws' */
-  property?: string
+  property?: string | undefined
 }
 
 /** All options, with their defaults filled in. */
@@ -169,7 +169,7 @@ const checks: Record<string, Check> = {
 export function resolveOptions(given: KoaWsOptions): ResolvedOptions {
   validate('koaWs()', given, checks)
   const { maxConnections = Infinity, maxPerAddress = Infinity } = given
-  if (maxPerAddress > maxConnections) {
+  if (maxPerAddress !== Infinity && maxPerAddress > maxConnections) {
     throw new OptionsError('koaWs(): "maxPerAddress" is above "maxConnections" and can never be reached.')
   }
   if (given.address && maxPerAddress === Infinity) {

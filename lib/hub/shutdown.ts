@@ -4,18 +4,18 @@ import type { Connections } from './connections.ts'
 /** How a hub closes. */
 export interface CloseOptions {
   /** The close code that clients get. @default 1012 (service restart: come back) */
-  code?: number
+  code?: number | undefined
   /** Milliseconds until what is still open is terminated. @default 10_000 */
-  timeout?: number
+  timeout?: number | undefined
   /**
    * Milliseconds between turning not ready and refusing upgrades, so that a load balancer can
    * notice first. @default 0
    */
-  readyDelay?: number
+  readyDelay?: number | undefined
   /**
    * Whether the servers are closed too: those that were attached, or had a request. @default false
    */
-  server?: boolean
+  server?: boolean | undefined
 }
 
 /** What a shutdown needs of its hub. */
@@ -26,8 +26,16 @@ export interface Closing {
   readonly servers: ReadonlySet<Server>
 }
 
+/** {@link CloseOptions}, with the defaults filled in. */
+export interface CloseStages {
+  readonly code: number
+  readonly timeout: number
+  readonly readyDelay: number
+  readonly server: boolean
+}
+
 /** The stages of a shutdown, in order; resolves at the end of the last, at the latest `timeout` later. */
-export async function shutDown(closing: Closing, options: Required<CloseOptions>): Promise<void> {
+export async function shutDown(closing: Closing, options: CloseStages): Promise<void> {
   const { code, timeout, readyDelay, server } = options
   if (readyDelay > 0) await cancellableDelay(readyDelay).promise
   closing.refuseUpgrades()

@@ -20,24 +20,24 @@ export interface AcceptOptions<C = Context> {
    * The subprotocol to speak: a name, a list by preference, or a chooser. Nothing that matches: 400.
    * Not set: the first that is offered, other than a credential and `koaws.v1`.
    */
-  subprotocol?: string | readonly string[] | SubprotocolChooser<C>
+  subprotocol?: string | readonly string[] | SubprotocolChooser<C> | undefined
   /** Rooms to be in from the start. */
-  rooms?: FromContext<readonly string[], C>
+  rooms?: FromContext<readonly string[], C> | undefined
   /** Whose connection this is; never from what the client says of itself. */
-  user?: FromContext<string | number | undefined, C>
+  user?: FromContext<string | number | undefined, C> | undefined
   /**
    * When the authorisation ends: the connection is then closed with 4401. Date, epoch milliseconds,
    * or null for never. Not set: the `exp` that koa-jwt left in `ctx.state.user`.
    */
-  expiresAt?: FromContext<Date | number | null, C>
+  expiresAt?: FromContext<Date | number | null, C> | undefined
   /** False keeps the connection out of all audiences (foreign protocols). @default true */
-  hub?: boolean
+  hub?: boolean | undefined
   /** See the plugin's option. */
-  reject?: RejectMode
+  reject?: RejectMode | undefined
   /** The largest message in bytes; 1009 above it. */
-  maxPayload?: number
+  maxPayload?: number | undefined
   /** The most fragments of one message. */
-  maxFragments?: number
+  maxFragments?: number | undefined
 }
 
 const token: Check = (value) =>

@@ -9,12 +9,12 @@ import { type Upgrade, upgradeOf } from './upgrade.ts'
 /** Where `bearer()` looks beside the header and the subprotocol. */
 export interface BearerOptions {
   /** The name of a cookie that holds the token. Unset: no cookie is read. */
-  cookie?: string
+  cookie?: string | undefined
   /**
    * The name of a query parameter that holds the token. Unset: none is read. URLs end up in logs of
    * proxies, so prefer the subprotocol.
    */
-  query?: string
+  query?: string | undefined
 }
 
 /**
