@@ -54,7 +54,7 @@ export function accept<State = DefaultState, Custom = DefaultContext>(
   }
   checkAcceptOptions('accept()', options)
   const own = markChecked(withForwardedSubprotocol(handler, options as AcceptOptions))
-  return async (ctx) => {
+  return (ctx) => {
     const ws = wsOf(ctx as never)
     if (!ws) throw notPassed(ctx as never)
     ws(handler as unknown as AcceptHandler, own)

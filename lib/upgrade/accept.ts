@@ -39,8 +39,10 @@ export function acceptAfter(upgrade: Upgrade, handler: AcceptHandler, options: A
   const ctx = upgrade.ctx as Context
   if (options.reject) upgrade.reject = options.reject
   upgrade.deferred = { handler, options, subprotocol: subprotocolFor(upgrade, options) }
-  ctx.body = null // a 101 has none; without this Koa would make a text of it
   ctx.status = 101
+  // A 101 has no body. Left alone Koa would make one of the status text, and set headers for it that
+  // are dropped again. Should Koa rename this member, that is what happens.
+  ;(ctx.response as { _body?: unknown })._body = ''
 }
 
 function subprotocolFor({ offer, ctx }: Upgrade, options: AcceptOptions): string | false {
@@ -112,7 +114,7 @@ function performHandshake(
   const expiresAt = expiryOf(options, ctx)
   const rooms = typeof options.rooms === 'function' ? options.rooms(ctx) : (options.rooms ?? [])
   const connection = writeSwitch(upgrade, options, subprotocol, 101)
-  debugUpgrade('%s accepted', loggable(req.url))
+  if (debugUpgrade.enabled) debugUpgrade('%s accepted', loggable(req.url))
   const { address } = upgrade
   upgrade.address = undefined // from here on the connection is what is counted
   upgrade.settle()

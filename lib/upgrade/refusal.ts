@@ -37,9 +37,17 @@ export function linger(socket: Duplex): void {
   socket.resume()
   socket.end()
   if (socket.destroyed) return
-  const timer = setTimeout(destroySocket, LINGER, socket)
-  timer.unref()
-  socket.once('close', () => clearTimeout(timer))
+  const lingering = socket as Lingering
+  lingering[kTimer] = setTimeout(destroySocket, LINGER, socket)
+  lingering[kTimer].unref()
+  socket.on('close', clearLinger)
+}
+
+const kTimer: unique symbol = Symbol('koaws.linger')
+type Lingering = Duplex & { [kTimer]?: NodeJS.Timeout }
+
+function clearLinger(this: Lingering): void {
+  clearTimeout(this[kTimer])
 }
 
 function destroySocket(socket: Duplex): void {

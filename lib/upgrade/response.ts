@@ -70,9 +70,12 @@ function endOf(res: Armed): (...args: unknown[]) => ServerResponse {
 
 function armedWrite(this: Armed, ...args: unknown[]): boolean {
   const upgrade = upgradeOf(this)
-  if (upgrade?.phase === 'deciding' && decide(upgrade, this) === 'pass' && replaced(upgrade)) {
-    this.end(internalError(this))
-    return true
+  if (upgrade?.phase === 'deciding' && decide(upgrade, this) === 'pass') {
+    if (replaced(upgrade)) {
+      this.end(internalError(this))
+      return true
+    }
+    upgrade.forwardDrain()
   }
   if (upgrade?.phase === 'http' && !replaced(upgrade)) {
     return (this[kInner].write as Method<boolean>).apply(this, args)
@@ -149,7 +152,6 @@ function decide(upgrade: Upgrade, res: ServerResponse): Verdict {
     if (toldByClose(upgrade, res)) return 'swallow'
   }
   upgrade.phase = 'http'
-  upgrade.forwardDrain()
   return 'pass'
 }
 
@@ -192,7 +194,7 @@ function internalError(res: ServerResponse): string {
 
 /** A 404 beside other listeners: one of them may claim the socket only after a while. */
 function holdNotFound(upgrade: Upgrade, answer: () => void): void {
-  debugUpgrade('%s: 404 waits for another upgrade listener', loggable(upgrade.req.url))
+  if (debugUpgrade.enabled) debugUpgrade('%s: 404 waits for another upgrade listener', loggable(upgrade.req.url))
   const timer = setTimeout(() => {
     if (upgrade.phase !== 'held') return
     if (upgrade.claimed?.()) {

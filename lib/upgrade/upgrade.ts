@@ -91,6 +91,8 @@ export class Upgrade {
   /** Undo what was struck from the request; set by who strikes. */
   restore: (() => void)[] = []
   #deadline: NodeJS.Timeout | undefined
+  #timeout = 0
+  #drains = false
   #controller: AbortController | null = null
   #aborted: Error | null = null
   readonly #startedAt = Date.now()
@@ -127,6 +129,8 @@ export class Upgrade {
 
   /** The whole chain must be done this many milliseconds after the upgrade came in. */
   setDeadline(timeout: number): void {
+    if (this.#timeout === timeout) return
+    this.#timeout = timeout
     clearTimeout(this.#deadline)
     const left = Math.max(0, this.#startedAt + timeout - Date.now())
     this.#deadline = setTimeout(upgradeTimedOut, left, this)
@@ -146,7 +150,7 @@ export class Upgrade {
     if (this.phase === 'http' && !this.res.writableFinished) this.socket.destroy()
     if (this.phase !== 'deciding') return
     this.refused = true
-    debugUpgrade('%s refused: %s', loggable(this.req.url), refusal.code)
+    if (debugUpgrade.enabled) debugUpgrade('%s refused: %s', loggable(this.req.url), refusal.code)
     this.#abort(refusalError(refusal))
     const { res } = this
     if (!res.socket) {
@@ -167,7 +171,7 @@ export class Upgrade {
   gone(): void {
     if (this.phase === 'deciding' || this.phase === 'held') {
       this.phase = 'gone'
-      debugUpgrade('%s: the client left', loggable(this.req.url))
+      if (debugUpgrade.enabled) debugUpgrade('%s: the client left', loggable(this.req.url))
       this.#abort(clientGone())
       this.socket.destroy()
     }
@@ -215,7 +219,7 @@ export class Upgrade {
     ;(socket as Linked)[kUpgrade] = undefined
     socket.removeListener('close', socketOnClose)
     socket.removeListener('end', socketOnEnd)
-    socket.removeListener('drain', socketOnDrain)
+    if (this.#drains) socket.removeListener('drain', socketOnDrain)
     host?.pending.delete(this)
     if (this.address !== undefined) (this.checkedFor as UpgradeHost).limits.release(this.address)
     this.address = undefined
@@ -234,6 +238,7 @@ export class Upgrade {
 
   /** Forward `drain` for the body of an HTTP answer: Node's own listener left with its parser. */
   forwardDrain(): void {
+    this.#drains = true
     this.socket.on('drain', socketOnDrain)
   }
 
