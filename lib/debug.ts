@@ -6,6 +6,20 @@ export const debugUpgrade: DebugLogger = debuglog('koaws:upgrade')
 /** `NODE_DEBUG=koaws:connection`: errors and discarded messages of accepted connections. */
 export const debugConnection: DebugLogger = debuglog('koaws:connection')
 
+/** The message of whatever was thrown, without ever throwing itself. */
+export function messageOf(thrown: unknown): string {
+  try {
+    return loggable((thrown as { message?: unknown } | null | undefined)?.message ?? thrown)
+  } catch {
+    return 'something that cannot be shown'
+  }
+}
+
+/** The path of a request, for a log line: a query may hold a credential. */
+export function loggablePath(url: string | undefined): string {
+  return loggable((url ?? '').split('?', 1)[0])
+}
+
 /**
  * A value that a client chose, made safe for one log line: control characters escaped, at most 200
  * characters.

@@ -199,10 +199,37 @@ export class OptionsError extends KoaWsError {
   }
 }
 
-/** An `Error` for whatever was thrown: itself, or a wrapper around something that is no error. */
+/**
+ * An `Error` for whatever was thrown: itself, or a wrapper around something that is no error. Never
+ * throws, however odd the thing is.
+ */
 export function toError(thrown: unknown): Error {
-  if (thrown instanceof Error) return thrown
-  if (Object.prototype.toString.call(thrown) === '[object Error]') return thrown as Error
-  const shown = typeof thrown === 'string' ? thrown : inspect(thrown, { depth: 1 })
-  return new Error(`non-error thrown: ${shown.slice(0, 200)}`, { cause: thrown })
+  try {
+    if (thrown instanceof Error) return thrown
+    if (Object.prototype.toString.call(thrown) === '[object Error]') return thrown as Error
+    const shown = typeof thrown === 'string' ? thrown : inspect(thrown, { depth: 1 })
+    return new Error(`non-error thrown: ${shown.slice(0, 200)}`, { cause: thrown })
+  } catch {
+    return new Error('something was thrown that cannot be shown')
+  }
+}
+
+/** What an error says of itself to a client, in the manner of http-errors. */
+export interface Exposure {
+  /** An HTTP status of 400 to 599, or null. */
+  readonly status: number | null
+  /** The message, where the client may read it. */
+  readonly message: string | null
+}
+
+/** Read an error's `status`, `expose` and `message`, any of which may be a getter that throws. */
+export function exposureOf(error: unknown): Exposure {
+  try {
+    const { status, statusCode, expose, message } = error as Record<string, unknown>
+    const code = Number.isInteger(status) ? (status as number) : statusCode
+    const known = Number.isInteger(code) && (code as number) >= 400 && (code as number) < 600
+    return { status: known ? (code as number) : null, message: expose === true ? String(message) : null }
+  } catch {
+    return { status: null, message: null }
+  }
 }

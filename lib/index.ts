@@ -18,7 +18,8 @@ export type { AcceptHandler } from './upgrade/upgrade.ts'
 
 // Connections
 export { Connection } from './connection/connection.ts'
-export type { CloseInfo, ErrorPlace, Refresh, Sendable, SendOptions } from './connection/connection.ts'
+export type { CloseInfo, Refresh, Sendable, SendOptions } from './connection/types.ts'
+export type { ErrorPlace } from './hub/connections.ts'
 
 // Errors and close codes
 export { errorTable, KoaWsError, OptionsError, UpgradeError } from './errors.ts'

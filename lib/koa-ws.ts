@@ -16,6 +16,7 @@ import { Limits } from './upgrade/limits.ts'
 import { listen, listenerOf } from './upgrade/listener.ts'
 import { type Passing, passPlugin } from './upgrade/middleware.ts'
 import { type RouteMiddleware, route } from './upgrade/route.ts'
+import { synchronous } from './validate.ts'
 
 declare module 'koa' {
   interface ExtendableContext {
@@ -140,10 +141,8 @@ class Parts implements UpgradeHost, Passing {
   readonly #options: ResolvedOptions
   readonly #drops = new Drops()
   readonly #id = newId()
-  /** Whether the apps that this plugin is used in trust a proxy; undefined: none known, or they differ. */
-  #proxy: boolean | undefined
-  #apps = new WeakSet<Context['app']>()
   #app: Context['app'] | null = null
+  /** Used in several apps that do not agree about proxies. */
   #several = false
   #closing: Promise<void> | null = null
 
@@ -185,21 +184,24 @@ class Parts implements UpgradeHost, Passing {
     return this.#several ? undefined : (this.#app?.proxy as boolean | undefined)
   }
 
-  addressOf(req: Context['req'], proxy: boolean): string {
-    if (this.#options.address) return String(this.#options.address(req))
-    const forwarded = proxy ? req.headers['x-forwarded-for'] : undefined
-    if (typeof forwarded === 'string') return (forwarded.split(',', 1)[0] as string).trim()
-    return req.socket.remoteAddress ?? ''
+  addressOf(req: Context['req'], app: Context['app'] | null): string {
+    const { address } = this.#options
+    if (address) return String(synchronous('address', address(req)))
+    return clientAddress(req, app) ?? req.socket.remoteAddress ?? ''
+  }
+
+  get app(): Context['app'] | null {
+    return this.#app
   }
 
   count(name: string): void {
     this.#drops.add(name)
   }
 
-  admit(connection: Connection, admission: Admission): Promise<void> | undefined {
+  admit(connection: Connection, admission: Admission): boolean | Promise<boolean> {
     const { address } = admission
-    const release = address === undefined ? undefined : () => this.limits.release(address)
-    return this.connections.add(connection, { ...admission, release })
+    if (address !== undefined) this.connections.onEnd(connection, () => this.limits.release(address))
+    return this.connections.add(connection, admission)
   }
 
   report(error: unknown, ctx: Context): void {
@@ -265,4 +267,18 @@ class Parts implements UpgradeHost, Passing {
       upgrade.refuse(DRAINING)
     }
   }
+
+  terminateUpgrades(): void {
+    for (const upgrade of [...this.pending]) upgrade.terminate()
+  }
+}
+
+/** The first forwarded address that the app trusts, as Koa's `ctx.ip` finds it. */
+function clientAddress(req: Context['req'], app: Context['app'] | null): string | undefined {
+  if (!app?.proxy) return undefined
+  const { proxyIpHeader = 'X-Forwarded-For', maxIpsCount = 0 } = app as { proxyIpHeader?: string; maxIpsCount?: number }
+  const header = req.headers[proxyIpHeader.toLowerCase()]
+  if (typeof header !== 'string') return undefined
+  const addresses = header.split(',').map((address) => address.trim())
+  return (maxIpsCount > 0 ? addresses.slice(-maxIpsCount) : addresses)[0] || undefined
 }

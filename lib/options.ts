@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Context } from 'koa'
-import type { CloseInfo, Connection } from './connection/connection.ts'
+import type { Connection } from './connection/connection.ts'
+import type { CloseInfo } from './connection/types.ts'
 import { OptionsError } from './errors.ts'
 import { defaultFragments } from './upgrade/acceptor.ts'
 import type { RejectMode } from './upgrade/host.ts'

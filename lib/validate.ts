@@ -9,8 +9,8 @@ export function validate(where: string, given: unknown, checks: Record<string, C
     throw new OptionsError(`${where} takes an object of options, not ${describe(given)}.`)
   }
   for (const [name, value] of Object.entries(given)) {
-    if (value === undefined) continue
     if (!Object.hasOwn(checks, name)) throw unknownOption(where, name, Object.keys(checks))
+    if (value === undefined) continue
     const problem = (checks[name] as Check)(value)
     if (problem) throw new OptionsError(`${where}: the option "${name}" ${problem}`)
   }
@@ -79,6 +79,10 @@ const oneOf =
       ? null
       : `must be one of ${names.map((name) => `"${name}"`).join(', ')}, not ${describe(value)}.`
 
+/** A non-empty string. */
+const string: Check = (value) =>
+  typeof value === 'string' && value.length > 0 ? null : `must be a non-empty string, not ${describe(value)}.`
+
 /** An array of non-empty strings. */
 const strings: Check = (value) =>
   Array.isArray(value) && value.every((one) => typeof one === 'string' && one.length > 0)
@@ -97,10 +101,23 @@ export const check: {
   milliseconds: Check
   count: Check
   boolean: Check
+  string: Check
   strings: Check
   oneOf: (...names: string[]) => Check
   either: (...checks: Check[]) => Check
-} = { isFunction, milliseconds, count, boolean, strings, oneOf, either }
+} = { isFunction, milliseconds, count, boolean, string, strings, oneOf, either }
+
+/**
+ * What a function of the options gave, which must not be a promise: the handshake does not wait for
+ * it, and a promise would count as true.
+ *
+ * @throws OptionsError for a promise, whose rejection is taken care of
+ */
+export function synchronous<T>(name: string, value: T): T {
+  if (typeof (value as { then?: unknown } | null | undefined)?.then !== 'function') return value
+  Promise.resolve(value).catch(() => {})
+  throw new OptionsError(`The option "${name}" must be synchronous: it gave a promise. Await what it needs in middleware.`)
+}
 
 /**
  * A name of a room or user.

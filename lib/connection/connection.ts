@@ -1,79 +1,20 @@
 import type { AsyncResource } from 'node:async_hooks'
 import { EventEmitter } from 'node:events'
+import type { Socket } from 'node:net'
 import { parse, type ParsedUrlQuery } from 'node:querystring'
 import type { Duplex } from 'node:stream'
 import type { DefaultState } from 'koa'
 import { WebSocket } from 'ws'
-import { debugConnection, loggable } from '../debug.ts'
-import { KoaWsError, toError } from '../errors.ts'
+import { debugConnection, messageOf } from '../debug.ts'
+import { exposureOf, KoaWsError, toError } from '../errors.ts'
 import { CloseCode, closeCodeForStatus, closeReason } from '../protocol/close-codes.ts'
-import {
-  type DomListener,
-  guardDomListener,
-  guardedForm,
-  originalForm,
-} from './event-target.ts'
 import { Expiry } from './expiry.ts'
 import { Inbox, type RawMessage } from './inbox.ts'
+import { epochMilliseconds } from './instant.ts'
 import { MessageIterator } from './iterator.ts'
-
-/** How a connection ended. */
-export interface CloseInfo {
-  /** The close code: the peer's, or ours when the peer could not be told any more. */
-  readonly code: number
-  /** The close reason, at most 123 bytes of UTF-8. */
-  readonly reason: string
-  /** Whether the closing handshake was completed (RFC 6455, section 7.1.4). */
-  readonly clean: boolean
-}
-
-/** What `connection.refresh()` takes. */
-export interface Refresh<State = DefaultState> {
-  /** Replaces `connection.state`. */
-  state?: State
-  /** The new end of the authorisation: Date, epoch milliseconds, or null for never. */
-  expiresAt?: Date | number | null
-  /** Whom the new authorisation is for; another user than before closes with 4403. */
-  userId?: string | number
-}
-
-/** What an error listener of the app gets in place of a ctx once that is gone. */
-export interface ErrorPlace {
-  readonly path: string
-  readonly ip: string
-  readonly state: unknown
-  readonly connection: Connection
-}
-
-/** Whom a connection belongs to: told of its end and of its errors, and keeper of the rooms. */
-export interface ConnectionOwner {
-  /** Called before the `close` event: the connection can no longer be reached. */
-  unreachable(connection: Connection): void
-  /** Called after the `close` event. */
-  ended(connection: Connection, info: CloseInfo): void
-  /** A handler or listener threw. */
-  failed(connection: Connection, error: Error): void
-  /** So many messages were discarded because nobody listened. */
-  unheard(count: number): void
-  join(connection: Connection, rooms: readonly string[]): Promise<void>
-  leave(connection: Connection, rooms: readonly string[]): void
-  roomsOf(connection: Connection): ReadonlySet<string>
-}
-
-/** The facts of the handshake that a connection is made with. */
-export interface ConnectionFacts {
-  readonly id: string
-  readonly userId: string | undefined
-  readonly state: unknown
-  readonly ip: string
-  /** Path and query of the request. */
-  readonly url: string
-  readonly params: Readonly<Record<string, string>>
-  readonly expiresAt: number | null
-  readonly socket: Duplex
-  readonly owner: ConnectionOwner
-  readonly scope: AsyncResource | null
-}
+import { watchListeners } from './listeners.ts'
+import type { ConnectionFacts, ConnectionOwner } from './owner.ts'
+import type { CloseInfo, Refresh, Sendable, SendOptions } from './types.ts'
 
 /** The arguments of ws's `close` event. */
 interface CloseEvent {
@@ -81,33 +22,26 @@ interface CloseEvent {
   readonly reason: Buffer
 }
 
-/** What few connections need: made on first use. */
+/** What few connections need, or only at their end: made on first use. */
 interface Extras {
   query?: ParsedUrlQuery
   controller?: AbortController
   closed?: Promise<CloseInfo>
   settleClosed?: (info: CloseInfo) => void
   iterator?: MessageIterator | undefined
-  pingedAt?: number
-}
-
-/** What `connection.send()` takes. */
-export type Sendable = string | Buffer | ArrayBuffer | ArrayBufferView
-
-/** How `connection.send()` sends. */
-export interface SendOptions {
-  /** Whether this is a binary message; by default strings are text and all else is binary. */
-  binary?: boolean
-  /** Whether to compress, where compression was negotiated. @default true */
-  compress?: boolean
-  /** Whether this is the last fragment of its message. @default true */
-  fin?: boolean
+  inbox?: Inbox | undefined
+  expiry?: Expiry<WebSocket> | undefined
+  pingedAt?: number | undefined
+  rtt?: number
+  /** The first code that we closed with. */
+  verdict?: CloseInfo
+  end?: CloseEvent
 }
 
 type AnyConnection = Connection<never>
 
 /** The handshake is done: the connection takes up its facts. For koaws itself. */
-export let openConnection: (connection: AnyConnection, facts: ConnectionFacts) => void
+export let openConnection: (connection: AnyConnection, facts: ConnectionFacts<Connection>) => void
 /** The handler has settled: messages that nobody wants are no longer kept. For koaws itself. */
 export let handlerSettled: (connection: AnyConnection) => void
 /** A shutdown begins: loops over the messages end. For koaws itself. */
@@ -119,10 +53,22 @@ export let endIteration: (connection: AnyConnection) => void
 export let failConnection: (connection: AnyConnection, thrown: unknown, report: boolean) => void
 
 let uncork: (connection: AnyConnection) => void
+let expire: (connection: WebSocket) => void
 
 /** Time between a protocol error of the client and the end of its TCP connection, in milliseconds. */
 const PROTOCOL_ERROR_LINGER = 250
 const NOBODY: ReadonlySet<string> = new Set()
+const NO_PARAMS: Readonly<Record<string, string>> = Object.freeze({})
+const CAPTURE = { captureRejections: true }
+
+/** Messages are kept for a listener to come: while the handler runs, and while the inbox holds some. */
+const HOLDING = 1
+/** The handler runs. */
+const HANDLING = 2
+/** Something was sent in this turn. */
+const CORKED = 4
+/** We have closed for cause, and the client is heard no more. */
+const DEAF = 8
 
 /**
  * One accepted WebSocket. It is a `ws` WebSocket (RFC 6455), so what is written for `ws` works on
@@ -146,28 +92,18 @@ export class Connection<State = DefaultState>
   readonly userId: string | undefined = undefined
   /** `ctx.state` of the handshake. */
   readonly state: State = undefined as State
-  /** The address of the client: `ctx.ip` of the handshake. */
-  readonly ip: string = ''
   /** The route's parameters at the handshake. */
-  readonly params: Readonly<Record<string, string>> = {}
+  readonly params: Readonly<Record<string, string>> = NO_PARAMS
   /** When the connection was accepted, in epoch milliseconds. */
   readonly openedAt: number = 0
-  /** The last round trip of a ping in milliseconds; undefined until a pong has answered one. */
-  readonly rtt: number | undefined = undefined
 
   #url = ''
-  #owner: ConnectionOwner | null = null
+  #ip: string | null = null
+  #owner: ConnectionOwner<Connection> | null = null
   #socket: Duplex | null = null
   #scope: AsyncResource | null = null
-  #expiry: Expiry<WebSocket> | null = null
-  #inbox: Inbox | null = null
   #extras: Extras | null = null
-  #verdict: CloseInfo | null = null
-  #end: CloseEvent | null = null
-  /** While the handler runs, and while the inbox still holds something. */
-  #holding = true
-  #handling = true
-  #corked = false
+  #flags: number = HOLDING | HANDLING
 
   /** Called by ws when it has accepted a handshake. */
   constructor(address: null, protocols?: undefined, options?: object) {
@@ -176,6 +112,13 @@ export class Connection<State = DefaultState>
     // constructor without options. Calling the constructor on an existing object is how emitters
     // were inherited before classes; it keeps what is registered.
     ;(EventEmitter as unknown as (options: object) => void).call(this, CAPTURE)
+  }
+
+  /** The address of the client: `ctx.ip` of the handshake. */
+  get ip(): string {
+    // A socket forgets it when it ends, so whoever waits for the end has it read before.
+    if (this.#ip === null) this.#ip = (this.#socket as Socket | null)?.remoteAddress ?? null
+    return this.#ip ?? ''
   }
 
   /** The path of the request, without the query. */
@@ -198,15 +141,20 @@ export class Connection<State = DefaultState>
 
   /** When the authorisation ends, in epoch milliseconds, or null for never. */
   get expiresAt(): number | null {
-    return this.#expiry?.at ?? null
+    return this.#extras?.expiry?.at ?? null
+  }
+
+  /** The last round trip of a ping in milliseconds; undefined until a pong has answered one. */
+  get rtt(): number | undefined {
+    return this.#extras?.rtt
   }
 
   /** Aborts when the connection has ended. */
   get signal(): AbortSignal {
-    const extras = this.#lazy()
+    const extras = this.#untilTheEnd()
     if (!extras.controller) {
       extras.controller = new AbortController()
-      if (this.#end) extras.controller.abort(closedError())
+      if (extras.end) extras.controller.abort(closedError())
     }
     return extras.controller.signal
   }
@@ -216,9 +164,9 @@ export class Connection<State = DefaultState>
    * be told: then `clean` is false.
    */
   get closed(): Promise<CloseInfo> {
-    const extras = this.#lazy()
+    const extras = this.#untilTheEnd()
     extras.closed ??= new Promise((resolve) => {
-      if (this.#end) resolve(this.#closeInfo())
+      if (extras.end) resolve(closeInfo(extras))
       else extras.settleClosed = resolve
     })
     return extras.closed
@@ -260,7 +208,7 @@ export class Connection<State = DefaultState>
   refresh({ state, expiresAt, userId }: Refresh<State>): void {
     const at = expiresAt === undefined ? undefined : epochMilliseconds(expiresAt)
     if (userId !== undefined && String(userId) !== this.userId) {
-      this.close(CloseCode.otherUser, 'another user')
+      this.#closeForCause(CloseCode.otherUser, 'another user')
       return
     }
     if (state !== undefined) write(this, 'state', state)
@@ -297,7 +245,7 @@ export class Connection<State = DefaultState>
     options?: SendOptions | ((error?: Error) => void),
     callback?: (error?: Error) => void,
   ): void {
-    if (!this.#corked) this.#cork()
+    if ((this.#flags & CORKED) === 0 && this.#socket !== null) this.#cork(this.#socket)
     super.send(data, options as SendOptions, callback)
   }
 
@@ -306,7 +254,10 @@ export class Connection<State = DefaultState>
     const extras = this.#lazy()
     if (extras.pingedAt === undefined) {
       extras.pingedAt = performance.now()
-      super.once('pong', () => this.#ponged())
+      super.once('pong', () => {
+        extras.rtt = performance.now() - (extras.pingedAt as number)
+        extras.pingedAt = undefined
+      })
     }
     super.ping(data, mask, callback)
   }
@@ -314,7 +265,7 @@ export class Connection<State = DefaultState>
   /** Begin the closing handshake (RFC 6455, section 7.1.2). */
   override close(code?: number, reason?: string | Buffer): void {
     if (this.readyState === WebSocket.OPEN) {
-      this.#verdict ??= {
+      this.#untilTheEnd().verdict ??= {
         code: code ?? 1005,
         reason: reason === undefined ? '' : String(reason),
         clean: false,
@@ -327,33 +278,54 @@ export class Connection<State = DefaultState>
 
   /** End the TCP connection at once. What was sent before in this turn is handed to the kernel. */
   override terminate(): void {
+    this.#untilTheEnd()
     this.#uncork()
     super.terminate()
   }
 
   /** Stop reading from the client: TCP backpressure. */
   override pause(): void {
-    this.#inbox?.disownPause()
+    this.#extras?.inbox?.disownPause()
     super.pause()
   }
 
   override emit(event: string | symbol, ...args: unknown[]): boolean {
     if (event === 'message') {
-      if (this.#holding && this.#hold(args as unknown as RawMessage)) return true
+      if (this.#flags & (HOLDING | DEAF) && this.#hold(args as unknown as RawMessage)) return true
     } else if (event === 'close') {
       return this.#emitClose(args[0] as number, args[1] as Buffer)
-    } else if (event === 'error' && this.listenerCount('error') === 0) {
-      this.#sawError(args[0])
-      return false
     } else if (event === 'error') {
       this.#sawError(args[0])
+      if (this.listenerCount('error') === 0) return false
     }
     return this.#emitNow(event, args)
   }
 
+  // ---- the rest
+
   #lazy(): Extras {
     this.#extras ??= {}
     return this.#extras
+  }
+
+  /** Somebody will want to know who this was when it is over. */
+  #untilTheEnd(): Extras {
+    void this.ip
+    return this.#lazy()
+  }
+
+  #open(facts: ConnectionFacts<Connection>): void {
+    write(this, 'id', facts.id)
+    write(this, 'userId', facts.userId)
+    write(this, 'state', facts.state as State)
+    write(this, 'params', facts.params)
+    write(this, 'openedAt', Date.now())
+    this.#url = facts.url
+    this.#ip = facts.ip
+    this.#owner = facts.owner
+    this.#socket = facts.socket
+    this.#scope = facts.scope
+    if (facts.expiresAt !== null) this.#expireAt(facts.expiresAt)
   }
 
   #emitNow(event: string | symbol, args: unknown[]): boolean {
@@ -367,83 +339,81 @@ export class Connection<State = DefaultState>
     }
   }
 
-  /** Keep a message for a listener to come; false when somebody hears it now. */
+  /** Keep a message for a listener to come, or drop it; false when somebody shall hear it now. */
   #hold(message: RawMessage): boolean {
-    if (!this.#inbox) {
-      if (this.listenerCount('message') > 0) return false
-      this.#inbox = this.#newInbox()
+    if ((this.#flags & DEAF) !== 0) {
+      this.#owner?.unheard(1)
+      return true
     }
+    const { inbox } = this.#lazy()
+    if (!inbox && this.listenerCount('message') > 0) return false
     // Once we close, no more is taken in: a client that goes on sending must not fill memory.
-    if (this.readyState === WebSocket.OPEN) this.#inbox.push(message)
+    if (this.readyState === WebSocket.OPEN) (inbox ?? this.#newInbox()).push(message)
     else this.#owner?.unheard(1)
     return true
   }
 
   #newInbox(): Inbox {
-    return new Inbox({
+    const inbox = new Inbox({
       hears: () => this.listenerCount('message') > 0,
       deliver: (message) => this.#emitNow('message', message as unknown as unknown[]),
       stopReading: () => super.pause(),
+      isPaused: () => this.isPaused,
       goOnReading: () => this.resume(),
       emptied: (discarded) => this.#inboxEmptied(discarded),
     })
+    this.#lazy().inbox = inbox
+    return inbox
   }
 
   #inboxEmptied(discarded: number): void {
-    this.#inbox = null
-    if (discarded === 0) {
-      this.#holding = this.#handling
-      return
-    }
-    // Nobody came to listen: from here on it is as with plain ws.
-    this.#holding = false
+    this.#lazy().inbox = undefined
+    // When nobody came to listen, it is from here on as with plain ws.
+    if (discarded > 0 || (this.#flags & HANDLING) === 0) this.#flags &= ~HOLDING
+    if (discarded === 0) return
     debugConnection('%s: %d messages discarded, nobody listened', this.id, discarded)
     this.#owner?.unheard(discarded)
   }
 
-  #open(facts: ConnectionFacts): void {
-    write(this, 'id', facts.id)
-    write(this, 'userId', facts.userId)
-    write(this, 'state', facts.state as State)
-    write(this, 'ip', facts.ip)
-    write(this, 'params', facts.params)
-    write(this, 'openedAt', Date.now())
-    this.#url = facts.url
-    this.#owner = facts.owner
-    this.#socket = facts.socket
-    this.#scope = facts.scope
-    if (facts.expiresAt !== null) this.#expireAt(facts.expiresAt)
-  }
-
   #handlerSettled(): void {
-    this.#handling = false
-    if (!this.#inbox) this.#holding = false
-    else if (this.listenerCount('message') > 0) this.#inbox.flushSoon()
-    else this.#inbox.discard()
+    this.#flags &= ~HANDLING
+    const inbox = this.#extras?.inbox
+    if (!inbox) this.#flags &= ~HOLDING
+    else if (this.listenerCount('message') > 0) inbox.flushSoon()
+    else inbox.discard()
   }
 
   #fail(thrown: unknown, report: boolean): void {
     const error = toError(thrown)
-    const { status, expose } = error as { status?: unknown; expose?: unknown }
-    if (typeof status === 'number' && status >= 400 && status < 500) {
-      this.close(closeCodeForStatus(status), expose === true ? closeReason(error.message) : '')
+    const { status, message } = exposureOf(error)
+    if (status !== null && status < 500) {
+      this.#closeForCause(closeCodeForStatus(status), message === null ? '' : closeReason(message))
     } else {
-      this.close(CloseCode.internal, 'Internal Server Error')
+      this.#closeForCause(CloseCode.internal, 'Internal Server Error')
     }
     if (report) this.#owner?.failed(this as Connection, error)
   }
 
-  #listens(event: string | symbol, listener: (...args: never[]) => void): void {
-    if (event === 'message') this.#inbox?.flushSoon()
-    else if (event === 'close' && this.#end) this.#tellClosed(listener)
+  /** Close, and hear nothing more from whoever has lost the right to be heard. */
+  #closeForCause(code: number, reason: string): void {
+    this.#flags |= DEAF
+    this.#extras?.inbox?.discard()
+    this.close(code, reason)
+  }
+
+  #listens(event: string | symbol, listener: unknown): void {
+    if (event === 'message') this.#extras?.inbox?.flushSoon()
+    else if (event === 'close') {
+      if (this.#untilTheEnd().end) this.#tellClosed(listener as (...args: unknown[]) => unknown)
+    }
   }
 
   /** A `close` listener that came too late hears of it all the same, after waiting messages. */
-  #tellClosed(listener: (...args: never[]) => void): void {
+  #tellClosed(listener: (...args: unknown[]) => unknown): void {
     const tell = (): void => {
       if (!this.rawListeners('close').includes(listener)) return
-      const { code, reason } = this.#end as CloseEvent
-      const call = (): unknown => (listener as (...args: unknown[]) => unknown).call(this, code, reason)
+      const { code, reason } = this.#extras?.end as CloseEvent
+      const call = (): unknown => listener.call(this, code, reason)
       try {
         const result = this.#scope === null ? call() : this.#scope.runInAsyncScope(call)
         if (result instanceof Promise) result.catch((error: unknown) => this.#fail(error, true))
@@ -452,57 +422,47 @@ export class Connection<State = DefaultState>
       }
     }
     process.nextTick(() => {
-      if (this.#inbox) this.#inbox.afterwards(tell)
+      const inbox = this.#extras?.inbox
+      if (inbox) inbox.afterwards(tell)
       else tell()
     })
   }
 
   #emitClose(code: number, reason: Buffer): boolean {
-    if (this.#end) return false
-    this.#end = { code, reason }
-    this.#expiry?.cancel()
+    const extras = this.#lazy()
+    if (extras.end) return false
+    extras.end = { code, reason }
+    extras.expiry?.cancel()
     this.#owner?.unreachable(this as Connection)
     const heard = this.#emitNow('close', [code, reason])
-    const info = this.#closeInfo()
-    this.#extras?.controller?.abort(closedError())
-    this.#extras?.settleClosed?.(info)
+    const info = closeInfo(extras)
+    extras.controller?.abort(closedError())
+    extras.settleClosed?.(info)
     this.#owner?.ended(this as Connection, info)
     return heard
   }
 
-  #closeInfo(): CloseInfo {
-    const { code, reason } = this.#end as CloseEvent
-    if (code !== 1006) return { code, reason: reason.toString('utf8'), clean: true }
-    return this.#verdict ?? { code, reason: '', clean: false }
-  }
-
   /** ws has begun to close; after a protocol error it would go on reading for `closeTimeout`. */
   #sawError(error: unknown): void {
-    debugConnection('%s: %s', this.id, loggable((error as Error | undefined)?.message))
-    setTimeout(terminateConnection, PROTOCOL_ERROR_LINGER, this).unref()
+    debugConnection('%s: %s', this.id, messageOf(error))
+    setTimeout(terminate, PROTOCOL_ERROR_LINGER, this).unref()
   }
 
   #expireAt(at: number | null): void {
-    this.#expiry?.cancel()
-    this.#expiry = at === null ? null : new Expiry<WebSocket>(at, expireConnection, this)
-  }
-
-  #ponged(): void {
     const extras = this.#lazy()
-    if (extras.pingedAt !== undefined) write(this, 'rtt', performance.now() - extras.pingedAt)
-    delete extras.pingedAt
+    extras.expiry?.cancel()
+    extras.expiry = at === null ? undefined : new Expiry<WebSocket>(at, expire, this)
   }
 
-  #cork(): void {
-    if (this.#corked || this.#socket === null) return
-    this.#corked = true
-    this.#socket.cork()
+  #cork(socket: Duplex): void {
+    this.#flags |= CORKED
+    socket.cork()
     process.nextTick(uncork, this)
   }
 
   #uncork(): void {
-    if (!this.#corked) return
-    this.#corked = false
+    if ((this.#flags & CORKED) === 0) return
+    this.#flags &= ~CORKED
     this.#socket?.uncork()
   }
 
@@ -512,62 +472,18 @@ export class Connection<State = DefaultState>
     endIteration = (connection) => connection.#extras?.iterator?.end()
     failConnection = (connection, thrown, report) => connection.#fail(thrown, report)
     uncork = (connection) => connection.#uncork()
-    Connection.#watchListeners()
-  }
-
-  /** Defined on the prototype from here, so that ws's own typed overloads stay what users see. */
-  static #watchListeners(): void {
-    const { on, prependListener, addEventListener, removeEventListener } = WebSocket.prototype
-    const define = (name: string | symbol, value: unknown): void => {
-      Object.defineProperty(Connection.prototype, name, { configurable: true, writable: true, value })
-    }
-    const watched = (add: (this: WebSocket, event: never, listener: never) => unknown): unknown =>
-      function (this: Connection, event: never, listener: never): unknown {
-        add.call(this, event, listener)
-        this.#listens(event, listener)
-        return this
-      }
-    // Node calls it for the rejection of an async listener (`captureRejections`).
-    define(EventEmitter.captureRejectionSymbol, function (this: Connection, error: unknown) {
-      this.#fail(error, true)
+    expire = (connection) => (connection as Connection).#closeForCause(CloseCode.expired, 'expired')
+    watchListeners(Connection.prototype, {
+      added: (connection, event, listener) => connection.#listens(event, listener),
+      rejected: (connection, error) => connection.#fail(error, true),
     })
-    define('on', watched(on))
-    define('addListener', watched(on))
-    define('prependListener', watched(prependListener))
-    define('addEventListener', function (this: WebSocket, type: never, listener: DomListener, options?: object) {
-      addEventListener.call(this, type, guardDomListener(listener, reportDomRejection) as never, options)
-    })
-    define('removeEventListener', function (this: WebSocket, type: never, listener: DomListener) {
-      removeEventListener.call(this, type, guardedForm(listener) as never)
-    })
-    // `connection.onmessage = fn` registers the guarded form; reading it back gives what was assigned.
-    for (const name of ['onclose', 'onerror', 'onmessage', 'onopen'] as const) {
-      const own = Object.getOwnPropertyDescriptor(WebSocket.prototype, name) as PropertyDescriptor
-      Object.defineProperty(Connection.prototype, name, {
-        ...own,
-        get(this: Connection) {
-          return originalForm(own.get?.call(this) as DomListener | null)
-        },
-      })
-    }
   }
 }
 
-const CAPTURE = { captureRejections: true }
-
-/** The instants that `expiresAt` may be given as, in epoch milliseconds; null means never. */
-export function epochMilliseconds(value: Date | number | null): number | null {
-  if (value === null) return null
-  const at = value instanceof Date ? value.getTime() : value
-  if (typeof at !== 'number' || !Number.isFinite(at)) {
-    throw new TypeError('expiresAt must be a Date, epoch milliseconds, or null for never')
-  }
-  if (at < 1e11) {
-    throw new TypeError(
-      `expiresAt is ${at}: that is in 1973 or before. Are these seconds? Multiply by 1000.`,
-    )
-  }
-  return at
+function closeInfo({ end, verdict }: Extras): CloseInfo {
+  const { code, reason } = end as CloseEvent
+  if (code !== 1006) return { code, reason: reason.toString('utf8'), clean: true }
+  return verdict ?? { code, reason: '', clean: false }
 }
 
 /** Readonly for users; we fill it in. */
@@ -579,14 +495,6 @@ function closedError(): KoaWsError {
   return new KoaWsError('ERR_KOAWS_CLOSED', 'The connection is closed')
 }
 
-function terminateConnection(connection: WebSocket): void {
+function terminate(connection: WebSocket): void {
   connection.terminate()
-}
-
-function expireConnection(connection: WebSocket): void {
-  connection.close(CloseCode.expired, 'expired')
-}
-
-function reportDomRejection(target: unknown, error: unknown): void {
-  failConnection(target as AnyConnection, error, true)
 }

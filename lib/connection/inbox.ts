@@ -15,6 +15,8 @@ export interface InboxOwner {
   deliver(message: RawMessage): void
   /** Stop and go on reading from the socket. */
   stopReading(): void
+  /** Whether reading is stopped now: a user may have resumed. */
+  isPaused(): boolean
   goOnReading(): void
   /** The inbox is empty, or was discarded with so many messages in it; it is not used again. */
   emptied(discarded: number): void
@@ -47,7 +49,7 @@ export class Inbox {
   push(message: RawMessage): void {
     this.#messages.push(message)
     this.#bytes += sizeOf(message[0])
-    if (this.#paused) return
+    if (this.#paused && this.#owner.isPaused()) return
     if (this.#messages.length >= MAX_MESSAGES || this.#bytes >= MAX_BYTES) {
       this.#paused = true
       this.#owner.stopReading()

@@ -1,8 +1,9 @@
 import { randomFillSync } from 'node:crypto'
 import type { Context } from 'koa'
-import type { CloseInfo, Connection, ConnectionOwner, ErrorPlace } from '../connection/connection.ts'
-import { endIteration, failConnection, openConnection } from '../connection/connection.ts'
-import { debugConnection, loggable } from '../debug.ts'
+import { type Connection, endIteration, failConnection, openConnection } from '../connection/connection.ts'
+import type { ConnectionFacts, ConnectionOwner } from '../connection/owner.ts'
+import type { CloseInfo } from '../connection/types.ts'
+import { debugConnection, messageOf } from '../debug.ts'
 import { toError } from '../errors.ts'
 import type { Drops } from './drops.ts'
 import { Rooms } from './rooms.ts'
@@ -13,6 +14,14 @@ export interface ConnectionHooks {
   readonly onDisconnect: ((connection: Connection, info: CloseInfo) => unknown) | undefined
 }
 
+/** What an error listener of the app gets in place of a ctx once that is gone. */
+export interface ErrorPlace {
+  readonly path: string
+  readonly ip: string
+  readonly state: unknown
+  readonly connection: Connection
+}
+
 /** What `Connections` is told of a new connection. */
 export interface NewConnection {
   readonly ctx: Context
@@ -20,17 +29,15 @@ export interface NewConnection {
   readonly expiresAt: number | null
   readonly rooms: readonly string[]
   readonly inAudiences: boolean
-  readonly socket: Parameters<typeof openConnection>[1]['socket']
-  readonly scope: Parameters<typeof openConnection>[1]['scope']
-  /** Called once, when it has ended. */
-  readonly release: (() => void) | undefined
+  readonly socket: ConnectionFacts<Connection>['socket']
+  readonly scope: ConnectionFacts<Connection>['scope']
 }
 
 /** All connections of this instance: from the 101 to the last `onDisconnect`. */
 export class Connections {
   readonly #byId = new Map<string, Connection>()
   readonly #releases = new WeakMap<Connection, () => void>()
-  readonly #owners = new WeakMap<Context['app'], ConnectionOwner>()
+  readonly #owners = new WeakMap<Context['app'], ConnectionOwner<Connection>>()
   readonly #rooms = new Rooms()
   readonly #hooks: ConnectionHooks
   readonly #drops: Drops
@@ -49,38 +56,45 @@ export class Connections {
   /**
    * Take over a connection whose handshake is done.
    *
-   * @returns the promise of `onConnect`, where it gave one; it never rejects
+   * @returns whether it is to be handled: not when `onConnect` failed, or the client left while it
+   * ran; a promise where `onConnect` gave one, which never rejects
    */
-  add(connection: Connection, arrival: NewConnection): Promise<void> | undefined {
+  add(connection: Connection, arrival: NewConnection): boolean | Promise<boolean> {
     const { ctx, userId, expiresAt, socket, scope } = arrival
     const owner = this.#ownerFor(ctx.app)
     openConnection(connection as never, {
       id: newId(),
       userId,
       state: ctx.state,
-      ip: ctx.ip,
+      // Read now where it comes from a header, or is sure to be wanted at the end.
+      ip: ctx.app.proxy || this.#hooks.onDisconnect ? ctx.ip : null,
       url: ctx.req.url ?? '',
-      params: (ctx['params'] as Record<string, string> | undefined) ?? NO_PARAMS,
+      params: paramsOf(ctx),
       expiresAt,
       socket,
       owner,
       scope,
     })
     this.#byId.set(connection.id, connection)
-    if (arrival.release) this.#releases.set(connection, arrival.release)
     try {
       if (arrival.rooms.length > 0) this.#rooms.join(connection, arrival.rooms)
       const { onConnect } = this.#hooks
-      if (!onConnect) return undefined
+      if (!onConnect) return true
       const result = onConnect(connection, ctx)
-      if (!isThenable(result)) return undefined
-      return Promise.resolve(result).then(ignore, (error: unknown) => {
-        this.#connectFailed(connection, error, ctx)
-      })
+      if (!isThenable(result)) return connection.readyState === 1
+      const failed = (error: unknown): void => this.#connectFailed(connection, error, ctx)
+      // Whoever leaves meanwhile must not leave anybody waiting.
+      const settled = Promise.resolve(result).then(ignore, failed)
+      return Promise.race([settled, connection.closed]).then(() => connection.readyState === 1)
     } catch (error) {
       this.#connectFailed(connection, error, ctx)
-      return undefined
+      return false
     }
+  }
+
+  /** Run something once when a connection has ended. */
+  onEnd(connection: Connection, release: () => void): void {
+    this.#releases.set(connection, release)
   }
 
   /** Close every connection; the reason for each is the same. */
@@ -102,10 +116,10 @@ export class Connections {
   }
 
   /** One owner for each app: it knows where errors go. */
-  #ownerFor(app: Context['app']): ConnectionOwner {
+  #ownerFor(app: Context['app']): ConnectionOwner<Connection> {
     const known = this.#owners.get(app)
     if (known) return known
-    const owner: ConnectionOwner = {
+    const owner: ConnectionOwner<Connection> = {
       unreachable: (connection) => {
         this.#byId.delete(connection.id)
         this.#rooms.remove(connection)
@@ -149,6 +163,13 @@ export class Connections {
 
 const NO_PARAMS: Readonly<Record<string, string>> = Object.freeze({})
 
+/** A small copy: routers keep theirs as dictionaries. */
+function paramsOf(ctx: Context): Readonly<Record<string, string>> {
+  const params = ctx['params'] as Record<string, string> | undefined
+  for (const _ in params) return { ...params }
+  return NO_PARAMS
+}
+
 /** Where an error happened, once there is no ctx any more. */
 function placeOf(connection: Connection): ErrorPlace {
   return { path: connection.path, ip: connection.ip, state: connection.state, connection }
@@ -160,7 +181,7 @@ export function reportError(app: Context['app'], thrown: unknown, where: unknown
   try {
     app.emit('error', error, where)
   } catch (second) {
-    debugConnection('the error handler threw: %s', loggable((second as Error).message))
+    debugConnection('the error handler threw: %s', messageOf(second))
   }
 }
 

@@ -23,6 +23,8 @@ export interface Closing {
   readonly connections: Connections
   /** Refuse new upgrades, and answer those that wait. */
   refuseUpgrades(): void
+  /** End those that are still being answered. */
+  terminateUpgrades(): void
   readonly servers: ReadonlySet<Server>
 }
 
@@ -48,6 +50,7 @@ export async function shutDown(closing: Closing, options: CloseStages): Promise<
   deadline.cancel()
   if (late) {
     connections.terminateAll()
+    closing.terminateUpgrades()
     // `close` events follow at once; what onDisconnect still does is beyond the deadline.
     for (const connection of connections.byId.values()) await connection.closed
   }

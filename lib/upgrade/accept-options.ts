@@ -1,7 +1,7 @@
 import type { Context } from 'koa'
-import { epochMilliseconds } from '../connection/connection.ts'
+import { epochMilliseconds } from '../connection/instant.ts'
 import { OptionsError, UpgradeError } from '../errors.ts'
-import { check, validate, type Check } from '../validate.ts'
+import { assertName, type Check, check, synchronous, validate } from '../validate.ts'
 import { KOAWS_V1 } from '../protocol/subprotocol.ts'
 import type { RejectMode, UpgradeHost } from './host.ts'
 
@@ -94,7 +94,7 @@ export function chooseSubprotocol(
 ): string | false {
   if (subprotocol === undefined) return firstForeign(offered, hadBearers)
   if (typeof subprotocol === 'function') {
-    const name = subprotocol(offered, ctx)
+    const name = synchronous('subprotocol', subprotocol(offered, ctx))
     return name === false && mayDecline.has(subprotocol) ? false : chosen(name, offered)
   }
   const wanted = typeof subprotocol === 'string' ? [subprotocol] : subprotocol
@@ -135,11 +135,19 @@ function firstForeign(offered: readonly string[], hadBearers: boolean): string |
 
 /** Whose connection it is. */
 export function userOf({ user }: AcceptOptions, host: UpgradeHost, ctx: Context): string | undefined {
-  const value = typeof user === 'function' ? user(ctx) : (user ?? host.user?.(ctx))
+  const value = synchronous('user', typeof user === 'function' ? user(ctx) : (user ?? host.user?.(ctx)))
   if (value === undefined || value === null) return undefined
   if (typeof value === 'number' && Number.isFinite(value)) return String(value)
   if (typeof value === 'string' && value.length > 0 && Buffer.byteLength(value) <= 255) return value
   throw new OptionsError('The option "user" must give a string of 1 to 255 bytes, a number, or undefined.')
+}
+
+/** The rooms to be in from the start. */
+export function roomsOf({ rooms }: AcceptOptions, ctx: Context): readonly string[] {
+  const names = synchronous('rooms', typeof rooms === 'function' ? rooms(ctx) : (rooms ?? []))
+  if (!Array.isArray(names)) throw new OptionsError('The option "rooms" must give an array of names.')
+  for (const name of names) assertName('room', name)
+  return names
 }
 
 /**
@@ -148,7 +156,7 @@ export function userOf({ user }: AcceptOptions, host: UpgradeHost, ctx: Context)
  * @throws UpgradeError with status 401 when that is past already
  */
 export function expiryOf({ expiresAt }: AcceptOptions, ctx: Context): number | null {
-  const value = typeof expiresAt === 'function' ? expiresAt(ctx) : expiresAt
+  const value = synchronous('expiresAt', typeof expiresAt === 'function' ? expiresAt(ctx) : expiresAt)
   const at = value === undefined ? tokenExpiry(ctx) : epochMilliseconds(value)
   if (at !== null && at <= Date.now()) {
     throw new UpgradeError('ERR_KOAWS_EXPIRED', 'The authorisation has expired.')

@@ -1,9 +1,9 @@
 import type { Context } from 'koa'
 import { captureAsyncContext } from '../connection/async-context.ts'
 import { type Connection, failConnection, handlerSettled } from '../connection/connection.ts'
-import { debugUpgrade, loggable } from '../debug.ts'
+import { debugUpgrade, loggablePath } from '../debug.ts'
 import { toError, UpgradeError } from '../errors.ts'
-import { type AcceptOptions, chooseSubprotocol, expiryOf, userOf } from './accept-options.ts'
+import { type AcceptOptions, chooseSubprotocol, expiryOf, roomsOf, userOf } from './accept-options.ts'
 import { clientGone } from './acceptor.ts'
 import { finishResponse, headerLines } from './finished-response.ts'
 import type { UpgradeHost } from './host.ts'
@@ -27,9 +27,9 @@ async function tryAccept(upgrade: Upgrade, options: AcceptOptions): Promise<Conn
   if (upgrade.deferred) throw mixedForms()
   const ctx = upgrade.ctx as Context
   const subprotocol = subprotocolFor(upgrade, options)
-  const { connection, connected } = performHandshake(upgrade, options, subprotocol, ctx)
-  if (connected) await connected
-  return connection
+  const { connection, admitted } = performHandshake(upgrade, options, subprotocol, ctx)
+  if (admitted === true || (await admitted)) return connection
+  throw clientGone()
 }
 
 /** Accept when the chain has finished: the second form of `ctx.ws`. */
@@ -55,11 +55,15 @@ export function acceptDeferred(upgrade: Upgrade): void {
   if (!deferred) return
   const host = upgrade.host as UpgradeHost
   const { handler, options, subprotocol } = deferred
-  const { connection, connected } = performHandshake(upgrade, options, subprotocol, ctx)
+  const { connection, admitted } = performHandshake(upgrade, options, subprotocol, ctx)
   slimContext(ctx, socket)
   upgrade.release()
-  if (!connected) runHandler(connection, handler, ctx, host)
-  else connected.then(() => runHandler(connection, handler, ctx, host))
+  if (admitted === true) runHandler(connection, handler, ctx, host)
+  else if (admitted) {
+    admitted.then((goOn) => {
+      if (goOn) runHandler(connection, handler, ctx, host)
+    })
+  }
 }
 
 function runHandler(
@@ -106,21 +110,21 @@ function performHandshake(
   options: AcceptOptions,
   subprotocol: string | false,
   ctx: Context,
-): { connection: Connection; connected: Promise<void> | undefined } {
+): { connection: Connection; admitted: boolean | Promise<boolean> } {
   const { req, res, socket, head } = upgrade
   const host = upgrade.host as UpgradeHost
   assertOpen(upgrade)
   const userId = userOf(options, host, ctx)
   const expiresAt = expiryOf(options, ctx)
-  const rooms = typeof options.rooms === 'function' ? options.rooms(ctx) : (options.rooms ?? [])
+  const rooms = roomsOf(options, ctx)
   const connection = writeSwitch(upgrade, options, subprotocol, 101)
-  if (debugUpgrade.enabled) debugUpgrade('%s accepted', loggable(req.url))
+  if (debugUpgrade.enabled) debugUpgrade('%s accepted', loggablePath(req.url))
   const { address } = upgrade
   upgrade.address = undefined // from here on the connection is what is counted
   upgrade.settle()
   upgrade.connection = connection
   finishResponse(res, socket, upgrade.takenOver, (error) => host.report(error, ctx))
-  const connected = host.admit(connection, {
+  const admitted = host.admit(connection, {
     ctx,
     userId,
     expiresAt,
@@ -130,7 +134,7 @@ function performHandshake(
     socket,
     scope: captureAsyncContext(),
   })
-  return { connection, connected }
+  return { connection, admitted }
 }
 
 /**
@@ -141,6 +145,11 @@ export function rejectByClose(upgrade: Upgrade, subprotocol: string | false, cod
   const { res, socket, ctx } = upgrade
   const host = upgrade.host as UpgradeHost
   const connection = writeSwitch(upgrade, {}, subprotocol, res.statusCode)
+  // It counts as long as it is open.
+  const { address } = upgrade
+  const counted = upgrade.checkedFor
+  upgrade.address = undefined
+  if (address !== undefined) connection.once('close', () => counted?.limits.release(address))
   upgrade.settle()
   finishResponse(res, socket, upgrade.takenOver, (error) => host.report(error, ctx as Context))
   handlerSettled(connection as never)
@@ -156,18 +165,22 @@ function writeSwitch(
 ): Connection {
   const { req, res, socket, head } = upgrade
   const { maxPayload, maxFragments } = options
+  const before = res.statusCode
   res.statusCode = status
-  // Hooks that wait for the head of the response (on-headers) get their moment.
   upgrade.collecting = true
   try {
+    // Hooks that wait for the head of the response (on-headers) get their moment.
     res.writeHead(status)
+    const acceptor = (upgrade.host as UpgradeHost).acceptors.for(maxPayload, maxFragments)
+    const connection = acceptor.accept(req, socket, head, subprotocol, headerLines(res))
+    upgrade.phase = 'accepted'
+    return connection
+  } catch (error) {
+    res.statusCode = before
+    throw error
   } finally {
     upgrade.collecting = false
   }
-  const acceptor = (upgrade.host as UpgradeHost).acceptors.for(maxPayload, maxFragments)
-  const connection = acceptor.accept(req, socket, head, subprotocol, headerLines(res))
-  upgrade.phase = 'accepted'
-  return connection
 }
 
 function assertOpen(upgrade: Upgrade): void {

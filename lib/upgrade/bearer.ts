@@ -1,6 +1,7 @@
 import type { Context, Middleware } from 'koa'
-import { KoaWsError, OptionsError, UpgradeError } from '../errors.ts'
+import { UpgradeError } from '../errors.ts'
 import { bearerToken } from '../protocol/subprotocol.ts'
+import { check, validate } from '../validate.ts'
 import { notPassed } from './accept-middleware.ts'
 import { contextUpgrade } from './context.ts'
 import { asksForWebSocket } from './handshake.ts'
@@ -31,11 +32,7 @@ export interface BearerOptions {
  * @throws OptionsError (when it is made) for an option that it does not know
  */
 export function bearer(options: BearerOptions = {}): Middleware {
-  for (const name of Object.keys(options)) {
-    if (name !== 'cookie' && name !== 'query') {
-      throw new OptionsError(`bearer() has no option "${name}"; it has "cookie" and "query".`)
-    }
-  }
+  validate('bearer()', options, { cookie: check.string, query: check.string })
   return async (ctx, next) => {
     const upgrade = contextUpgrade(ctx)
     if (!upgrade) {
@@ -50,7 +47,7 @@ export function bearer(options: BearerOptions = {}): Middleware {
     const remove = (): void => {
       if (headers.authorization === value) Reflect.deleteProperty(headers, 'authorization')
     }
-    upgrade.restore.push(remove)
+    upgrade.onAbandon(remove)
     try {
       return await next()
     } finally {
@@ -97,13 +94,14 @@ function strikeQuery(ctx: Context, upgrade: Upgrade, name: string): string | und
   if (new Set(values).size > 1) throw badBearer('Two different tokens came with this handshake.')
   const { req } = ctx
   const before = req.url as string
-  upgrade.restore.push(() => {
+  upgrade.onAbandon(() => {
     req.url = before
   })
   req.url = without(before, name)
   ctx.originalUrl = ctx.request.originalUrl = without(ctx.originalUrl, name)
-  // Koa caches a parsed URL.
-  ;(ctx.request as { memoizedURL?: unknown }).memoizedURL = undefined
+  // Koa caches what it has parsed of a URL.
+  const cache = ctx.request as { memoizedURL?: unknown; _querycache?: unknown }
+  cache.memoizedURL = cache._querycache = undefined
   return values[0]
 }
 
@@ -118,7 +116,8 @@ function without(url: string, name: string): string {
 }
 
 function decodeName(pair: string): string {
-  const name = (pair.split('=', 1)[0] as string).replaceAll('+', ' ')
+  // Koa reads "??a=b" as "?a=b".
+  const name = (pair.split('=', 1)[0] as string).replace(/^\?+/, '').replaceAll('+', ' ')
   try {
     return decodeURIComponent(name)
   } catch {
@@ -126,6 +125,6 @@ function decodeName(pair: string): string {
   }
 }
 
-function badBearer(message: string): KoaWsError {
+function badBearer(message: string): UpgradeError {
   return new UpgradeError('ERR_KOAWS_BEARER', message)
 }

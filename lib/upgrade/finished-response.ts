@@ -1,6 +1,5 @@
 import type { ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { debugUpgrade } from '../debug.ts'
 
 /**
  * The 101 has left by another way: make the response look finished to everybody who waits for that
@@ -17,7 +16,6 @@ export function finishResponse(
   Object.defineProperty(res, 'headersSent', { value: true, configurable: true })
   emitSafely(res, 'finish', onError)
   if (res.socket) res.detachSocket(socket as never)
-  if (debugUpgrade.enabled) res.setHeader = lateHeader
   if (takenOver) {
     // Node's own: it emits `close` by itself, and has started its keep-alive timer.
     ;(socket as { setTimeout?: (ms: number) => void }).setTimeout?.(0)
@@ -35,9 +33,24 @@ function emitSafely(res: ServerResponse, event: string, onError: (error: unknown
   }
 }
 
-function lateHeader(this: ServerResponse, name: string): ServerResponse {
-  debugUpgrade('header %s was set after the 101 and goes nowhere: accept after the chain instead', name)
+/**
+ * Make a response that we have answered deaf: what an application that was too late does with it
+ * goes nowhere, instead of throwing where nobody catches.
+ */
+export function silence(res: ServerResponse): void {
+  const quiet = res as unknown as Record<string, () => unknown>
+  for (const name of DEAF) quiet[name] = returnThis
+  quiet['write'] = returnTrue
+}
+
+const DEAF = ['setHeader', 'setHeaders', 'appendHeader', 'removeHeader', 'writeHead', 'flushHeaders', 'end']
+
+function returnThis(this: unknown): unknown {
   return this
+}
+
+function returnTrue(): boolean {
+  return true
 }
 
 const HOP_BY_HOP = new Set([

@@ -20,6 +20,8 @@ const NOTHING_OFFERED: Offer = { subprotocols: [], bearers: [] }
 
 /** 16 bytes in base64 (RFC 6455, section 4.1, item 7). */
 const KEY = /^[+/0-9A-Za-z]{22}==$/
+/** A host and perhaps a port (RFC 9110, section 7.2); no user, no path, no list. */
+const HOST = /^(?:\[[0-9a-f:.]+\]|[^\s/?#@:\\,[\]]+)(?::\d{1,5})?$/i
 const WEBSOCKET = /(?:^|,)\s*websocket\s*(?:,|$)/i
 const UPGRADE = /(?:^|,)\s*upgrade\s*(?:,|$)/i
 
@@ -39,14 +41,14 @@ export function checkHandshake(req: IncomingMessage): Refusal | null {
   if (req.method !== 'GET') {
     return bad(405, `A WebSocket handshake is a GET request, not ${req.method}.`, { Allow: 'GET' })
   }
-  if (req.httpVersionMajor < 2 && req.httpVersion !== '1.1') {
+  if (req.httpVersion !== '1.1') {
     return bad(400, 'A WebSocket handshake needs HTTP/1.1.')
   }
   if (headers.upgrade?.toLowerCase() !== 'websocket') {
     return bad(400, 'The Upgrade header of a WebSocket handshake is "websocket", and nothing else.')
   }
-  if (!headers.host || countHeader(req, 'host') !== 1) {
-    return bad(400, 'A WebSocket handshake has exactly one Host header.')
+  if (!HOST.test(headers.host ?? '') || countHeader(req, 'host') !== 1) {
+    return bad(400, 'A WebSocket handshake has exactly one Host header, with a host and perhaps a port.')
   }
   if (!KEY.test(headers['sec-websocket-key'] ?? '')) {
     return bad(400, 'Sec-WebSocket-Key is missing, or is not 16 bytes in base64.')
@@ -92,9 +94,8 @@ function strikeBearers(req: IncomingMessage): void {
   const raw = req.rawHeaders
   for (let i = raw.length - 2; i >= 0; i -= 2) {
     if ((raw[i] as string).toLowerCase() !== 'sec-websocket-protocol') continue
-    const value = withoutBearers(raw[i + 1] as string)
-    if (value) raw[i + 1] = value
-    else raw.splice(i, 2)
+    // The line stays, if empty: Node counts them for `headersDistinct`.
+    raw[i + 1] = withoutBearers(raw[i + 1] as string)
   }
 }
 

@@ -11,6 +11,8 @@ import type { OriginRules } from './origin.ts'
 export interface PendingUpgrade {
   /** Answer in place of the application. */
   refuse(refusal: Refusal): void
+  /** End its TCP connection at once. */
+  terminate(): void
 }
 
 /** When a rejection is told over the WebSocket instead of over HTTP. */
@@ -48,11 +50,16 @@ export interface UpgradeHost {
   /** `user` of the options. */
   readonly user: ((ctx: Context) => string | number | undefined) | undefined
   /** The address that `maxPerAddress` counts. */
-  addressOf(req: Context['req'], proxy: boolean): string
+  addressOf(req: Context['req'], app: Context['app'] | null): string
+  /** The app that it is used in; null while none is known. */
+  readonly app: Context['app'] | null
   /** One more of something that was refused or dropped. */
   count(name: string): void
-  /** Take over an accepted connection; a promise where `onConnect` gave one. Never throws. */
-  admit(connection: Connection, admission: Admission): Promise<void> | undefined
+  /**
+   * Take over an accepted connection. False when it is not to be handled: `onConnect` failed, or the
+   * client left while it ran. Never throws or rejects.
+   */
+  admit(connection: Connection, admission: Admission): boolean | Promise<boolean>
   /** Report an error to the application. */
   report(error: unknown, ctx: Context): void
 }

@@ -1,9 +1,12 @@
 import { type IncomingMessage, type Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { debugUpgrade, loggable } from '../debug.ts'
+import type { Context } from 'koa'
+import { debugUpgrade, loggable, messageOf } from '../debug.ts'
+import { synchronous } from '../validate.ts'
+import { clientGone } from './acceptor.ts'
 import { offerOf } from './first-upgrade.ts'
-import { asksForWebSocket, checkHandshake, type Refusal } from './handshake.ts'
+import { asksForWebSocket, checkHandshake, type Offer, type Refusal } from './handshake.ts'
 import type { UpgradeHost } from './host.ts'
 import { claimWatch, hasNeighbours, installGate } from './neighbours.ts'
 import { checkOrigin } from './origin.ts'
@@ -99,15 +102,16 @@ export class UpgradeListener {
    */
   resume(req: IncomingMessage, res: ServerResponse, handover: Handover): Promise<Upgrade | Refusal> {
     const { socket, head } = handover
-    res.shouldKeepAlive = false
-    return new Promise((resolve) => {
-      whenAnswered(socket, res, () => resolve(this.#open(req, socket, head, res, null, null)))
+    return new Promise((resolve, reject) => {
+      const open = (): void => resolve(this.#open(req, socket, head, res, null, null))
+      whenAnswered(socket, res, open, () => reject(clientGone()))
     })
   }
 
   #wants(req: IncomingMessage): boolean {
     if (this.#previous && !this.#previous.call(this.#server, req)) return false
-    return asksForWebSocket(req) || hasNeighbours(this.#server)
+    if (hasNeighbours(this.#server)) return true
+    return asksForWebSocket(req) && this.#isOurs(req) !== false
   }
 
   #take(
@@ -121,14 +125,18 @@ export class UpgradeListener {
     // the process).
     socket.on('error', ignoreSocketError)
     if (handOver(req, { socket, head })) return
-    if (!this.#isOurs(req)) {
-      passOn?.()
+    const ours = this.#isOurs(req)
+    const neighbours = !gated && hasNeighbours(this.#server)
+    if (!asksForWebSocket(req) || ours === false) {
+      if (passOn) passOn()
+      else if (!neighbours) {
+        socket.removeListener('error', ignoreSocketError)
+        reinject(this.#server, req, socket, head)
+      }
       return
     }
-    const neighbours = !gated && hasNeighbours(this.#server)
-    if (!asksForWebSocket(req)) {
-      if (passOn) passOn()
-      else if (!neighbours) reinject(this.#server, req, socket, head)
+    if (ours === null) {
+      this.#refuse(socket, FILTER_FAILED)
       return
     }
     if (!neighbours) {
@@ -142,16 +150,18 @@ export class UpgradeListener {
     })
   }
 
-  /** The option `filter`: a socket that no plugin wants is left to others. */
-  #isOurs(req: IncomingMessage): boolean {
+  /** The option `filter`: a socket that no plugin wants is left to others. Null: a filter failed. */
+  #isOurs(req: IncomingMessage): boolean | null {
+    let verdict: boolean | null = false
     for (const host of this.#hosts) {
       try {
-        if (!host.filter || host.filter(req)) return true
+        if (wants(host, req)) return true
       } catch (error) {
-        debugUpgrade('filter threw: %s', loggable((error as Error).message))
+        debugUpgrade('filter failed: %s', messageOf(error))
+        verdict = null
       }
     }
-    return false
+    return verdict
   }
 
   #answer(
@@ -191,16 +201,22 @@ export class UpgradeListener {
     const malformed = checkHandshake(req) ?? (offer ? null : MALFORMED_OFFER)
     const only = this.#onlyHost
     const refusal = malformed ?? only?.draining ?? null
-    if (refusal || !offer) return refusal ?? MALFORMED_OFFER
     const takenOver = res.socket !== null
+    if ((refusal || !offer) && !takenOver) return refusal ?? MALFORMED_OFFER
     armResponse(res)
-    const upgrade = new Upgrade({ req, socket, head, res, offer, takenOver, claimed, passOn })
-    if (restore) upgrade.restore.push(restore)
+    const upgrade = new Upgrade({ req, socket, head, res, offer: offer ?? NO_OFFER, takenOver, claimed, passOn })
+    if (refusal || !offer) {
+      // The chain has begun, and answers it: whole, and with the end of the connection.
+      upgrade.refused = true
+      return refusal ?? MALFORMED_OFFER
+    }
+    if (restore) upgrade.onAbandon(restore)
     upgrade.setDeadline(this.#timeout)
     if (only) {
       const early = admitEarly(upgrade, only)
       if (early) {
-        upgrade.settle()
+        if (takenOver) upgrade.refused = true
+        else upgrade.settle()
         return early
       }
     }
@@ -226,6 +242,19 @@ export class UpgradeListener {
   }
 }
 
+const NO_OFFER: Offer = { subprotocols: [], bearers: [] }
+
+/** A plugin's answer to `filter`, which must be given at once. */
+export function wants({ filter }: UpgradeHost, req: IncomingMessage): boolean {
+  return !filter || Boolean(synchronous('filter', filter(req)))
+}
+
+const FILTER_FAILED: Refusal = {
+  code: 'ERR_KOAWS_OPTIONS',
+  status: 500,
+  message: 'Internal Server Error',
+}
+
 const MALFORMED_OFFER: Refusal = {
   code: 'ERR_KOAWS_BAD_HANDSHAKE',
   status: 400,
@@ -239,25 +268,25 @@ const MALFORMED_OFFER: Refusal = {
 function admitEarly(upgrade: Upgrade, host: UpgradeHost): Refusal | null {
   const { headers } = upgrade.req
   const forwarded = headers['x-forwarded-host'] ?? headers['x-forwarded-for']
-  if (host.proxy === undefined && forwarded !== undefined) return null
+  if (host.proxy === undefined && (forwarded !== undefined || host.limits.byAddress)) return null
   try {
-    return admit(upgrade, host, host.proxy ?? false)
+    return admit(upgrade, host, host.app)
   } catch (error) {
     // A function of the options threw: it will again when the plugin is reached, and Koa answers.
-    debugUpgrade('an option threw: %s', loggable((error as Error).message))
+    debugUpgrade('an option threw: %s', messageOf(error))
     return null
   }
 }
 
 /** Check what belongs to a plugin, once for each upgrade that passes it. */
-export function admit(upgrade: Upgrade, host: UpgradeHost, proxy: boolean): Refusal | null {
+export function admit(upgrade: Upgrade, host: UpgradeHost, app: Context['app'] | null): Refusal | null {
   if (upgrade.checkedFor === host) return null
-  const refusal = checkOrigin(host.origin, upgrade.req, proxy)
+  const refusal = checkOrigin(host.origin, upgrade.req, app?.proxy === true)
   if (refusal) return refusal
   if (upgrade.address !== undefined) upgrade.checkedFor?.limits.release(upgrade.address)
   upgrade.address = undefined
   if (host.limits.active) {
-    const address = host.limits.byAddress ? host.addressOf(upgrade.req, proxy) : ''
+    const address = host.limits.byAddress ? host.addressOf(upgrade.req, app) : ''
     const full = host.limits.acquire(address)
     if (full) return full
     upgrade.address = address
@@ -271,6 +300,7 @@ export function admit(upgrade: Upgrade, host: UpgradeHost, proxy: boolean): Refu
 export function countName({ code, status }: Refusal): string {
   if (code === 'ERR_KOAWS_ORIGIN') return 'origin'
   if (code === 'ERR_KOAWS_DRAINING') return 'draining'
+  if (code === 'ERR_KOAWS_OPTIONS') return 'filter'
   if (code === 'ERR_KOAWS_TOO_MANY') return status === 429 ? 'maxPerAddress' : 'maxConnections'
   return 'badHandshake'
 }

@@ -1,11 +1,13 @@
 import type { IncomingMessage, Server } from 'node:http'
 import type { Context, Next } from 'koa'
 import { debugUpgrade } from '../debug.ts'
+import { toError } from '../errors.ts'
 import { chainEnded } from './accept.ts'
+import { clientGone } from './acceptor.ts'
 import { bindContext, contextWs } from './context.ts'
 import { asksForWebSocket, checkHandshake, declaresBody, type Refusal } from './handshake.ts'
 import type { UpgradeHost } from './host.ts'
-import { admit, countName, listen, listenerOf } from './listener.ts'
+import { admit, countName, listen, listenerOf, wants } from './listener.ts'
 import { hasNeighbours } from './neighbours.ts'
 import { refusalError } from './refusal.ts'
 import { mayTakeOver, takeOver } from './takeover.ts'
@@ -30,14 +32,15 @@ export interface Passing {
 /** Give `ctx.ws` to an upgrade, and let everything else pass. */
 export function passPlugin(ctx: Context, next: Next, passing: Passing): Promise<unknown> {
   const { req } = ctx
-  const upgrade = upgradeOf(req)
   const server = serverOf(req)
-  if (upgrade) return decideUpgrade(upgrade, ctx, next, passing)
-  if (!server || passing.detached.has(server)) return next()
+  if (server && passing.detached.has(server)) return next()
+  const upgrade = upgradeOf(req)
+  if (upgrade) return wants(passing.host, req) ? decideUpgrade(upgrade, ctx, next, passing) : next()
+  if (!server) return next()
   const known = listenerOf(server)
   if (!known?.has(passing.host)) attach(server, passing)
   if (!asksForWebSocket(req) || !mayTakeOver(server, req)) return next()
-  if (req.httpVersionMajor >= 2 || !wanted(passing.host, req)) return next()
+  if (req.httpVersionMajor >= 2 || !wants(passing.host, req)) return next()
   if (req.method !== 'GET' || declaresBody(req)) return refuseFirst(ctx, passing)
   return takeOverFirst(server, ctx, next, passing)
 }
@@ -60,11 +63,6 @@ function attach(server: Server, passing: Passing): void {
   }
 }
 
-/** The option `filter`, for a request that came in without an `upgrade` listener. */
-function wanted({ filter }: UpgradeHost, req: IncomingMessage): boolean {
-  return !filter || filter(req)
-}
-
 /** Node had nobody to give this upgrade to, and made a request of it. */
 async function takeOverFirst(
   server: Server,
@@ -73,7 +71,10 @@ async function takeOverFirst(
   passing: Passing,
 ): Promise<unknown> {
   const handover = await takeOver(ctx.req)
-  if (!handover) return next()
+  if (!handover) {
+    if (ctx.req.socket.destroyed) throw clientGone()
+    return next()
+  }
   const listener = listenerOf(server) ?? listen(server)
   const opened = await listener.resume(ctx.req, ctx.res, handover)
   if (opened instanceof Upgrade) return decideUpgrade(opened, ctx, next, passing)
@@ -87,7 +88,7 @@ async function decideUpgrade(
   next: Next,
   { host, property }: Passing,
 ): Promise<void> {
-  const refusal = host.draining ?? admit(upgrade, host, Boolean(ctx.app.proxy))
+  const refusal = host.draining ?? admit(upgrade, host, ctx.app)
   if (refusal) {
     host.count(countName(refusal))
     upgrade.refused = true
@@ -102,12 +103,13 @@ async function decideUpgrade(
   let failed = false
   try {
     await next()
-  } catch (error) {
+  } catch (thrown) {
     failed = true
-    upgrade.error = error
-    throw error
+    // Koa passes over null and undefined: nobody would answer.
+    upgrade.error = thrown ?? toError(thrown)
+    throw upgrade.error
   } finally {
     // The innermost plugin is the one that the connection belongs to.
-    if (upgrade.host === host && upgrade.connection) chainEnded(upgrade, upgrade.error, failed)
+    if (upgrade.host === host && upgrade.accepting) chainEnded(upgrade, upgrade.error, failed)
   }
 }

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { TLSSocket } from 'node:tls'
 import { loggable } from '../debug.ts'
+import { synchronous } from '../validate.ts'
 import { countHeader, type Refusal } from './handshake.ts'
 
 /** Decides about an origin; called with the Origin header as it was sent. */
@@ -50,15 +51,26 @@ function requestHost(req: IncomingMessage, proxy: boolean): string {
 
 function originAllowed(policy: OriginPolicy, origin: string, host: string, req: IncomingMessage): boolean {
   if (policy === 'any') return true
-  if (typeof policy === 'function') return policy(origin, req) === true
+  if (typeof policy === 'function') return synchronous('origin', policy(origin, req)) === true
   if (sameOrigin(origin, host, (req.socket as TLSSocket).encrypted === true)) return true
   return policy !== 'same' && policy.some((entry) => matches(entry, origin))
 }
 
 function matches(entry: string | RegExp, origin: string): boolean {
   if (typeof entry === 'string') return entry.toLowerCase() === origin.toLowerCase()
-  entry.lastIndex = 0 // of one with the flag g or y
-  return entry.test(origin)
+  return wholly(entry).test(origin)
+}
+
+const whole = new WeakMap<RegExp, RegExp>()
+
+/** The same expression for the whole of a text: `^a|b$` alone would match in the middle of one. */
+function wholly(entry: RegExp): RegExp {
+  let made = whole.get(entry)
+  if (!made) {
+    made = new RegExp(`^(?:${entry.source})$`, entry.flags.replace(/[gym]/g, ''))
+    whole.set(entry, made)
+  }
+  return made
 }
 
 /** Whether host and port of an Origin are those of Host, where a default port may be left out. */

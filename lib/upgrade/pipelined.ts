@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 
 /** Node's own mark on a socket: the response that writes to it now. Undocumented, unchanged since 0.x. */
@@ -12,30 +12,40 @@ interface Answering {
  *
  * Node has let go of the socket by then, and forwards no `drain` any more: it is done here.
  */
-export function whenAnswered(socket: Duplex, own: ServerResponse | null, run: () => void): void {
+export function whenAnswered(
+  socket: Duplex,
+  own: ServerResponse | null,
+  run: () => void,
+  gone?: () => void,
+): void {
   const earlier = (socket as Answering)._httpMessage
   if (!earlier || earlier === own) {
     run()
     return
   }
   const onDrain = (): void => forwardDrain(earlier)
-  const onFinish = (): void => {
+  const stop = (): void => {
     socket.off('drain', onDrain)
+    socket.off('close', onClose)
+    earlier.off('finish', onFinish)
+  }
+  const onClose = (): void => {
+    stop()
+    gone?.()
+  }
+  const onFinish = (): void => {
+    stop()
     process.nextTick(() => {
-      if (!socket.destroyed) whenAnswered(socket, own, run)
+      if (socket.destroyed) gone?.()
+      else whenAnswered(socket, own, run, gone)
     })
   }
   socket.on('drain', onDrain)
-  earlier.once('finish', onFinish)
+  socket.on('close', onClose)
+  earlier.on('finish', onFinish)
 }
 
 /** Tell a response that its socket takes more. */
 export function forwardDrain(res: ServerResponse | null): void {
   if (res?.writableNeedDrain) res.emit('drain')
-}
-
-/** Whether the socket is still busy with the answer to an earlier request. */
-export function isAnswering(req: IncomingMessage, own: ServerResponse | null): boolean {
-  const earlier = (req.socket as unknown as Answering)._httpMessage
-  return Boolean(earlier) && earlier !== own
 }

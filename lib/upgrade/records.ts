@@ -16,14 +16,29 @@ class Quiet {
   removeListener(): this {
     return this
   }
-  off(): this {
-    return this
-  }
   emit(): boolean {
     return false
   }
+  off(): this {
+    return this
+  }
+  prependListener(): this {
+    return this
+  }
+  removeAllListeners(): this {
+    return this
+  }
+  setTimeout(): this {
+    return this
+  }
+  destroy(): this {
+    return this
+  }
   listenerCount(): number {
     return 0
+  }
+  listeners(): never[] {
+    return []
   }
 }
 
@@ -60,6 +75,17 @@ export class RequestRecord extends Quiet {
   get complete(): boolean {
     return true
   }
+  get readableEnded(): boolean {
+    return true
+  }
+  get destroyed(): boolean {
+    return true
+  }
+  get headersDistinct(): Record<string, string[]> {
+    return Object.fromEntries(
+      Object.entries(this.headers).map(([name, value]) => [name, Array.isArray(value) ? value : [value ?? '']]),
+    )
+  }
   get upgrade(): boolean {
     return true
   }
@@ -71,18 +97,46 @@ export class RequestRecord extends Quiet {
   }
 }
 
-/** What `ctx.res` is after the 101, for all contexts: finished, and deaf to whatever is set. */
+/** What `ctx.res` is after the 101: finished, and deaf to whatever is set. It holds nothing itself. */
 export class ResponseRecord extends Quiet {
-  statusCode = 101
-  statusMessage = 'Switching Protocols'
-  readonly headersSent: boolean = true
-  readonly finished: boolean = true
-  readonly writableEnded: boolean = true
-  readonly writableFinished: boolean = true
-  readonly writable: boolean = false
-  readonly socket: null = null
-  readonly connection: null = null
-
+  get statusCode(): number {
+    return 101
+  }
+  set statusCode(_value: number) {}
+  get statusMessage(): string {
+    return 'Switching Protocols'
+  }
+  set statusMessage(_value: string) {}
+  get headersSent(): boolean {
+    return true
+  }
+  get finished(): boolean {
+    return true
+  }
+  get destroyed(): boolean {
+    return true
+  }
+  get closed(): boolean {
+    return true
+  }
+  get writableEnded(): boolean {
+    return true
+  }
+  get writableFinished(): boolean {
+    return true
+  }
+  get writable(): boolean {
+    return false
+  }
+  get socket(): null {
+    return null
+  }
+  get connection(): null {
+    return null
+  }
+  setHeaders(): this {
+    return this
+  }
   getHeader(): undefined {}
   getHeaders(): Record<string, never> {
     return {}
@@ -121,7 +175,7 @@ export function slimContext(ctx: Context, socket: Duplex): void {
   const res = new ResponseRecord() as unknown as Context['res']
   ctx.req = ctx.request.req = ctx.response.req = req
   ctx.res = ctx.request.res = ctx.response.res = res
-  // Both are built anew from the records when somebody asks again.
-  ctx.cookies = undefined as unknown as Context['cookies']
-  ctx.accept = undefined as unknown as Context['accept']
+  // Both are built anew from the records when somebody asks again; unset they are left unset.
+  if (Object.getOwnPropertySymbols(ctx).length > 1) ctx.cookies = undefined as unknown as Context['cookies']
+  if (Object.hasOwn(ctx.request, '_accept')) ctx.accept = undefined as unknown as Context['accept']
 }

@@ -1,9 +1,11 @@
 import { type OutgoingHttpHeaders, ServerResponse, STATUS_CODES } from 'node:http'
 import type { Context } from 'koa'
-import { debugUpgrade, loggable } from '../debug.ts'
+import { debugUpgrade, loggablePath, messageOf } from '../debug.ts'
+import { exposureOf } from '../errors.ts'
 import { closeCodeForStatus, closeReason } from '../protocol/close-codes.ts'
 import { KOAWS_V1 } from '../protocol/subprotocol.ts'
 import { acceptDeferred, rejectByClose } from './accept.ts'
+import { silence } from './finished-response.ts'
 import type { UpgradeHost } from './host.ts'
 import { type Upgrade, upgradeOf } from './upgrade.ts'
 
@@ -53,13 +55,13 @@ function armedEnd(this: Armed, ...args: unknown[]): ServerResponse {
   const upgrade = upgradeOf(this)
   if (!upgrade) return this // accepted, or abandoned
   if (upgrade.phase === 'deciding') {
-    const verdict = decide(upgrade, this)
+    const verdict = decide(upgrade, this, true)
     if (verdict === 'hold') {
       holdNotFound(upgrade, () => endOf(this)(...args))
       return this
     }
     if (verdict === 'swallow') return this
-    if (replaced(upgrade)) return endOf(this)(internalError(this))
+    if (replaced(upgrade)) return answerStray(this)
   }
   return upgrade.phase === 'http' ? endOf(this)(...args) : this
 }
@@ -70,14 +72,12 @@ function endOf(res: Armed): (...args: unknown[]) => ServerResponse {
 
 function armedWrite(this: Armed, ...args: unknown[]): boolean {
   const upgrade = upgradeOf(this)
-  if (upgrade?.phase === 'deciding' && decide(upgrade, this) === 'pass') {
-    if (replaced(upgrade)) {
-      this.end(internalError(this))
-      return true
-    }
-    upgrade.forwardDrain()
+  if (upgrade?.phase === 'deciding' && decide(upgrade, this) === 'pass' && replaced(upgrade)) {
+    answerStray(this)
+    return true
   }
-  if (upgrade?.phase === 'http' && !replaced(upgrade)) {
+  if (upgrade?.phase === 'http') {
+    upgrade.forwardDrain()
     return (this[kInner].write as Method<boolean>).apply(this, args)
   }
   const callback = args.at(-1)
@@ -92,10 +92,7 @@ function armedWriteHead(this: Armed, ...args: unknown[]): ServerResponse {
     takeHead(this, args)
     if (upgrade.collecting || (this.statusCode === 101 && upgrade.deferred)) return this
     if (decide(upgrade, this) !== 'pass') return this
-    if (replaced(upgrade)) {
-      this.end(internalError(this))
-      return this
-    }
+    if (replaced(upgrade)) return answerStray(this)
     args.splice(0, args.length, this.statusCode)
   }
   if (upgrade.phase !== 'http') return this
@@ -109,7 +106,7 @@ function armedFlushHeaders(this: Armed): void {
     if (this.statusCode === 101 && upgrade.deferred) return
     if (decide(upgrade, this) !== 'pass') return
     if (replaced(upgrade)) {
-      this.end(internalError(this))
+      answerStray(this)
       return
     }
   }
@@ -123,8 +120,9 @@ function takeHead(res: ServerResponse, args: unknown[]): void {
   if (typeof second === 'string') res.statusMessage = second
   const headers = (typeof second === 'string' ? third : second) as OutgoingHttpHeaders | unknown[] | undefined
   if (Array.isArray(headers)) {
+    for (let i = 0; i + 1 < headers.length; i += 2) res.removeHeader(String(headers[i]))
     for (let i = 0; i + 1 < headers.length; i += 2) {
-      res.setHeader(String(headers[i]), headers[i + 1] as string)
+      res.appendHeader(String(headers[i]), headers[i + 1] as string)
     }
   } else {
     for (const name in headers) res.setHeader(name, headers[name] as string)
@@ -132,7 +130,7 @@ function takeHead(res: ServerResponse, args: unknown[]): void {
 }
 
 /** The one place where a response's first output becomes a decision. */
-function decide(upgrade: Upgrade, res: ServerResponse): Verdict {
+function decide(upgrade: Upgrade, res: ServerResponse, mayHold = false): Verdict {
   if (res.statusCode === 101) {
     if (upgrade.deferred) return switchProtocols(upgrade)
     refuseStray101(upgrade, res)
@@ -145,7 +143,7 @@ function decide(upgrade: Upgrade, res: ServerResponse): Verdict {
       upgrade.abandon()
       return 'swallow'
     }
-    if (res.statusCode === 404 && upgrade.claimed) {
+    if (res.statusCode === 404 && upgrade.claimed && mayHold) {
       upgrade.phase = 'held'
       return 'hold'
     }
@@ -164,6 +162,7 @@ function switchProtocols(upgrade: Upgrade): Verdict {
     if (upgrade.phase === 'accepted') (upgrade.host as UpgradeHost | null)?.report(error, ctx)
     else {
       upgrade.deferred = null
+      upgrade.error = error
       ctx.onerror(error as Error)
     }
   }
@@ -184,23 +183,28 @@ function replaced(upgrade: Upgrade): boolean {
   return stray.has(upgrade)
 }
 
-function internalError(res: ServerResponse): string {
+/** Answer a stray 101 with 500, and let nothing of its body follow. */
+function answerStray(res: Armed): ServerResponse {
   for (const name of res.getHeaderNames()) res.removeHeader(name)
   const text = STATUS_CODES[500] as string
   res.setHeader('Content-Type', 'text/plain; charset=utf-8')
   res.setHeader('Content-Length', Buffer.byteLength(text))
-  return text
+  endOf(res)(text)
+  silence(res)
+  return res
 }
 
 /** A 404 beside other listeners: one of them may claim the socket only after a while. */
 function holdNotFound(upgrade: Upgrade, answer: () => void): void {
-  if (debugUpgrade.enabled) debugUpgrade('%s: 404 waits for another upgrade listener', loggable(upgrade.req.url))
+  if (debugUpgrade.enabled) debugUpgrade('%s: 404 waits for another upgrade listener', loggablePath(upgrade.req.url))
   const timer = setTimeout(() => {
     if (upgrade.phase !== 'held') return
     if (upgrade.claimed?.()) {
       upgrade.abandon()
       return
     }
+    upgrade.phase = 'deciding'
+    if (toldByClose(upgrade, upgrade.res)) return
     upgrade.phase = 'http'
     answer()
   }, NEIGHBOUR_WAIT)
@@ -222,16 +226,16 @@ function toldByClose(upgrade: Upgrade, res: ServerResponse): boolean {
     rejectByClose(upgrade, subprotocol, closeCodeForStatus(status), reasonFor(upgrade, status))
     return true
   } catch (error) {
-    debugUpgrade('%s: rejected over HTTP, %s', loggable(upgrade.req.url), (error as Error).message)
+    debugUpgrade('%s: rejected over HTTP, %s', loggablePath(upgrade.req.url), messageOf(error))
     res.statusCode = status
     return upgrade.phase !== 'deciding'
   }
 }
 
 function reasonFor(upgrade: Upgrade, status: number): string {
-  const error = upgrade.error as { expose?: unknown; status?: unknown; message?: unknown } | undefined
-  const exposed = error?.expose === true && error.status === status
-  return closeReason(exposed ? String(error.message) : (STATUS_CODES[status] ?? ''))
+  const said = exposureOf(upgrade.error)
+  const message = said.status === status ? said.message : null
+  return closeReason(message ?? STATUS_CODES[status] ?? '')
 }
 
 function responseOnFinish(this: ServerResponse): void {

@@ -12,7 +12,12 @@ interface Upgradable {
 }
 
 const EMPTY = Buffer.alloc(0)
-const waiting = new WeakMap<IncomingMessage, (handover: Handover | null) => void>()
+/** The same symbol in every copy of this package: a request is taken over once. */
+const kWaiting: unique symbol = Symbol.for('koaws.takeover.1') as never
+
+interface Waiting {
+  [kWaiting]?: ((handover: Handover | null) => void) | undefined
+}
 
 /**
  * Make Node do its own upgrade for a request that it has taken for an ordinary one, because nobody
@@ -24,7 +29,7 @@ const waiting = new WeakMap<IncomingMessage, (handover: Handover | null) => void
  */
 export function takeOver(req: IncomingMessage): Promise<Handover | null> {
   return new Promise((resolve) => {
-    waiting.set(req, resolve)
+    ;(req as Waiting)[kWaiting] = resolve
     ;(req as unknown as Upgradable).upgrade = true
     process.nextTick(lookAgain, req)
   })
@@ -32,9 +37,9 @@ export function takeOver(req: IncomingMessage): Promise<Handover | null> {
 
 /** Called first by the `upgrade` listener: whether a takeover waits for this request. */
 export function handOver(req: IncomingMessage, handover: Handover): boolean {
-  const resolve = waiting.get(req)
+  const resolve = (req as Waiting)[kWaiting]
   if (!resolve) return false
-  waiting.delete(req)
+  ;(req as Waiting)[kWaiting] = undefined
   resolve(handover)
   return true
 }
@@ -47,10 +52,10 @@ export function mayTakeOver(server: Server, req: IncomingMessage): boolean {
 }
 
 function lookAgain(req: IncomingMessage): void {
-  if (waiting.has(req) && !req.socket.destroyed) req.socket.emit('data', EMPTY)
-  const resolve = waiting.get(req)
+  if ((req as Waiting)[kWaiting] && !req.socket.destroyed) req.socket.emit('data', EMPTY)
+  const resolve = (req as Waiting)[kWaiting]
   if (!resolve) return
-  waiting.delete(req)
+  ;(req as Waiting)[kWaiting] = undefined
   ;(req as unknown as Upgradable).upgrade = false
   resolve(null)
 }

@@ -1,13 +1,16 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { inspect } from 'node:util'
 import type { Context } from 'koa'
 import type { Connection } from '../connection/connection.ts'
-import { debugUpgrade, loggable } from '../debug.ts'
+import { debugUpgrade, loggablePath } from '../debug.ts'
 import { UpgradeError } from '../errors.ts'
 import { clientGone } from './acceptor.ts'
 import type { AcceptOptions } from './accept-options.ts'
 import type { Offer, Refusal } from './handshake.ts'
 import type { RejectMode, UpgradeHost } from './host.ts'
+import { silence } from './finished-response.ts'
 import { forwardDrain } from './pipelined.ts'
 import { linger, refusalError, writeRefusal } from './refusal.ts'
 
@@ -89,10 +92,11 @@ export class Upgrade {
   /** While hooks of `writeHead` run for the 101. */
   collecting = false
   /** Undo what was struck from the request; set by who strikes. */
-  restore: (() => void)[] = []
+  restore: (() => void)[] = NOTHING
   #deadline: NodeJS.Timeout | undefined
   #timeout = 0
   #drains = false
+  #written = -1
   #controller: AbortController | null = null
   #aborted: Error | null = null
   readonly #startedAt = Date.now()
@@ -137,6 +141,25 @@ export class Upgrade {
     this.#deadline.unref()
   }
 
+  /** An answer that has begun may take its time, as long as the client takes something of it. */
+  checkProgress(): void {
+    const written = (this.socket as Socket).bytesWritten ?? 0
+    if (written === this.#written) {
+      this.host?.count('deadline')
+      this.socket.destroy()
+      return
+    }
+    this.#written = written
+    this.#deadline = setTimeout(upgradeTimedOut, this.#timeout, this)
+    this.#deadline.unref()
+  }
+
+  /** Undo something when the socket is left to others. */
+  onAbandon(undo: () => void): void {
+    if (this.restore === NOTHING) this.restore = []
+    this.restore.push(undo)
+  }
+
   /** Who is asked about it: counts as pending there. */
   setHost(host: UpgradeHost): void {
     if (this.host === host) return
@@ -147,10 +170,10 @@ export class Upgrade {
 
   /** Answer in place of the application, which may be waiting somewhere in its chain. */
   refuse(refusal: Refusal): void {
-    if (this.phase === 'http' && !this.res.writableFinished) this.socket.destroy()
-    if (this.phase !== 'deciding') return
+    if (this.phase !== 'deciding' && this.phase !== 'held') return
+    this.phase = 'deciding'
     this.refused = true
-    if (debugUpgrade.enabled) debugUpgrade('%s refused: %s', loggable(this.req.url), refusal.code)
+    if (debugUpgrade.enabled) debugUpgrade('%s refused: %s', loggablePath(this.req.url), refusal.code)
     this.#abort(refusalError(refusal))
     const { res } = this
     if (!res.socket) {
@@ -165,13 +188,20 @@ export class Upgrade {
     res.setHeader('Content-Length', Buffer.byteLength(refusal.message))
     res.statusCode = refusal.status
     res.end(refusal.message)
+    // Whatever the application still does with its response must not throw at it.
+    silence(res)
+  }
+
+  /** End the TCP connection at once, whatever is being answered. */
+  terminate(): void {
+    this.socket.destroy()
   }
 
   /** The client has left. */
   gone(): void {
     if (this.phase === 'deciding' || this.phase === 'held') {
       this.phase = 'gone'
-      if (debugUpgrade.enabled) debugUpgrade('%s: the client left', loggable(this.req.url))
+      if (debugUpgrade.enabled) debugUpgrade('%s: the client left', loggablePath(this.req.url))
       this.#abort(clientGone())
       this.socket.destroy()
     }
@@ -197,7 +227,7 @@ export class Upgrade {
   abandon(): boolean {
     if (this.phase !== 'deciding' && this.phase !== 'held') return false
     if (!this.passOn && !this.claimed) {
-      debugUpgrade('%s: abandoned, but nobody else listens for upgrades', loggable(this.req.url))
+      debugUpgrade('%s: abandoned, but nobody else listens for upgrades', loggablePath(this.req.url))
       return false
     }
     this.phase = 'abandoned'
@@ -223,21 +253,24 @@ export class Upgrade {
     host?.pending.delete(this)
     if (this.address !== undefined) (this.checkedFor as UpgradeHost).limits.release(this.address)
     this.address = undefined
+    this.#deadline = undefined
   }
 
   /** After the 101 nothing of the request may be kept by who keeps `ctx.ws`. */
   release(): void {
     const parts = this as { -readonly [K in 'req' | 'res' | 'head' | 'socket']: unknown }
+    if (parts.req === null) return
     ;(this.req as Linked)[kUpgrade] = undefined
     parts.req = parts.res = parts.head = parts.socket = null
     this.ctx = null
     this.error = undefined
     this.deferred = null
-    this.restore = []
+    this.restore = NOTHING
   }
 
   /** Forward `drain` for the body of an HTTP answer: Node's own listener left with its parser. */
   forwardDrain(): void {
+    if (this.#drains) return
     this.#drains = true
     this.socket.on('drain', socketOnDrain)
   }
@@ -248,9 +281,18 @@ export class Upgrade {
   }
 }
 
+const NOTHING: (() => void)[] = []
+
+// For a debugger or a logger that prints a request: the offer may hold a credential.
+Object.defineProperty(Upgrade.prototype, inspect.custom, {
+  value(this: Upgrade): string {
+    return `Upgrade (${this.phase})`
+  },
+})
+
 function upgradeTimedOut(upgrade: Upgrade): void {
   if (upgrade.phase === 'http') {
-    // An answer that has begun may take its time, as long as the client takes it.
+    upgrade.checkProgress()
     return
   }
   upgrade.host?.count('deadline')

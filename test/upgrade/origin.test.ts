@@ -50,7 +50,7 @@ describe('the origin of a page', () => {
     ['example.com', 'http://example.com:8080', 'refused 403'],
     ['example.com:443', 'http://example.com', 'refused 403'],
     ['example.com:8080', 'http://example.com', 'refused 403'],
-    ['evil:x@example.com', 'http://example.com', 'refused 403'],
+    ['evil:x@example.com', 'http://example.com', 'refused 400'],
     ['example.com', 'null', 'refused 403'],
     ['example.com', '', 'refused 403'],
     ['example.com', 'http://', 'refused 403'],
@@ -97,7 +97,7 @@ describe('the origin of a page', () => {
     expect(await verdict({ origin }, { Origin: 'https://a.example' })).to.equal('accepted')
     expect(await verdict({ origin }, { Origin: 'https://b.example' })).to.equal('refused 403')
     const promises = (async () => true) as never
-    expect(await verdict({ origin: promises }, { Origin: 'https://b.example' })).to.equal('refused 403')
+    expect(await verdict({ origin: promises }, { Origin: 'https://b.example' })).to.equal('refused 500')
   })
 
   it('that a function throws about is refused', async () => {

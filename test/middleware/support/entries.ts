@@ -658,7 +658,7 @@ export const entries: readonly Entry[] = [
     touch: visit(expressSession),
     on101: { 'set-cookie': /connect\.sid=/ },
     specials: [rollingCookie, sessionIsSaved],
-    note: 'Hooks on `res.writeHead` and `res.end` run; a wrapped `res.end` may answer late.',
+    note: 'Hooks of connect middleware on `res.writeHead` and `res.end` run.',
   },
   {
     name: 'koa-sslify',
@@ -737,7 +737,7 @@ export const entries: readonly Entry[] = [
         },
       },
     ],
-    note: 'Errors of the chain and of handlers are captured; those of the chain with the URL.',
+    note: 'Errors of the chain are captured, with the URL.',
   },
   {
     name: '@opentelemetry/instrumentation-koa',

@@ -1,4 +1,3 @@
-import type { IncomingHttpHeaders } from 'node:http'
 import type Koa from 'koa'
 import type { Hub } from '../../../lib/index.ts'
 
@@ -83,5 +82,3 @@ export interface Entry {
   /** Patches modules: runs in a child process, set up by support/instrumented.mts. */
   readonly instrumented?: 'opentelemetry' | 'sentry'
 }
-
-export type { IncomingHttpHeaders }

@@ -44,7 +44,7 @@ export async function stopChildren(): Promise<void> {
 
 function childFor(kind: string): Promise<ChildProcess> {
   const known = children.get(kind)
-  if (known) return known
+  if (known !== undefined) return known
   const child = fork(new URL('./instrumented.mts', import.meta.url), [kind])
   const started = reported(child, 'ready').then(() => child)
   children.set(kind, started)

@@ -1,0 +1,340 @@
+/**
+ * Writes the pages of docs/reference that are made from lib/: `npm run docs:generate`. With
+ * `--check` it writes nothing and exits with 1 if a page is out of date.
+ */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { argv } from 'node:process'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { type ErrorCode, errorTable } from '../lib/errors.ts'
+import { CloseCode } from '../lib/protocol/close-codes.ts'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const NOTICE = '<!-- Made by scripts/generate-docs.ts. Change the sources it names, then run: npm run docs:generate -->'
+
+/** All generated pages: path from the root, and text. */
+export function pages(): Map<string, string> {
+  return new Map([
+    ['docs/reference/errors.md', errorsPage()],
+    ['docs/reference/options.md', optionsPage()],
+  ])
+}
+
+// ---- errors
+
+/** Codes that middleware throws, so that the option `reject` can turn them into a close code. */
+const FROM_THE_CHAIN: readonly ErrorCode[] = [
+  'ERR_KOAWS_ALREADY_ACCEPTED',
+  'ERR_KOAWS_BEARER',
+  'ERR_KOAWS_EXPIRED',
+  'ERR_KOAWS_SUBPROTOCOL',
+]
+
+/** Statuses beside the one of the table. */
+const OTHER_STATUS: { readonly [Code in ErrorCode]?: string } = {
+  ERR_KOAWS_BAD_HANDSHAKE: '400 or 405',
+  ERR_KOAWS_TOO_MANY: '503 or 429',
+}
+
+const CLIENT_MEANING = {
+  stop: 'do not try again with the same request',
+  'back off': 'try again later, with growing delays',
+  '–': 'nothing: the fault is in the server, or the client is gone',
+}
+
+interface CloseRow {
+  readonly code: string
+  readonly name: string
+  readonly anchor: string
+  readonly client: string
+  readonly meaning: string
+}
+
+/** What a client should do after a close; keyed by the names of `CloseCode`. */
+const KNOWN_CLOSES: Record<keyof typeof CloseCode, readonly [client: string, meaning: string]> = {
+  normal: ['as the application says', 'A normal end. Sent when the application closes with it.'],
+  protocolError: ['stop', 'The client sent a frame that RFC 6455 does not allow. Sent by ws.'],
+  tooBig: ['stop', 'A message is above `maxPayload`. Sent by ws.'],
+  internal: [
+    'back off',
+    'The handler, `onConnect` or a listener of the connection threw, and it was no http-error of the 400s. The error went to `app.on(\'error\')`.',
+  ],
+  restart: ['back off, with a random delay', '`hub.close()` was called: the server restarts, or another instance takes over.'],
+  expired: ['get a new token, then come back once', 'The authorisation has ended (`expiresAt`, or the `exp` of koa-jwt’s token).'],
+  otherUser: ['stop; log in anew', '`connection.refresh()` named another user than the one who connected.'],
+}
+
+/** Closes that have no name in `CloseCode`: ws sends them, or they are a rule and no number. */
+const OTHER_CLOSES: readonly CloseRow[] = [
+  {
+    code: '1007',
+    name: '–',
+    anchor: '1007',
+    client: 'stop',
+    meaning: 'A text message, or a close reason, is no valid UTF-8. Sent by ws.',
+  },
+  {
+    code: '1008',
+    name: '–',
+    anchor: '1008',
+    client: 'stop',
+    meaning: 'A message has more fragments than `maxFragments`. Sent by ws.',
+  },
+  {
+    code: '4000 + status',
+    name: '–',
+    anchor: '4000--status',
+    client: '4401: get a new token, then come back once. 4408, 4429 and 4500 to 4599: back off. Any other: stop',
+    meaning:
+      'Two cases. After the 101: the handler, `onConnect` or a listener threw an http-error of the 400s. In place of the 101: the chain answered with 4xx or 5xx, and the client offered `koaws.v1` (or the option `reject` is `\'close\'`). The reason is the error’s message if it has `expose`, else the text of the status or nothing.',
+  },
+]
+
+function errorsPage(): string {
+  const codes = Object.keys(errorTable) as ErrorCode[]
+  const lines = [
+    NOTICE,
+    '# Errors and close codes',
+    '',
+    'Made from `lib/errors.ts` and `lib/protocol/close-codes.ts`.',
+    '',
+    'Before the 101 an error is an HTTP answer, after it a close code. Every error of koaws is a `KoaWsError`:',
+    '`code` is a name of the first table, `status` the HTTP status, and `expose` says whether a client may read',
+    'the message. Errors before the 101 are of the class `UpgradeError`, wrong options of the class `OptionsError`.',
+    '',
+    'What a client should do:',
+    '',
+    ...Object.entries(CLIENT_MEANING).map(([name, meaning]) => `- **${name}**: ${meaning}.`),
+    '',
+    '## Error codes',
+    '',
+    '| Code | HTTP status | Close code | Client |',
+    '|---|---|---|---|',
+    ...codes.map((code) => errorRow(code)),
+    '',
+    'The close code takes the place of the status for a client that offered `koaws.v1`, and for every client',
+    'with the option `reject: \'close\'`. Where there is none, koaws answers by itself and always over HTTP, or',
+    'the client gets no answer at all.',
+    '',
+  ]
+  for (const code of codes) lines.push(`### ${code}`, '', ...errorSection(code), '')
+  lines.push('## Close codes', '', '| Code | Name | Client |', '|---|---|---|')
+  const closes = closeRows()
+  for (const { code, name, anchor, client } of closes) {
+    lines.push(`| [${code}](#${anchor}) | ${name} | ${client} |`)
+  }
+  lines.push(
+    '',
+    'Names are those of `CloseCode`. An application closes with 1000, or with codes of its own from 4000 to 4999.',
+    'After 1002, 1007, 1008 and 1009 the TCP connection ends 250 ms later at the latest.',
+    '',
+    '`connection.closed` tells the code of the peer. Where the peer could not be told any more it tells ours, with',
+    '`clean: false`. A client that sees 1006 got no close frame: the network failed, the server terminated the',
+    'connection, or the handshake was answered over HTTP.',
+    '',
+  )
+  for (const { code, meaning } of closes) lines.push(`### ${code}`, '', meaning, '')
+  return `${lines.join('\n').trimEnd()}\n`
+}
+
+function errorRow(code: ErrorCode): string {
+  const { client } = errorTable[code]
+  return `| [${code}](#${code.toLowerCase()}) | ${statusOf(code)} | ${closeOf(code)} | ${client} |`
+}
+
+function errorSection(code: ErrorCode): string[] {
+  const { meaning, expose } = errorTable[code]
+  const told = expose ? 'The message is sent to the client.' : 'The client does not see the message.'
+  return statusOf(code) === '–' ? [meaning] : [meaning, '', `HTTP ${statusOf(code)}. ${told}`]
+}
+
+function statusOf(code: ErrorCode): string {
+  const { status } = errorTable[code]
+  return OTHER_STATUS[code] ?? (status === null ? '–' : String(status))
+}
+
+function closeOf(code: ErrorCode): string {
+  const { status, closeCode } = errorTable[code]
+  if (closeCode !== null) return String(closeCode)
+  return FROM_THE_CHAIN.includes(code) ? String(4000 + (status as number)) : '–'
+}
+
+function closeRows(): CloseRow[] {
+  const named = Object.entries(CloseCode).map(([name, number]) => {
+    const [client, meaning] = KNOWN_CLOSES[name as keyof typeof CloseCode]
+    const code = String(number)
+    return { code, name: `\`${name}\``, anchor: code, client, meaning }
+  })
+  const order = ({ code }: CloseRow): number => (/^\d+$/.test(code) ? Number(code) : 4000)
+  return [...named, ...OTHER_CLOSES].sort((a, b) => order(a) - order(b))
+}
+
+// ---- options
+
+/** A property of an options interface, as its source tells. */
+export interface DocumentedOption {
+  readonly name: string
+  readonly type: string
+  /** Null where the comment names none. */
+  readonly fallback: string | null
+  readonly text: string
+}
+
+interface OptionsSection {
+  readonly file: string
+  readonly type: string
+  readonly title: string
+  readonly intro: string
+}
+
+/** The interfaces of the page, in its order. */
+export const optionSections: readonly OptionsSection[] = [
+  {
+    file: 'lib/options.ts',
+    type: 'KoaWsOptions',
+    title: 'koaWs(options)',
+    intro: 'Of the plugin. Durations are milliseconds, sizes are bytes.',
+  },
+  {
+    file: 'lib/options.ts',
+    type: 'DeflateOptions',
+    title: 'perMessageDeflate',
+    intro: 'What the option `perMessageDeflate` of `koaWs()` takes in place of `true` (RFC 7692).',
+  },
+  {
+    file: 'lib/upgrade/accept-options.ts',
+    type: 'AcceptOptions',
+    title: 'accept(handler, options) and ctx.ws(options)',
+    intro: 'Of one route. What is not set is the plugin’s. `C` is the ctx of the route.',
+  },
+  {
+    file: 'lib/koa-ws.ts',
+    type: 'AttachOptions',
+    title: 'hub.attach(server, options)',
+    intro: 'How the hub takes the upgrades of a server.',
+  },
+  {
+    file: 'lib/hub/shutdown.ts',
+    type: 'CloseOptions',
+    title: 'hub.close(options)',
+    intro: 'How the hub closes.',
+  },
+  {
+    file: 'lib/upgrade/bearer.ts',
+    type: 'BearerOptions',
+    title: 'bearer(options)',
+    intro: 'Where `bearer()` looks beside the `Authorization` header and the offered subprotocols.',
+  },
+]
+
+/** Types that the tables name and that no library defines. */
+const NAMED_TYPES: readonly (readonly [file: string, name: string])[] = [
+  ['lib/upgrade/origin.ts', 'OriginPolicy'],
+  ['lib/upgrade/origin.ts', 'OriginPredicate'],
+  ['lib/upgrade/host.ts', 'RejectMode'],
+  ['lib/upgrade/accept-options.ts', 'FromContext'],
+  ['lib/upgrade/accept-options.ts', 'SubprotocolChooser'],
+]
+
+function optionsPage(): string {
+  const lines = [
+    NOTICE,
+    '# Options',
+    '',
+    'Made from the interfaces in `lib/`. An unknown option, one of the wrong type, and one that contradicts another',
+    'throw an [`ERR_KOAWS_OPTIONS`](errors.md#err_koaws_options) where they are given.',
+    '',
+  ]
+  for (const { file, type, title, intro } of optionSections) {
+    lines.push(`## ${title}`, '', `${intro} Type: \`${type}\`.`, '')
+    lines.push('| Option | Type | Default | Meaning |', '|---|---|---|---|')
+    for (const option of optionsOf(file, type)) {
+      const fallback = option.fallback === null ? '–' : fallbackCell(option.fallback)
+      lines.push(`| \`${option.name}\` | ${code(option.type)} | ${fallback} | ${option.text} |`)
+    }
+    lines.push('')
+  }
+  lines.push('## Named types', '', '```ts fragment')
+  for (const [file, name] of NAMED_TYPES) lines.push(typeAlias(file, name))
+  lines.push('```')
+  return `${lines.join('\n').trimEnd()}\n`
+}
+
+/** The properties of an interface, in the order of the source. */
+export function optionsOf(file: string, type: string): DocumentedOption[] {
+  const source = readFileSync(join(root, file), 'utf8')
+  const body = new RegExp(`^export interface ${type}(?:<[^\\n]*>)? \\{\\n([\\s\\S]*?)^\\}`, 'm').exec(source)?.[1]
+  if (body === undefined) throw new Error(`${file} has no interface ${type}`)
+  const options: DocumentedOption[] = []
+  const rest = body.replace(
+    /^ {2}\/\*\*([\s\S]*?)\*\/\n {2}(\w+)\?: ([^\n]+)\n/gm,
+    (_all, comment: string, name: string, written: string) => {
+      const [text, fallback] = textOf(comment)
+      options.push({ name, type: withoutUndefined(written), fallback, text })
+      return ''
+    },
+  )
+  if (rest.trim() !== '') throw new Error(`${file}: cannot read this of ${type}:\n${rest}`)
+  return options
+}
+
+/** `?:` says it already; and a function alone needs no brackets. */
+function withoutUndefined(type: string): string {
+  const bare = type.replace(/ \| undefined$/, '')
+  return bare === type ? type : bare.replace(/^\((\(.*\) => .*)\)$/, '$1')
+}
+
+/** The text of a comment on one line, and its `@default`, which comes last. */
+function textOf(comment: string): [text: string, fallback: string | null] {
+  const joined = comment.replace(/^\s*\*? ?/gm, ' ').replace(/\s+/g, ' ').trim()
+  const [text = '', fallback, ...more] = joined.split(/\s*@default /)
+  if (more.length > 0 || /@\w/.test(text)) throw new Error(`cannot read the comment: ${joined}`)
+  return [text.replaceAll('|', '\\|'), fallback ?? null]
+}
+
+/** A literal is code, words are words, and a literal with words behind it is both. */
+function fallbackCell(fallback: string): string {
+  const [, literal, words = ''] = /^('[^']*'|true|false|[\d_,]*\d)(?![\w])(.*)$/.exec(fallback) ?? []
+  return literal === undefined ? fallback : `${code(literal)}${words}`
+}
+
+function code(text: string): string {
+  return `\`${text.replaceAll('|', '\\|')}\``
+}
+
+function typeAlias(file: string, name: string): string {
+  const source = readFileSync(join(root, file), 'utf8')
+  const found = new RegExp(`^export type ${name}\\b[\\s\\S]*?(?=\\n(?:\\n|/\\*\\*|export ))`, 'm').exec(source)?.[0]
+  if (found === undefined) throw new Error(`${file} has no type ${name}`)
+  return found.replace('export ', '')
+}
+
+// ---- run
+
+function main(checkOnly: boolean): number {
+  let stale = 0
+  for (const [path, text] of pages()) {
+    const file = join(root, path)
+    if (readIfThere(file) === text) continue
+    stale++
+    if (checkOnly) console.error(`${path} is out of date: npm run docs:generate`)
+    else {
+      mkdirSync(dirname(file), { recursive: true })
+      writeFileSync(file, text)
+      console.log(`wrote ${path}`)
+    }
+  }
+  return checkOnly && stale > 0 ? 1 : 0
+}
+
+function readIfThere(file: string): string | null {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch {
+    return null
+  }
+}
+
+if (argv[1] !== undefined && import.meta.url === pathToFileURL(argv[1]).href) {
+  process.exitCode = main(argv.includes('--check'))
+}

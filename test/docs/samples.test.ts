@@ -1,0 +1,1087 @@
+/// <reference lib="dom" />
+// Every code block of the README and the docs is written to a folder, as a reader would, and run.
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { createServer, request as httpRequest } from 'node:http'
+import { createRequire } from 'node:module'
+import { type AddressInfo, connect } from 'node:net'
+import { delimiter, dirname, join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { expect } from 'chai'
+import { type Browser, chromium, type Page } from 'playwright-core'
+import { WebSocketServer } from 'ws'
+import type { RejectedError, TestSocket } from '../../lib/testing/index.ts'
+import { cleanUp, openSocket, rejected } from '../support/server.ts'
+
+// It has no types of its own.
+const jsonwebtoken: { sign(claims: object, secret: string, options: object): string } =
+  createRequire(import.meta.url)('jsonwebtoken')
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+const SECRET = 'the secret of this test'
+
+/** Packages that samples import and that only test/peers has. */
+const PEERS = [
+  'graphql',
+  'graphql-ws',
+  'http-proxy',
+  'koa-basic-auth',
+  'koa-connect',
+  'koa-passport',
+  'lib0',
+  'passport-http-bearer',
+  'socket.io',
+  'vite',
+  'y-protocols',
+  'y-websocket',
+  'yjs',
+]
+
+/** The languages that this test knows how to run. */
+const RUNNABLE = ['js', 'mjs', 'javascript', 'ts', 'typescript', 'nginx', 'html']
+/** The first line of a block: a comment that names the file. */
+const NAME = /^(?:\/\/|#|<!--) ([\w./-]+\.\w+)(?: -->)?$/
+
+/** A new page of a browser, in a profile of its own. */
+let openPage: () => Promise<Page>
+
+/** A code block of a page. */
+interface Block {
+  page: string
+  line: number
+  /** The first word of the info string. */
+  language: string
+  /** Named by its first line; null for a fragment. */
+  file: string | null
+  fragment: boolean
+  code: string
+}
+
+/** A sample that runs: what is known of the process. */
+interface Run {
+  port: number
+  /** Where the page's files are. */
+  folder: string
+  child: ChildProcess
+  output: Output
+  /** Open a WebSocket to the sample. */
+  open(path: string, options?: OpenOptions): Promise<TestSocket>
+  /** Open a WebSocket that shall be answered over HTTP. */
+  refused(path: string, options?: OpenOptions): Promise<RejectedError>
+  fetch(path: string, init?: RequestInit): Promise<Response>
+}
+
+type OpenOptions = { headers?: Record<string, string>; protocols?: string[] }
+
+interface Step {
+  /** What to run instead of the block's own file. */
+  run?: string
+  env?: Record<string, string>
+  check(run: Run): Promise<void>
+}
+
+/** `part`: another block of the page runs it. `script`: must end with 0, see `Script`. */
+type Entry = 'part' | Step | Script
+
+/** A block that is no server: it runs to its end. */
+interface Script {
+  /** Arguments of node; the file is the last. */
+  node?: string[]
+  /** A server of the same page that must run meanwhile. */
+  beside?: string
+  /** What it prints. */
+  prints: RegExp
+}
+
+// ---- What each sample must do
+
+const token = (claims: object, expiresIn = 600): string =>
+  jsonwebtoken.sign(claims, SECRET, { subject: 'ann', expiresIn })
+
+const first = async (opening: Promise<TestSocket>): Promise<string | Buffer> =>
+  (await opening).next()
+
+/** An entry for each block, in the page's order; several blocks of one name are several entries. */
+const table: Record<string, Entry[]> = {
+  'README.md server.mjs': [
+    {
+      check: async ({ open, refused }) => {
+        const ann = await open('/lobby?name=ann')
+        const bob = await open('/lobby?name=bob')
+        const eve = await open('/other?name=eve')
+        ann.send('hi')
+        expect(await ann.next()).to.equal('ann: hi')
+        expect(await bob.next()).to.equal('ann: hi')
+        eve.send('alone')
+        expect(await eve.next()).to.equal('eve: alone')
+        const answer = await refused('/lobby')
+        expect([answer.status, answer.body]).to.deep.equal([401, 'Tell your name'])
+      },
+    },
+  ],
+
+  'docs/getting-started.md index.html': ['part'],
+  'docs/getting-started.md server.mjs': [
+    {
+      check: async ({ open, refused, child }) => {
+        const socket = await open('/echo')
+        socket.send('hi')
+        expect(await socket.next()).to.equal('you said: hi')
+        expect((await refused('/elsewhere')).status).to.equal(404)
+        child.kill('SIGINT')
+        expect((await socket.closed).code).to.equal(1012)
+        expect(await exitOf(child)).to.equal(0)
+      },
+    },
+  ],
+  'docs/getting-started.md app.mjs': [
+    'part', // run by server.mjs, which comes after it
+    {
+      run: 'server.mjs',
+      check: async ({ port }) => {
+        const [one, two] = [await openPage(), await openPage()]
+        for (const page of [one, two]) {
+          await page.goto(`http://127.0.0.1:${port}/rooms/lobby`)
+          await page.getByText('connected').waitFor()
+        }
+        await one.fill('#text', 'hello from one')
+        await one.press('#text', 'Enter')
+        await two.getByText('hello from one').waitFor()
+        await one.getByText('hello from one').waitFor()
+      },
+    },
+    {
+      run: 'server.mjs',
+      check: async ({ port, refused }) => {
+        const answer = await refused('/rooms/lobby/socket')
+        expect([answer.status, answer.body]).to.deep.equal([401, 'Log in first'])
+        const page = await openPage()
+        await page.goto(`http://127.0.0.1:${port}/login`)
+        await page.fill('[name=name]', 'Zoë')
+        await page.getByRole('button').click()
+        await page.getByText('connected').waitFor()
+        await page.fill('#text', 'hi')
+        await page.press('#text', 'Enter')
+        await page.getByText('Zoë: hi').waitFor()
+        const origin = 'https://elsewhere.example'
+        expect((await refused('/rooms/lobby/socket', { headers: { origin } })).status).to.equal(403)
+      },
+    },
+  ],
+  'docs/getting-started.md test/chat.test.mjs': [{ node: ['--test'], prints: /pass 2\b/ }],
+
+  'docs/guides/accepting-and-rejecting.md both.mjs': [
+    {
+      check: async ({ open, fetch }) => {
+        expect(await first(open('/after'))).to.equal('hello')
+        expect(await first(open('/inside'))).to.equal('hello')
+        const plain = await fetch('/after')
+        expect([plain.status, plain.headers.get('upgrade')]).to.deep.equal([426, 'websocket'])
+        expect(await (await fetch('/inside')).text()).to.equal('plain HTTP')
+      },
+    },
+  ],
+  'docs/guides/accepting-and-rejecting.md reject.mjs': [
+    {
+      check: async ({ open, refused }) => {
+        const thrown = await refused('/thrown')
+        expect([thrown.status, thrown.body]).to.deep.equal([401, 'Log in first'])
+        expect(thrown.headers['www-authenticate']).to.equal('Bearer')
+        const answered = await refused('/answered')
+        expect([answered.status, answered.body]).to.deep.equal([403, '{"error":"not yours"}'])
+        const moved = await refused('/moved')
+        expect([moved.status, moved.headers.location]).to.deep.equal([302, '/new'])
+        expect(await first(open('/late'))).to.equal('in')
+        expect((await refused('/late?full=1')).status).to.equal(503)
+        expect((await refused('/nobody')).status).to.equal(404)
+      },
+    },
+  ],
+  'docs/guides/accepting-and-rejecting.md session.mjs': [
+    {
+      check: async ({ open }) => {
+        const one = await open('/count')
+        expect(one.handshake['x-visits']).to.equal('1')
+        expect(await one.nextJson()).to.deep.equal({ visits: 1 })
+        const two = await open('/count', {
+          headers: { cookie: cookiesOf(one.handshake['set-cookie']) },
+        })
+        expect(await two.nextJson()).to.deep.equal({ visits: 2 })
+        const three = await open('/inside', {
+          headers: { cookie: cookiesOf(two.handshake['set-cookie']) },
+        })
+        expect(await three.nextJson()).to.deep.equal({ visits: 3 })
+        expect(cookiesOf(three.handshake['set-cookie'])).to.match(/koa\.sess=/)
+      },
+    },
+  ],
+  'docs/guides/accepting-and-rejecting.md subprotocol.mjs': [
+    {
+      check: async ({ open, refused }) => {
+        const both = { protocols: ['chat.v1', 'chat.v2'] }
+        expect(await first(open('/one', both))).to.equal('chat.v2')
+        expect((await refused('/one', { protocols: ['chat.v1'] })).status).to.equal(400)
+        expect((await refused('/one')).status).to.equal(400)
+        expect(await first(open('/list', both))).to.equal('chat.v2')
+        expect(await first(open('/list', { protocols: ['chat.v1'] }))).to.equal('chat.v1')
+        expect(await first(open('/chosen?kind=chat', both))).to.equal('chat.v1')
+        expect((await refused('/chosen?kind=mail', both)).status).to.equal(400)
+        expect(await first(open('/any', both))).to.equal('chat.v1')
+        expect(await first(open('/any'))).to.equal('none')
+      },
+    },
+  ],
+  'docs/guides/accepting-and-rejecting.md reject-close.mjs': [
+    {
+      check: async ({ open, refused }) => {
+        const socket = await open('/?token=bad')
+        expect(await socket.closed).to.deep.equal({ code: 4401, reason: 'Log in first' })
+        expect(await first(open('/?token=good'))).to.equal('in')
+        const headers = { origin: 'https://elsewhere.example' }
+        expect((await refused('/?token=good', { headers })).status).to.equal(403)
+      },
+    },
+  ],
+  'docs/guides/accepting-and-rejecting.md deadline.mjs': [
+    {
+      check: async ({ open, refused, output }) => {
+        expect(await first(open('/'))).to.equal('in time')
+        const late = await refused('/?ms=60000')
+        expect([late.status, late.headers['retry-after']]).to.deep.equal([503, '5'])
+        await output.seen(/abort/)
+      },
+    },
+  ],
+
+  'docs/guides/authentication.md jwt.mjs': [
+    {
+      env: { SECRET },
+      check: async ({ open, refused }) => {
+        const good = token({})
+        const ways: [string, OpenOptions][] = [
+          ['/live', { headers: { authorization: `Bearer ${good}` } }],
+          ['/live', { protocols: ['app.v1', `koaws.bearer.${good}`] }],
+          [
+            '/live',
+            { protocols: ['app.v1', `koaws.bearer64.${Buffer.from(good).toString('base64url')}`] },
+          ],
+          ['/live', { headers: { cookie: `token=${good}` } }],
+          [`/live?token=${good}&page=2`, {}],
+        ]
+        for (const [path, options] of ways) {
+          const socket = await open(path, options)
+          expect(await socket.nextJson()).to.deep.equal({
+            user: 'ann',
+            path: '/live',
+            query: path.includes('page') ? { page: '2' } : {}, // the token is struck
+          })
+          expect(socket.protocol).to.equal(options.protocols ? 'app.v1' : '')
+        }
+        expect((await refused('/live')).status).to.equal(401)
+        expect((await refused('/live', { headers: { cookie: 'token=forged' } })).status).to.equal(
+          401,
+        )
+        expect((await refused('/live', { protocols: [`koaws.bearer.${good}`] })).status).to.equal(
+          400,
+        )
+        const two = await refused(`/live?token=${good}`, { headers: { cookie: 'token=other' } })
+        expect(two.status).to.equal(400)
+      },
+    },
+  ],
+  'docs/guides/authentication.md refresh.mjs': [
+    {
+      env: { SECRET },
+      check: async ({ open, output }) => {
+        const protocols = ['app.v1', `koaws.bearer.${token({}, 2)}`]
+        const short = await open('/live', { protocols })
+        const kept = await open('/live', { protocols })
+        const before = (await kept.nextJson()) as { expiresAt: number }
+        kept.send(JSON.stringify({ token: token({}, 600) }))
+        const after = (await kept.nextJson()) as { expiresAt: number }
+        expect(after.expiresAt - before.expiresAt).to.be.greaterThan(500_000)
+        expect(await short.closed).to.deep.equal({ code: 4401, reason: 'expired' })
+        expect(kept.readyState).to.equal(kept.OPEN)
+        const other = await open('/live', {
+          protocols: ['app.v1', `koaws.bearer.${token({}, 600)}`],
+        })
+        other.send(
+          JSON.stringify({
+            token: jsonwebtoken.sign({}, SECRET, { subject: 'bob', expiresIn: 600 }),
+          }),
+        )
+        expect((await other.closed).code).to.equal(4403)
+        kept.send(JSON.stringify({ token: 'forged' }))
+        expect((await kept.closed).code).to.equal(1011)
+        await output.seen(/jwt malformed/)
+      },
+    },
+  ],
+  'docs/guides/authentication.md session-login.mjs': [
+    {
+      check: async ({ open, refused, fetch }) => {
+        expect((await refused('/live')).status).to.equal(401)
+        const login = await fetch('/login/ann', { method: 'POST' })
+        const cookie = cookiesOf(login.headers.getSetCookie())
+        const socket = await open('/live', { headers: { cookie } })
+        expect(await socket.next()).to.equal('hello ann')
+        expect(
+          await (await fetch('/logout', { method: 'POST', headers: { cookie } })).text(),
+        ).to.equal('bye')
+        expect(await socket.closed).to.deep.equal({ code: 4401, reason: 'logged out' })
+      },
+    },
+  ],
+  'docs/guides/authentication.md passport.mjs': [
+    {
+      check: async ({ open, refused }) => {
+        expect(await first(open('/live', { headers: { cookie: 'token=a-token' } }))).to.equal(
+          'hello Ada',
+        )
+        expect((await refused('/live', { headers: { cookie: 'token=another' } })).status).to.equal(
+          401,
+        )
+        expect((await refused('/live')).status).to.equal(401)
+      },
+    },
+  ],
+  'docs/guides/authentication.md basic.mjs': [
+    {
+      check: async ({ open, refused }) => {
+        const authorization = `Basic ${Buffer.from('ada:pass').toString('base64')}`
+        expect(await first(open('/', { headers: { authorization } }))).to.equal('in')
+        const answer = await refused('/')
+        expect(answer.status).to.equal(401)
+        expect(answer.headers['www-authenticate']).to.match(/^Basic/)
+      },
+    },
+  ],
+  'docs/guides/authentication.md tickets.mjs': [
+    {
+      env: { SECRET },
+      check: async ({ open, refused, fetch }) => {
+        const headers = { authorization: `Bearer ${token({})}` }
+        const response = await fetch('/tickets', { method: 'POST', headers })
+        const { ticket } = (await response.json()) as { ticket: string }
+        expect(await first(open(`/live?ticket=${ticket}`))).to.equal('hello ann')
+        expect((await refused(`/live?ticket=${ticket}`)).status).to.equal(401)
+        expect((await fetch('/tickets', { method: 'POST' })).status).to.equal(401)
+      },
+    },
+  ],
+
+  'docs/guides/origins.md origins.mjs': [
+    {
+      check: async ({ open, refused, port }) => {
+        const from = (origin: string): OpenOptions => ({ headers: { origin } })
+        expect(await first(open('/', from(`http://127.0.0.1:${port}`)))).to.equal('in')
+        expect(await first(open('/', from('https://app.example.com')))).to.equal('in')
+        expect(await first(open('/', from('https://pr-7.preview.example.com')))).to.equal('in')
+        expect(await first(open('/'))).to.equal('in')
+        for (const origin of ['https://elsewhere.example', 'http://app.example.com', 'null']) {
+          const answer = await refused('/', from(origin))
+          expect(answer.status).to.equal(403)
+          expect(answer.body).to.equal(
+            `Origin "${origin}" is not allowed for host "127.0.0.1:${port}": see the option "origin" of koaWs().`,
+          )
+        }
+      },
+    },
+  ],
+  'docs/guides/origins.md hosts.mjs': [
+    {
+      check: async ({ open, refused, port }) => {
+        expect(await first(open('/'))).to.equal('in')
+        expect(await first(open('/', { headers: { host: `localhost:${port}` } }))).to.equal('in')
+        expect((await refused('/', { headers: { host: 'rebound.example' } })).status).to.equal(403)
+      },
+    },
+  ],
+  'docs/guides/origins.md proxy.mjs': [
+    {
+      check: async ({ open, refused }) => {
+        const forwarded = { 'x-forwarded-host': 'example.com', 'x-forwarded-for': '192.0.2.7' }
+        const headers = { ...forwarded, origin: 'https://example.com' }
+        expect(await first(open('/', { headers }))).to.equal('192.0.2.7')
+        const other = { ...forwarded, origin: 'https://elsewhere.example' }
+        expect((await refused('/', { headers: other })).status).to.equal(403)
+      },
+    },
+  ],
+
+  'docs/guides/neighbours.md noserver.mjs': [
+    {
+      check: async ({ open, refused }) => {
+        expect(await first(open('/theirs'))).to.equal('from ws')
+        expect(await first(open('/koa'))).to.equal('from Koa')
+        expect((await refused('/nobody')).status).to.equal(404)
+      },
+    },
+  ],
+  'docs/guides/neighbours.md socketio.mjs': [
+    {
+      check: async ({ open, refused }) => {
+        const io = await open('/socket.io/?EIO=4&transport=websocket')
+        expect(await io.next()).to.match(/^0\{"sid"/)
+        io.send('40')
+        expect(await io.next()).to.match(/^40/)
+        expect(await io.next()).to.equal('42["greeting","from Socket.IO"]')
+        expect(await first(open('/koa'))).to.equal('from Koa')
+        expect((await refused('/nobody')).status).to.equal(404)
+      },
+    },
+  ],
+  'docs/guides/neighbours.md vite.mjs': [
+    {
+      check: async ({ open, fetch }) => {
+        expect((await open('/', { protocols: ['vite-ping'] })).protocol).to.equal('vite-ping')
+        expect(await first(open('/koa'))).to.equal('from Koa')
+        expect(await (await fetch('/@vite/client')).text()).to.include('vite-hmr')
+      },
+    },
+  ],
+  'docs/guides/neighbours.md http-proxy.mjs': [
+    {
+      env: { TARGET: 'target' }, // replaced by the address of a server of this test
+      check: async ({ open }) => {
+        expect(await first(open('/api/x'))).to.equal('from the target, /api/x')
+        expect(await first(open('/koa'))).to.equal('from Koa')
+      },
+    },
+  ],
+  'docs/guides/neighbours.md gate.mjs': [
+    {
+      check: async ({ open, refused }) => {
+        expect(await first(open('/koa'))).to.equal('from Koa')
+        expect(await first(open('/theirs'))).to.equal('from ws')
+        expect((await refused('/nobody')).status).to.equal(400)
+      },
+    },
+  ],
+  'docs/guides/neighbours.md abandon.mjs': [
+    {
+      check: async ({ open, refused }) => {
+        const answer = await refused('/guarded')
+        expect([answer.status, answer.body]).to.deep.equal([401, 'Log in first'])
+        expect(await first(open('/guarded?token=good'))).to.equal('guarded by Koa')
+        expect((await refused('/nobody')).status).to.equal(404)
+      },
+    },
+  ],
+
+  'docs/guides/behind-nginx.md nginx.conf': ['part'], // run in front of server.mjs
+  'docs/guides/behind-nginx.md server.mjs': [
+    {
+      check: async ({ folder, port }) => {
+        const conf = readFileSync(join(folder, 'nginx.conf'), 'utf8')
+        const front = await startNginx(conf, port)
+        const headers = { origin: `http://127.0.0.1:${front}` }
+        const socket = await openSocket(front, '/echo', { headers })
+        for (const message of ['text', Buffer.from([0, 1, 2])]) {
+          socket.send(message)
+          expect(await socket.next()).to.deep.equal(message)
+        }
+        expect(await first(openSocket(front, '/ip', { headers }))).to.equal('127.0.0.1 http')
+        const forged = { headers: { 'x-forwarded-for': '192.0.2.1' } }
+        expect(await first(openSocket(front, '/ip', forged))).to.equal('127.0.0.1 http')
+        const answer = await rejected(openSocket(front, '/private'))
+        expect([answer.status, answer.body]).to.deep.equal([401, 'Log in first'])
+        expect(
+          (await rejected(openSocket(front, '/echo', { headers: { origin: 'https://a.example' } })))
+            .status,
+        ).to.equal(403)
+        expect((await fetch(`http://127.0.0.1:${front}/echo`)).status).to.equal(426)
+        // What the page says of idle connections, with a limit that a test can wait for.
+        const hasty = await startNginx(
+          conf.replace('proxy_read_timeout 1h', 'proxy_read_timeout 1s'),
+          port,
+        )
+        expect((await (await openSocket(hasty, '/echo')).closed).code).to.equal(1006)
+      },
+    },
+  ],
+  'docs/guides/behind-nginx.md heartbeat.mjs': [
+    {
+      env: { PING: '1000' },
+      check: async ({ port, folder, open }) => {
+        const conf = readFileSync(join(folder, 'nginx.conf'), 'utf8')
+        const front = await startNginx(
+          conf.replace('proxy_read_timeout 1h', 'proxy_read_timeout 2s'),
+          port,
+        )
+        const socket = await openSocket(front, '/')
+        for (let pings = 0; pings < 3; pings++) await once(socket, 'ping')
+        expect(socket.readyState).to.equal(socket.OPEN)
+        const mute = await open('/')
+        mute.pong = () => {}
+        expect((await mute.closed).code).to.equal(1006)
+        expect(socket.readyState).to.equal(socket.OPEN)
+      },
+    },
+  ],
+
+  'docs/guides/shutdown.md server.mjs': [
+    {
+      check: async ({ open, refused, fetch, child, output }) => {
+        const socket = await open('/live')
+        expect((await fetch('/ready')).status).to.equal(200)
+        child.kill('SIGTERM')
+        await output.seen(/SIGTERM/)
+        expect((await fetch('/ready')).status).to.equal(503)
+        const late = await open('/live') // readyDelay: still let in
+        expect(await socket.closed).to.deep.equal({ code: 1012, reason: 'restart' })
+        expect((await late.closed).code).to.equal(1012)
+        await refused('/live').then(unexpected, () => {}) // nobody listens
+        expect(await exitOf(child)).to.equal(0)
+        await output.seen(/left 1012 true/)
+        await output.seen(/^closed$/)
+      },
+    },
+  ],
+
+  'docs/guides/testing.md test/echo.test.ts': [mocha(/4 passing/)],
+  'docs/guides/testing.md test/auth.test.ts': [mocha(/4 passing/)],
+  'docs/guides/testing.md test/port.test.ts': [mocha(/3 passing/)],
+
+  'docs/guides/migrating.md from-koa-easy-ws.mjs': [
+    {
+      check: async ({ open, fetch, port }) => {
+        const socket = await open('/')
+        expect(await socket.next()).to.equal('hello there')
+        socket.send('hi')
+        expect(await socket.next()).to.equal('echo: hi')
+        expect(await (await fetch('/')).text()).to.equal('general kenobi')
+        socket.send('x'.repeat(1024 * 1024 + 1))
+        expect((await socket.closed).code).to.equal(1009)
+        // What the page says of requests that are rejected now.
+        const ask = (headers: Record<string, string | undefined>) => handshake(port, headers)
+        expect(await ask({})).to.equal(101)
+        expect(await ask({ Origin: 'https://elsewhere.example' })).to.equal(403)
+        expect(await ask({ Connection: 'keep-alive' })).to.equal(200)
+        expect(await ask({ 'Sec-WebSocket-Version': '12' })).to.equal(426)
+        expect(await ask({ 'Sec-WebSocket-Key': 'short' })).to.equal(400)
+        expect(await ask({ 'Content-Length': '3' })).to.equal(400)
+      },
+    },
+  ],
+  'docs/guides/migrating.md from-koa-websocket.mjs': [
+    {
+      check: async ({ open, refused, fetch }) => {
+        expect(await first(open('/test/7'))).to.equal('hello 7')
+        expect(await (await fetch('/test/7')).text()).to.equal('plain HTTP')
+        expect((await refused('/elsewhere')).status).to.equal(200)
+      },
+    },
+  ],
+  'docs/guides/migrating.md from-ws.mjs': [
+    {
+      check: async ({ open, refused }) => {
+        const headers = { cookie: 'name=ann' }
+        expect(await first(open('/', { headers }))).to.equal('hello ann')
+        expect((await refused('/')).status).to.equal(401)
+        const [one, two] = [
+          await open('/everybody', { headers }),
+          await open('/everybody', { headers }),
+        ]
+        one.send('hi')
+        expect(await two.next()).to.equal('hi')
+      },
+    },
+  ],
+
+  'docs/guides/graphql-ws-and-yjs.md graphql.mjs': ['part'],
+  'docs/guides/graphql-ws-and-yjs.md graphql-client.mjs': [
+    { beside: 'graphql.mjs', prints: /^hello ann\none\ntwo\nthree$/m },
+  ],
+  'docs/guides/graphql-ws-and-yjs.md make-server.mjs': [
+    {
+      check: async ({ open, refused }) => {
+        const socket = await open('/graphql/lobby', { protocols: ['graphql-transport-ws'] })
+        socket.json({ type: 'connection_init' })
+        expect(await socket.nextJson()).to.deep.equal({ type: 'connection_ack' })
+        socket.json({ id: '1', type: 'subscribe', payload: { query: '{ hello }' } })
+        expect(await socket.nextJson()).to.deep.equal({
+          id: '1',
+          type: 'next',
+          payload: { data: { hello: 'hello from lobby' } },
+        })
+        socket.send('no json')
+        expect((await socket.closed).code).to.equal(4400)
+        expect((await refused('/graphql/lobby', { protocols: ['graphql-ws'] })).status).to.equal(
+          400,
+        )
+      },
+    },
+  ],
+  'docs/guides/graphql-ws-and-yjs.md yjs.mjs': ['part'],
+  'docs/guides/graphql-ws-and-yjs.md yjs-client.mjs': [
+    { beside: 'yjs.mjs', prints: /^hello bob$/m },
+  ],
+}
+
+function mocha(prints: RegExp): Script {
+  return {
+    node: ['--import=tsx', join(ROOT, 'node_modules/mocha/bin/mocha.js'), '--no-config'],
+    prints,
+  }
+}
+
+// ---- The tests
+
+const blocks = pages().flatMap(blocksOf)
+const files = blocks.filter(({ fragment }) => !fragment)
+
+describe('samples of the docs', function () {
+  this.timeout(60_000)
+  let home: string
+  let browser: Browser | null = null
+
+  before(() => {
+    home = install()
+  })
+
+  after(async () => {
+    await browser?.close()
+    rmSync(home, { recursive: true, force: true })
+  })
+
+  afterEach(async () => {
+    for (const context of browser?.contexts() ?? []) await context.close()
+    await cleanUp()
+    for (const child of children) await end(child)
+    children.clear()
+    for (const stop of stops.splice(0)) await stop()
+  })
+
+  openPage = async () => {
+    browser ??= await chromium.launch(chromiumOptions())
+    return (await browser.newContext()).newPage()
+  }
+
+  it('have an entry each, and no entry is without a sample', () => {
+    const counts = new Map<string, number>()
+    for (const block of files) counts.set(keyOf(block), (counts.get(keyOf(block)) ?? 0) + 1)
+    const expected = Object.entries(table).map(([key, entries]) => [key, entries.length])
+    expect(Object.fromEntries(counts)).to.deep.equal(Object.fromEntries(expected))
+  })
+
+  it('of TypeScript pass the type check, fragments too', async () => {
+    const typed = blocks.filter(({ language, page }) => language === 'ts' && isChecked(page))
+    expect(await typeErrors(join(home, 'types'), typed, {})).to.equal('')
+  })
+
+  it('that show what is wrong are TypeScript all the same', async () => {
+    const parsed = blocks.filter(({ language, page }) => language === 'ts' && !isChecked(page))
+    if (parsed.length > 0)
+      expect(await typeErrors(join(home, 'syntax'), parsed, { noCheck: true })).to.equal('')
+  })
+
+  it('that are a part of an nginx.conf pass its own check', async () => {
+    const parts = blocks.filter(({ language, fragment }) => language === 'nginx' && fragment)
+    for (const [index, { code, page, line }] of parts.entries()) {
+      const file = join(home, `part-${index}.conf`)
+      const map = "map $http_upgrade $connection_upgrade { default upgrade; '' close; }"
+      writeFileSync(
+        file,
+        `events {}\nhttp {\n${map}\nserver {\nlisten 127.0.0.1:1;\n${code}\n}\n}\n`,
+      )
+      const main = `pid ${home}/nginx.pid; error_log stderr;`
+      const child = start(
+        nginxPath(),
+        ['-t', '-p', home, '-e', 'stderr', '-c', file, '-g', main],
+        home,
+        {},
+      )
+      const output = new Output(child)
+      expect((await once(child, 'close'))[0], `${page}:${line}\n${output.text}`).to.equal(0)
+    }
+  })
+
+  const seen = new Map<string, number>()
+  for (const block of files) {
+    const key = keyOf(block)
+    const index = seen.get(key) ?? 0
+    seen.set(key, index + 1)
+    const entry = table[key]?.[index]
+    const title = `${key}${index > 0 ? ` (${index + 1})` : ''}, line ${block.line}`
+    if (entry === 'part' || entry === undefined) {
+      it(`${title}: is written`, () => void write(home, block))
+      continue
+    }
+    it(title, async () => {
+      const folder = write(home, block)
+      if ('prints' in entry) await runScript(folder, block.file as string, entry)
+      else await runServer(folder, entry.run ?? (block.file as string), entry)
+    })
+  }
+})
+
+async function runServer(folder: string, file: string, { env = {}, check }: Step): Promise<void> {
+  const target = env['TARGET'] && (await startTarget())
+  const { port, child, output } = await startSample(
+    folder,
+    file,
+    target ? { ...env, TARGET: target } : env,
+  )
+  await check({
+    port,
+    folder,
+    child,
+    output,
+    open: (path, options) => openSocket(port, path, options),
+    refused: (path, options) => rejected(openSocket(port, path, options)),
+    fetch: (path, init) => fetch(`http://127.0.0.1:${port}${path}`, init),
+  })
+  expect(output.text, 'errors of the sample').not.to.match(/^\s+at .*file:/m)
+}
+
+async function runScript(
+  folder: string,
+  file: string,
+  { node = [], beside, prints }: Script,
+): Promise<void> {
+  const port = beside ? (await startSample(folder, beside, {})).port : 0
+  const { code, output } = await runToEnd([...node, file], folder, { PORT: String(port) })
+  expect(output).to.match(prints)
+  expect(code, output).to.equal(0)
+}
+
+// ---- Blocks
+
+function pages(): string[] {
+  const below = readdirSync(join(ROOT, 'docs'), { recursive: true, encoding: 'utf8' })
+  const docs = below
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => `docs/${name.replaceAll('\\', '/')}`)
+  return ['README.md', ...docs.sort()]
+}
+
+function blocksOf(page: string): Block[] {
+  const text = readFileSync(join(ROOT, page), 'utf8')
+  const found: Block[] = []
+  for (const match of text.matchAll(/^```([^\n]+)\n(.*?)^```$/gms)) {
+    const [language = '', ...rest] = (match[1] as string).trim().split(/\s+/)
+    if (!RUNNABLE.includes(language)) continue
+    const code = match[2] as string
+    const line = text.slice(0, match.index).split('\n').length
+    const file = NAME.exec(code.split('\n', 1)[0] as string)?.[1] ?? null
+    const fragment = rest.includes('fragment') || (language === 'nginx' && !file)
+    if (!file && !fragment)
+      throw new Error(`${page}:${line}: the first line of a block names its file`)
+    if (fragment && !['ts', 'nginx'].includes(language))
+      throw new Error(`${page}:${line}: a fragment is TypeScript`)
+    found.push({ page, line, language, file, fragment, code })
+  }
+  return found
+}
+
+function keyOf({ page, file }: Block): string {
+  return `${page} ${file}`
+}
+
+/** Pages whose fragments are complete enough for types; others may show what is wrong on purpose. */
+function isChecked(page: string): boolean {
+  return /^(?:README|docs\/index|docs\/getting-started|docs\/choosing|docs\/guides\/.*)\.md$/.test(
+    page,
+  )
+}
+
+/** What the TypeScript compiler says of blocks. */
+async function typeErrors(folder: string, some: Block[], options: object): Promise<string> {
+  mkdirSync(folder)
+  for (const block of some) {
+    const name = `${block.page.replaceAll(/[/.]/g, '-')}-line-${block.line}.ts`
+    writeFileSync(join(folder, name), block.fragment ? wrapped(block) : block.code)
+  }
+  const compilerOptions = {
+    target: 'es2023',
+    lib: ['es2023', 'dom'],
+    module: 'nodenext',
+    types: ['node', 'mocha'],
+    strict: true,
+    skipLibCheck: true,
+    allowImportingTsExtensions: true,
+    noEmit: true,
+    ...options,
+  }
+  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: ['.'] }))
+  const { output } = await runToEnd(
+    [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', folder],
+    folder,
+    {},
+  )
+  return output
+}
+
+/** A fragment sees what its page has made before it. */
+function wrapped({ code }: Block): string {
+  return `import type { Server } from 'node:http'
+import type Router from '@koa/router'
+import type Koa from 'koa'
+import koaWs, { accept, bearer, type Connection, forward, type Hub } from 'koaws'
+import type { WebSocketServer } from 'ws'
+
+declare const app: Koa
+declare const hub: Hub
+declare const router: Router
+declare const connection: Connection
+declare const ctx: Koa.Context
+declare const server: Server
+declare const socket: WebSocket
+declare const token: string
+declare const wss: WebSocketServer
+declare const setupWSConnection: (ws: object, req: object) => void
+
+export async function fragment(): Promise<void> {
+${code}}
+`
+}
+
+// ---- A folder like that of a reader
+
+/** A folder with koaws in its node_modules as npm would put it there. */
+function install(): string {
+  if (!existsSync(join(ROOT, 'dist/index.js'))) throw new Error('Build first: npm run build')
+  const folder = mkdtempSync(join(ROOT, 'test/.samples-'))
+  const modules = join(folder, 'node_modules')
+  mkdirSync(join(modules, 'koaws'), { recursive: true })
+  cpSync(join(ROOT, 'package.json'), join(modules, 'koaws/package.json'))
+  cpSync(join(ROOT, 'dist'), join(modules, 'koaws/dist'), { recursive: true })
+  for (const name of PEERS)
+    symlinkSync(join(ROOT, 'test/peers/node_modules', name), join(modules, name), 'dir')
+  writeFileSync(join(folder, 'package.json'), JSON.stringify({ private: true, type: 'module' }))
+  return folder
+}
+
+/** Put a block into the folder of its page. */
+function write(home: string, { page, file, code }: Block): string {
+  const folder = join(home, page.replace(/\.md$/, '').replaceAll('/', '-'))
+  const path = join(folder, file as string)
+  mkdirSync(dirname(path), { recursive: true })
+  writeFileSync(path, code)
+  return folder
+}
+
+// ---- Processes
+
+const children = new Set<ChildProcess>()
+const stops: (() => Promise<void>)[] = []
+
+/** What a process prints, and waiting for a line of it. */
+class Output {
+  text = ''
+  readonly #waiting = new Set<() => void>()
+
+  constructor(child: ChildProcess) {
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.setEncoding('utf8').on('data', (chunk: string) => this.#add(chunk))
+    }
+  }
+
+  async seen(pattern: RegExp): Promise<void> {
+    const multiline = new RegExp(pattern.source, 'm')
+    while (!multiline.test(this.text))
+      await new Promise<void>((resolve) => this.#waiting.add(resolve))
+  }
+
+  #add(chunk: string): void {
+    this.text += chunk
+    for (const resolve of this.#waiting) resolve()
+    this.#waiting.clear()
+  }
+}
+
+function start(
+  command: string,
+  args: string[],
+  cwd: string,
+  env: Record<string, string>,
+): ChildProcess {
+  const child = spawn(command, args, {
+    cwd,
+    env: { ...process.env, NODE_OPTIONS: '', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  children.add(child)
+  return child
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  child.kill('SIGKILL')
+  await once(child, 'exit')
+}
+
+async function exitOf(child: ChildProcess): Promise<number | null> {
+  if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
+  return child.exitCode
+}
+
+async function runToEnd(
+  args: string[],
+  cwd: string,
+  env: Record<string, string>,
+): Promise<{ code: number | null; output: string }> {
+  const child = start(process.execPath, args, cwd, env)
+  const output = new Output(child)
+  const [code] = (await once(child, 'close')) as [number | null]
+  return { code, output: output.text }
+}
+
+async function startSample(
+  folder: string,
+  file: string,
+  env: Record<string, string>,
+): Promise<{ port: number; child: ChildProcess; output: Output }> {
+  const port = await freePort()
+  const child = start(process.execPath, [file], folder, { ...env, PORT: String(port) })
+  const output = new Output(child)
+  await listening(port, child, output)
+  return { port, child, output }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+/** Resolves when a process takes connections. */
+async function listening(port: number, child: ChildProcess, output: Output): Promise<void> {
+  const deadline = Date.now() + 20_000
+  while (!(await takesConnections(port))) {
+    if (child.exitCode !== null) throw new Error(`it ended with ${child.exitCode}:\n${output.text}`)
+    if (Date.now() > deadline) throw new Error(`it does not listen:\n${output.text}`)
+    await wait(20)
+  }
+}
+
+function takesConnections(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1')
+    socket.on('connect', () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.on('error', () => resolve(false))
+  })
+}
+
+/** The status that a handshake gets, with some headers other than a client's. */
+function handshake(port: number, headers: Record<string, string | undefined>): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const request = httpRequest({
+      port,
+      host: '127.0.0.1',
+      agent: false,
+      headers: {
+        Connection: 'Upgrade',
+        Upgrade: 'websocket',
+        'Sec-WebSocket-Version': '13',
+        'Sec-WebSocket-Key': 'AAAAAAAAAAAAAAAAAAAAAA==',
+        ...headers,
+      },
+    })
+    request.on('error', reject)
+    request.on('response', (response) => {
+      response.resume()
+      resolve(response.statusCode as number)
+    })
+    request.on('upgrade', (_response, socket) => {
+      socket.destroy()
+      resolve(101)
+    })
+    request.flushHeaders()
+    request.end(headers['Content-Length'] ? 'abc' : undefined)
+  })
+}
+
+/** What a proxy leads to. */
+async function startTarget(): Promise<string> {
+  const server = createServer().listen(0, '127.0.0.1')
+  const wss = new WebSocketServer({ server })
+  wss.on('connection', (ws, req) => ws.send(`from the target, ${req.url}`))
+  await once(server, 'listening')
+  stops.push(async () => {
+    for (const ws of wss.clients) ws.terminate()
+    await new Promise((resolve) => server.close(resolve))
+  })
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+}
+
+/** Debian's nginx with a configuration of the docs, in a folder of its own, in front of a server. */
+async function startNginx(conf: string, upstream: number): Promise<number> {
+  const prefix = mkdtempSync(join(ROOT, 'test/.samples-nginx-'))
+  const port = await freePort()
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
+    (name) => `${name}_temp_path ${name};`,
+  )
+  const here = replaceOnce(conf, 'listen 80;', `listen 127.0.0.1:${port};`)
+  const leading = replaceOnce(here, 'server 127.0.0.1:3000;', `server 127.0.0.1:${upstream};`)
+  const file = join(prefix, 'nginx.conf')
+  writeFileSync(
+    file,
+    replaceOnce(leading, 'http {', `http {\naccess_log off;\n${temporary.join('\n')}\n`),
+  )
+  const main = `daemon off; worker_processes 1; pid ${prefix}/pid; error_log stderr;`
+  const child = start(
+    nginxPath(),
+    ['-p', prefix, '-e', 'stderr', '-c', file, '-g', main],
+    prefix,
+    {},
+  )
+  stops.push(async () => rmSync(prefix, { recursive: true, force: true }))
+  stops.unshift(async () => {
+    if (child.exitCode === null && child.signalCode === null) {
+      child.kill('SIGTERM')
+      await once(child, 'exit')
+    }
+  })
+  children.delete(child) // a SIGKILL would leave its workers
+  await listening(port, child, new Output(child))
+  return port
+}
+
+function replaceOnce(text: string, from: string, to: string): string {
+  expect(text.split(from), from).to.have.lengthOf(2)
+  return text.replace(from, () => to)
+}
+
+function nginxPath(): string {
+  return onPath('nginx') ?? '/usr/sbin/nginx'
+}
+
+function onPath(name: string): string | undefined {
+  const folders = (process.env['PATH'] ?? '').split(delimiter)
+  return folders.map((folder) => join(folder, name)).find((path) => existsSync(path))
+}
+
+function chromiumOptions(): Parameters<typeof chromium.launch>[0] {
+  return {
+    executablePath: onPath('chromium') ?? '/usr/bin/chromium',
+    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--disable-background-networking'],
+  }
+}
+
+function cookiesOf(lines: string[] | undefined): string {
+  return (lines ?? []).map((line) => line.split(';', 1)[0]).join('; ')
+}
+
+function unexpected(): never {
+  throw new Error('it was answered')
+}

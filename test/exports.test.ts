@@ -1,0 +1,158 @@
+import { execFileSync } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { expect } from 'chai'
+import * as koaws from '../lib/index.ts'
+import * as testing from '../lib/testing/index.ts'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+
+const VALUES = [
+  'CloseCode',
+  'Connection',
+  'KoaWsError',
+  'OptionsError',
+  'UpgradeError',
+  'accept',
+  'bearer',
+  'default',
+  'errorTable',
+  'forward',
+  'koaWs',
+]
+const TYPES = [
+  'AcceptHandler',
+  'AcceptOptions',
+  'AttachOptions',
+  'AttachableServer',
+  'BearerOptions',
+  'CloseInfo',
+  'CloseOptions',
+  'ContextWs',
+  'DeflateOptions',
+  'ErrorCode',
+  'ErrorInfo',
+  'ErrorPlace',
+  'FromContext',
+  'Handler',
+  'HandlerContext',
+  'Hub',
+  'HubStatus',
+  'KoaWsErrorInit',
+  'KoaWsOptions',
+  'OriginPolicy',
+  'OriginPredicate',
+  'Refresh',
+  'RejectMode',
+  'RouteContext',
+  'RouteMiddleware',
+  'RouteParams',
+  'SendOptions',
+  'Sendable',
+  'SubprotocolChooser',
+]
+const TESTING_VALUES = ['RejectedError', 'TestSocket', 'testApp']
+const TESTING_TYPES = ['ConnectOptions', 'RequestOptions', 'TestApp', 'TestResponse']
+
+/** The names after `export type {` of a file that only exports from others. */
+function typesOf(file: string): string[] {
+  const text = readFileSync(join(root, file), 'utf8')
+  return [...text.matchAll(/^export type \{([^}]*)\}/gm)]
+    .flatMap(([, names]) => (names as string).split(','))
+    .map((name) => name.trim())
+    .filter((name) => name !== '')
+    .sort()
+}
+
+describe('the public names', () => {
+  it('of koaws are these', () => {
+    expect(Object.keys(koaws).sort()).to.deep.equal(VALUES)
+    expect(typesOf('lib/index.ts')).to.deep.equal(TYPES)
+    expect(koaws.default).to.equal(koaws.koaWs)
+  })
+
+  it('of koaws/testing are these', () => {
+    expect(Object.keys(testing).sort()).to.deep.equal(TESTING_VALUES)
+    expect(typesOf('lib/testing/index.ts')).to.deep.equal(TESTING_TYPES)
+  })
+
+  it('leave nothing else reachable', () => {
+    const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+    expect(Object.keys(exports)).to.deep.equal(['.', './testing', './package.json'])
+  })
+})
+
+describe('the built package', () => {
+  before(() => {
+    if (!existsSync(join(root, 'dist/index.js'))) throw new Error('npm run build comes first')
+  })
+
+  /** Run a program without the loader of the tests, and parse what it prints. */
+  function run(type: 'commonjs' | 'module', program: string): unknown {
+    const { NODE_OPTIONS: _, ...env } = process.env
+    const args = [`--input-type=${type}`, '-e', program]
+    const output = execFileSync(process.execPath, args, {
+      cwd: root,
+      env,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'], // Node 20 warns of require(esm) outside of node_modules
+    })
+    return JSON.parse(output)
+  }
+
+  const names = 'Object.keys(m).filter((name) => name !== "__esModule").sort()'
+
+  it('is imported by its name', () => {
+    const program = (name: string): string =>
+      `import * as m from ${JSON.stringify(name)}; console.log(JSON.stringify(${names}))`
+    expect(run('module', program('koaws'))).to.deep.equal(VALUES)
+    expect(run('module', program('koaws/testing'))).to.deep.equal(TESTING_VALUES)
+  })
+
+  it('is required by its name: nothing in it awaits at top level', () => {
+    const program = (name: string): string =>
+      `const m = require(${JSON.stringify(name)}); console.log(JSON.stringify(${names}))`
+    expect(run('commonjs', program('koaws'))).to.deep.equal(VALUES)
+    expect(run('commonjs', program('koaws/testing'))).to.deep.equal(TESTING_VALUES)
+  })
+
+  it('is one instance, whether imported or required', () => {
+    const program = `
+      const required = require('koaws')
+      import('koaws').then((imported) => console.log(JSON.stringify(
+        ${JSON.stringify(VALUES)}.filter((name) => imported[name] !== required[name]))))`
+    expect(run('commonjs', program)).to.deep.equal([])
+  })
+
+  it('shows its package.json and hides its files', () => {
+    const program = `
+      const code = (name) => { try { require(name); return null } catch (error) { return error.code } }
+      console.log(JSON.stringify([require('koaws/package.json').name, code('koaws/dist/debug.js'), code('koaws/lib/debug.ts')]))`
+    const hidden = 'ERR_PACKAGE_PATH_NOT_EXPORTED'
+    expect(run('commonjs', program)).to.deep.equal(['koaws', hidden, hidden])
+  })
+
+  it('does nothing when it is loaded: no listener, no timer, no subscription', () => {
+    const program = `
+      import { channel } from 'node:diagnostics_channel'
+      await import('koaws')
+      console.log(JSON.stringify([
+        channel('http.server.request.start').hasSubscribers,
+        process.eventNames().filter((name) => /^SIG|exception|rejection/i.test(String(name))),
+        process.getActiveResourcesInfo().filter((name) => name === 'Timeout'),
+      ]))`
+    expect(run('module', program)).to.deep.equal([false, [], []])
+  })
+
+  it('has a file and its types for each source', () => {
+    const stems = (folder: string, ending: string): string[] =>
+      readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+        .filter((name) => name.endsWith(ending))
+        .map((name) => name.slice(0, -ending.length))
+        .sort()
+    const sources = stems('lib', '.ts')
+    expect(stems('dist', '.js')).to.deep.equal(sources)
+    expect(stems('dist', '.d.ts')).to.deep.equal(sources)
+  })
+})
