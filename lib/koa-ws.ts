@@ -16,7 +16,7 @@ import { Limits } from './upgrade/limits.ts'
 import { listen, listenerOf } from './upgrade/listener.ts'
 import { type Passing, passPlugin } from './upgrade/middleware.ts'
 import { type RouteMiddleware, route } from './upgrade/route.ts'
-import { synchronous } from './validate.ts'
+import { askOption } from './validate.ts'
 
 declare module 'koa' {
   interface ExtendableContext {
@@ -186,7 +186,7 @@ class Parts implements UpgradeHost, Passing {
 
   addressOf(req: Context['req'], app: Context['app'] | null): string {
     const { address } = this.#options
-    if (address) return String(synchronous('address', address(req)))
+    if (address) return String(askOption('address', () => address(req)))
     return clientAddress(req, app) ?? req.socket.remoteAddress ?? ''
   }
 

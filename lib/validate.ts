@@ -1,4 +1,4 @@
-import { OptionsError } from './errors.ts'
+import { OptionsError, toError } from './errors.ts'
 
 /** What is wrong with a value, as the end of a sentence, or null. */
 export type Check = (value: unknown) => string | null
@@ -108,12 +108,19 @@ export const check: {
 } = { isFunction, milliseconds, count, boolean, string, strings, oneOf, either }
 
 /**
- * What a function of the options gave, which must not be a promise: the handshake does not wait for
- * it, and a promise would count as true.
+ * Call a function of the options. It must give its answer at once: the handshake does not wait, and
+ * a promise would count as true.
  *
+ * @throws what it throws, or an error in place of null and undefined, which Koa would pass over
  * @throws OptionsError for a promise, whose rejection is taken care of
  */
-export function synchronous<T>(name: string, value: T): T {
+export function askOption<T>(name: string, ask: () => T): T {
+  let value: T
+  try {
+    value = ask()
+  } catch (thrown) {
+    throw thrown ?? toError(thrown)
+  }
   if (typeof (value as { then?: unknown } | null | undefined)?.then !== 'function') return value
   Promise.resolve(value).catch(() => {})
   throw new OptionsError(`The option "${name}" must be synchronous: it gave a promise. Await what it needs in middleware.`)

@@ -68,7 +68,8 @@ export class Connections {
       state: ctx.state,
       // Read now where it comes from a header, or is sure to be wanted at the end.
       ip: ctx.app.proxy || this.#hooks.onDisconnect ? ctx.ip : null,
-      url: ctx.req.url ?? '',
+      // Not req.url, which koa-mount shortens inside of what it mounts.
+      url: ctx.originalUrl,
       params: paramsOf(ctx),
       expiresAt,
       socket,

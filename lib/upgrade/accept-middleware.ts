@@ -68,8 +68,8 @@ const forwarded = new WeakMap<object, WebSocketServer>()
  * `useServer` or a Yjs server: `accept(forward(wss))`. `wss` is one made with `noServer: true`; its
  * `handleProtocols` chooses the subprotocol, and its `clients` are kept.
  */
-export function forward(wss: WebSocketServer): Handler<never, never> {
-  const handler = (connection: Connection<never>, ctx: { req: unknown }): void => {
+export function forward(wss: WebSocketServer): Handler {
+  const handler: Handler = (connection, ctx) => {
     if (wss.clients) {
       wss.clients.add(connection)
       connection.once('close', () => wss.clients.delete(connection))
@@ -77,7 +77,7 @@ export function forward(wss: WebSocketServer): Handler<never, never> {
     wss.emit('connection', connection, ctx.req)
   }
   forwarded.set(handler, wss)
-  return handler as Handler<never, never>
+  return handler
 }
 
 function withForwardedSubprotocol(handler: object, options: AcceptOptions): AcceptOptions {

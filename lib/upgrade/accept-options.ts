@@ -1,7 +1,7 @@
 import type { Context } from 'koa'
 import { epochMilliseconds } from '../connection/instant.ts'
 import { OptionsError, UpgradeError } from '../errors.ts'
-import { assertName, type Check, check, synchronous, validate } from '../validate.ts'
+import { askOption, assertName, type Check, check, validate } from '../validate.ts'
 import { KOAWS_V1 } from '../protocol/subprotocol.ts'
 import type { RejectMode, UpgradeHost } from './host.ts'
 
@@ -94,7 +94,7 @@ export function chooseSubprotocol(
 ): string | false {
   if (subprotocol === undefined) return firstForeign(offered, hadBearers)
   if (typeof subprotocol === 'function') {
-    const name = synchronous('subprotocol', subprotocol(offered, ctx))
+    const name = askOption('subprotocol', () => subprotocol(offered, ctx))
     return name === false && mayDecline.has(subprotocol) ? false : chosen(name, offered)
   }
   const wanted = typeof subprotocol === 'string' ? [subprotocol] : subprotocol
@@ -135,7 +135,7 @@ function firstForeign(offered: readonly string[], hadBearers: boolean): string |
 
 /** Whose connection it is. */
 export function userOf({ user }: AcceptOptions, host: UpgradeHost, ctx: Context): string | undefined {
-  const value = synchronous('user', typeof user === 'function' ? user(ctx) : (user ?? host.user?.(ctx)))
+  const value = askOption('user', () => (typeof user === 'function' ? user(ctx) : (user ?? host.user?.(ctx))))
   if (value === undefined || value === null) return undefined
   if (typeof value === 'number' && Number.isFinite(value)) return String(value)
   if (typeof value === 'string' && value.length > 0 && Buffer.byteLength(value) <= 255) return value
@@ -144,7 +144,7 @@ export function userOf({ user }: AcceptOptions, host: UpgradeHost, ctx: Context)
 
 /** The rooms to be in from the start. */
 export function roomsOf({ rooms }: AcceptOptions, ctx: Context): readonly string[] {
-  const names = synchronous('rooms', typeof rooms === 'function' ? rooms(ctx) : (rooms ?? []))
+  const names = typeof rooms === 'function' ? askOption('rooms', () => rooms(ctx)) : (rooms ?? [])
   if (!Array.isArray(names)) throw new OptionsError('The option "rooms" must give an array of names.')
   for (const name of names) assertName('room', name)
   return names
@@ -156,7 +156,7 @@ export function roomsOf({ rooms }: AcceptOptions, ctx: Context): readonly string
  * @throws UpgradeError with status 401 when that is past already
  */
 export function expiryOf({ expiresAt }: AcceptOptions, ctx: Context): number | null {
-  const value = synchronous('expiresAt', typeof expiresAt === 'function' ? expiresAt(ctx) : expiresAt)
+  const value = typeof expiresAt === 'function' ? askOption('expiresAt', () => expiresAt(ctx)) : expiresAt
   const at = value === undefined ? tokenExpiry(ctx) : epochMilliseconds(value)
   if (at !== null && at <= Date.now()) {
     throw new UpgradeError('ERR_KOAWS_EXPIRED', 'The authorisation has expired.')

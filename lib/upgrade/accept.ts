@@ -111,7 +111,7 @@ function performHandshake(
   subprotocol: string | false,
   ctx: Context,
 ): { connection: Connection; admitted: boolean | Promise<boolean> } {
-  const { req, res, socket, head } = upgrade
+  const { req, socket } = upgrade
   const host = upgrade.host as UpgradeHost
   assertOpen(upgrade)
   const userId = userOf(options, host, ctx)
@@ -123,7 +123,7 @@ function performHandshake(
   upgrade.address = undefined // from here on the connection is what is counted
   upgrade.settle()
   upgrade.connection = connection
-  finishResponse(res, socket, upgrade.takenOver, (error) => host.report(error, ctx))
+  finish(upgrade, ctx)
   const admitted = host.admit(connection, {
     ctx,
     userId,
@@ -142,8 +142,7 @@ function performHandshake(
  * 4000 + status. No handler runs and nobody can reach the connection.
  */
 export function rejectByClose(upgrade: Upgrade, subprotocol: string | false, code: number, reason: string): void {
-  const { res, socket, ctx } = upgrade
-  const host = upgrade.host as UpgradeHost
+  const { res, ctx } = upgrade
   const connection = writeSwitch(upgrade, {}, subprotocol, res.statusCode)
   // It counts as long as it is open.
   const { address } = upgrade
@@ -151,9 +150,25 @@ export function rejectByClose(upgrade: Upgrade, subprotocol: string | false, cod
   upgrade.address = undefined
   if (address !== undefined) connection.once('close', () => counted?.limits.release(address))
   upgrade.settle()
-  finishResponse(res, socket, upgrade.takenOver, (error) => host.report(error, ctx as Context))
+  finish(upgrade, ctx as Context)
   handlerSettled(connection as never)
   connection.close(code, reason)
+}
+
+/** The response looks finished from here on, to hooks of `end` (express-session) as well. */
+function finish(upgrade: Upgrade, ctx: Context): void {
+  const { res, socket, takenOver } = upgrade
+  const report = (error: unknown): void => (upgrade.host as UpgradeHost).report(error, ctx)
+  finishResponse(res, socket, takenOver, report)
+  if (!takenOver) return
+  upgrade.collecting = true
+  try {
+    res.end()
+  } catch (error) {
+    report(error)
+  } finally {
+    upgrade.collecting = false
+  }
 }
 
 /** The 101 with everything that the chain has put on the response. */

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Context } from 'koa'
 import { debugUpgrade, loggable, messageOf } from '../debug.ts'
-import { synchronous } from '../validate.ts'
+import { askOption } from '../validate.ts'
 import { clientGone } from './acceptor.ts'
 import { offerOf } from './first-upgrade.ts'
 import { asksForWebSocket, checkHandshake, type Offer, type Refusal } from './handshake.ts'
@@ -246,7 +246,7 @@ const NO_OFFER: Offer = { subprotocols: [], bearers: [] }
 
 /** A plugin's answer to `filter`, which must be given at once. */
 export function wants({ filter }: UpgradeHost, req: IncomingMessage): boolean {
-  return !filter || Boolean(synchronous('filter', filter(req)))
+  return !filter || Boolean(askOption('filter', () => filter(req)))
 }
 
 const FILTER_FAILED: Refusal = {

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { TLSSocket } from 'node:tls'
 import { loggable } from '../debug.ts'
-import { synchronous } from '../validate.ts'
+import { askOption } from '../validate.ts'
 import { countHeader, type Refusal } from './handshake.ts'
 
 /** Decides about an origin; called with the Origin header as it was sent. */
@@ -51,7 +51,7 @@ function requestHost(req: IncomingMessage, proxy: boolean): string {
 
 function originAllowed(policy: OriginPolicy, origin: string, host: string, req: IncomingMessage): boolean {
   if (policy === 'any') return true
-  if (typeof policy === 'function') return synchronous('origin', policy(origin, req)) === true
+  if (typeof policy === 'function') return askOption('origin', () => policy(origin, req)) === true
   if (sameOrigin(origin, host, (req.socket as TLSSocket).encrypted === true)) return true
   return policy !== 'same' && policy.some((entry) => matches(entry, origin))
 }

@@ -9,8 +9,11 @@ import { silence } from './finished-response.ts'
 import type { UpgradeHost } from './host.ts'
 import { type Upgrade, upgradeOf } from './upgrade.ts'
 
-/** How long a 404 waits for another `upgrade` listener to take the socket, in milliseconds. */
-const NEIGHBOUR_WAIT = 1_000
+/**
+ * How long a 404 waits for another `upgrade` listener to take the socket, in milliseconds: less than
+ * the second after which engine.io ends a socket that nobody has answered.
+ */
+const NEIGHBOUR_WAIT = 700
 
 /** What becomes of the first output of a response. */
 type Verdict = 'pass' | 'swallow' | 'hold'
@@ -54,7 +57,8 @@ const plain: Inner = { end, write, writeHead, flushHeaders }
 function armedEnd(this: Armed, ...args: unknown[]): ServerResponse {
   const upgrade = upgradeOf(this)
   if (!upgrade) return this // accepted, or abandoned
-  if (upgrade.phase === 'deciding') {
+  if (upgrade.collecting && this[kInner] !== plain) (this[kInner].end as Method<ServerResponse>).call(this)
+  else if (upgrade.phase === 'deciding') {
     const verdict = decide(upgrade, this, true)
     if (verdict === 'hold') {
       holdNotFound(upgrade, () => endOf(this)(...args))
@@ -90,7 +94,16 @@ function armedWriteHead(this: Armed, ...args: unknown[]): ServerResponse {
   if (!upgrade) return this
   if (upgrade.phase === 'deciding') {
     takeHead(this, args)
-    if (upgrade.collecting || (this.statusCode === 101 && upgrade.deferred)) return this
+    if (upgrade.collecting) {
+      // A hook from before the takeover sits inside of ours. Without a flush nothing is written.
+      if (this[kInner] !== plain) {
+        this[kInner].writeHead.call(this, this.statusCode)
+        // Node's own note that the connection ends with this answer; undocumented.
+        ;(this as { _last?: boolean })._last = false
+      }
+      return this
+    }
+    if (this.statusCode === 101 && upgrade.deferred) return this
     if (decide(upgrade, this) !== 'pass') return this
     if (replaced(upgrade)) return answerStray(this)
     args.splice(0, args.length, this.statusCode)

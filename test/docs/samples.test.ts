@@ -735,7 +735,7 @@ async function runServer(folder: string, file: string, { env = {}, check }: Step
     file,
     target ? { ...env, TARGET: target } : env,
   )
-  await check({
+  const run: Run = {
     port,
     folder,
     child,
@@ -743,7 +743,15 @@ async function runServer(folder: string, file: string, { env = {}, check }: Step
     open: (path, options) => openSocket(port, path, options),
     refused: (path, options) => rejected(openSocket(port, path, options)),
     fetch: (path, init) => fetch(`http://127.0.0.1:${port}${path}`, init),
-  })
+  }
+  try {
+    await check(run)
+  } catch (error) {
+    const state = `exit code ${child.exitCode}, signal ${child.signalCode}`
+    throw new Error(`${(error as Error).message}\nThe sample (${state}) printed:\n${output.text}`, {
+      cause: error,
+    })
+  }
   expect(output.text, 'errors of the sample').not.to.match(/^\s+at .*file:/m)
 }
 

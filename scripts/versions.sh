@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Run the suite with the oldest and the newest Koa and ws that are supported, in a copy of the project
+# whose node_modules is made of hard links. The tests that drive Chromium are left out.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+pairs=(${VERSIONS:-koa@3.1.2,ws@8.21.1 koa@latest,ws@latest koa@2.16.4,ws@latest})
+for pair in "${pairs[@]}"; do
+  copy=$(mktemp -d "${TMPDIR:-/tmp}/koaws-versions.XXXXXX")
+  trap 'rm -rf "$copy"' EXIT
+  git ls-files -z | tar --null -cf - -T - | tar -xf - -C "$copy"
+  cp -al node_modules "$copy/node_modules"
+  ln -s "$PWD/test/peers/node_modules" "$copy/test/peers/node_modules"
+  (
+    cd "$copy"
+    npm install --no-save --no-audit --no-fund --silent --legacy-peer-deps ${pair//,/ }
+    npm run build --silent
+    echo "--- koa $(node -p 'require("koa/package.json").version'), ws $(node -p 'require("ws/package.json").version')"
+    node node_modules/mocha/bin/mocha.js --ignore 'test/examples/**' --ignore 'test/types/**' --reporter dot "$@"
+  )
+  rm -rf "$copy"
+done
