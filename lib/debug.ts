@@ -1,4 +1,4 @@
-import { debuglog, type DebugLogger } from 'node:util'
+import { type DebugLogger, debuglog } from 'node:util'
 
 /** `NODE_DEBUG=koaws:upgrade`: what became of each upgrade, and hints about the set-up. */
 export const debugUpgrade: DebugLogger = debuglog('koaws:upgrade')

@@ -150,7 +150,6 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorInfo>> = {
   ),
 }
 
-
 /** What an error carries beyond its code and message. */
 export interface KoaWsErrorInit {
   /** The status, where it differs from the table's. */
@@ -228,7 +227,10 @@ export function exposureOf(error: unknown): Exposure {
     const { status, statusCode, expose, message } = error as Record<string, unknown>
     const code = Number.isInteger(status) ? (status as number) : statusCode
     const known = Number.isInteger(code) && (code as number) >= 400 && (code as number) < 600
-    return { status: known ? (code as number) : null, message: expose === true ? String(message) : null }
+    return {
+      status: known ? (code as number) : null,
+      message: expose === true ? String(message) : null,
+    }
   } catch {
     return { status: null, message: null }
   }

@@ -1,4 +1,4 @@
-import { Server } from 'node:http'
+import type { Server } from 'node:http'
 import type { Server as HttpsServer } from 'node:https'
 import type { Context, DefaultContext, DefaultState, Middleware, Next } from 'koa'
 import type { Connection } from './connection/connection.ts'
@@ -6,7 +6,12 @@ import { OptionsError } from './errors.ts'
 import { Connections, newId, reportError } from './hub/connections.ts'
 import { Drops } from './hub/drops.ts'
 import { type CloseOptions, shutDown } from './hub/shutdown.ts'
-import { checkCloseOptions, type KoaWsOptions, type ResolvedOptions, resolveOptions } from './options.ts'
+import {
+  checkCloseOptions,
+  type KoaWsOptions,
+  type ResolvedOptions,
+  resolveOptions,
+} from './options.ts'
 import { Acceptors } from './upgrade/acceptor.ts'
 import type { ContextWs } from './upgrade/context.ts'
 import { watchFirstUpgrades } from './upgrade/first-upgrade.ts'
@@ -200,7 +205,8 @@ class Parts implements UpgradeHost, Passing {
 
   admit(connection: Connection, admission: Admission): boolean | Promise<boolean> {
     const { address } = admission
-    if (address !== undefined) this.connections.onEnd(connection, () => this.limits.release(address))
+    if (address !== undefined)
+      this.connections.onEnd(connection, () => this.limits.release(address))
     return this.connections.add(connection, admission)
   }
 
@@ -225,7 +231,9 @@ class Parts implements UpgradeHost, Passing {
 
   attach(server: Server, { gate = false }: AttachOptions = {}): void {
     if (typeof (server as Partial<Server> | undefined)?.on !== 'function') {
-      throw new OptionsError('hub.attach() takes an http or https server, such as app.listen() returns.')
+      throw new OptionsError(
+        'hub.attach() takes an http or https server, such as app.listen() returns.',
+      )
     }
     this.detached.delete(server)
     const listener = listen(server)
@@ -276,7 +284,10 @@ class Parts implements UpgradeHost, Passing {
 /** The first forwarded address that the app trusts, as Koa's `ctx.ip` finds it. */
 function clientAddress(req: Context['req'], app: Context['app'] | null): string | undefined {
   if (!app?.proxy) return undefined
-  const { proxyIpHeader = 'X-Forwarded-For', maxIpsCount = 0 } = app as { proxyIpHeader?: string; maxIpsCount?: number }
+  const { proxyIpHeader = 'X-Forwarded-For', maxIpsCount = 0 } = app as {
+    proxyIpHeader?: string
+    maxIpsCount?: number
+  }
   const header = req.headers[proxyIpHeader.toLowerCase()]
   if (typeof header !== 'string') return undefined
   const addresses = header.split(',').map((address) => address.trim())

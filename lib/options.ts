@@ -120,7 +120,9 @@ const hosts: Check = (value) => {
   const wrong = check.strings(value)
   if (wrong) return wrong
   const url = (value as string[]).find((host) => host.includes('/'))
-  return url === undefined ? null : `holds ${describe(url)}: a host name, such as "example.com", is no URL.`
+  return url === undefined
+    ? null
+    : `holds ${describe(url)}: a host name, such as "example.com", is no URL.`
 }
 
 const property: Check = (value) =>
@@ -171,10 +173,14 @@ export function resolveOptions(given: KoaWsOptions): ResolvedOptions {
   validate('koaWs()', given, checks)
   const { maxConnections = Infinity, maxPerAddress = Infinity } = given
   if (maxPerAddress !== Infinity && maxPerAddress > maxConnections) {
-    throw new OptionsError('koaWs(): "maxPerAddress" is above "maxConnections" and can never be reached.')
+    throw new OptionsError(
+      'koaWs(): "maxPerAddress" is above "maxConnections" and can never be reached.',
+    )
   }
   if (given.address && maxPerAddress === Infinity) {
-    throw new OptionsError('koaWs(): the option "address" counts for nothing without "maxPerAddress".')
+    throw new OptionsError(
+      'koaWs(): the option "address" counts for nothing without "maxPerAddress".',
+    )
   }
   const maxPayload = given.maxPayload ?? 1024 * 1024
   return {
@@ -203,7 +209,10 @@ function resolveDeflate(given: boolean | DeflateOptions | undefined): false | De
 }
 
 const closeChecks: Record<string, Check> = {
-  code: (value) => (isCloseCode(value) ? null : `must be 1000 to 1003, 1007 to 1014, or 3000 to 4999, not ${describe(value)}.`),
+  code: (value) =>
+    isCloseCode(value)
+      ? null
+      : `must be 1000 to 1003, 1007 to 1014, or 3000 to 4999, not ${describe(value)}.`,
   timeout: (value) => (value === 0 ? null : check.milliseconds(value)),
   readyDelay: (value) => (value === 0 ? null : check.milliseconds(value)),
   server: check.boolean,

@@ -81,7 +81,9 @@ const oneOf =
 
 /** A non-empty string. */
 const string: Check = (value) =>
-  typeof value === 'string' && value.length > 0 ? null : `must be a non-empty string, not ${describe(value)}.`
+  typeof value === 'string' && value.length > 0
+    ? null
+    : `must be a non-empty string, not ${describe(value)}.`
 
 /** An array of non-empty strings. */
 const strings: Check = (value) =>
@@ -123,7 +125,9 @@ export function askOption<T>(name: string, ask: () => T): T {
   }
   if (typeof (value as { then?: unknown } | null | undefined)?.then !== 'function') return value
   Promise.resolve(value).catch(() => {})
-  throw new OptionsError(`The option "${name}" must be synchronous: it gave a promise. Await what it needs in middleware.`)
+  throw new OptionsError(
+    `The option "${name}" must be synchronous: it gave a promise. Await what it needs in middleware.`,
+  )
 }
 
 /**
@@ -139,6 +143,7 @@ export function assertName(kind: string, name: unknown): asserts name is string 
 function nameProblem(name: unknown): string | null {
   if (typeof name !== 'string') return `not ${describe(name)}`
   if (name.length === 0) return 'not an empty one'
-  if (name.length > 255 || (name.length > 85 && Buffer.byteLength(name) > 255)) return 'not a longer one'
+  if (name.length > 255 || (name.length > 85 && Buffer.byteLength(name) > 255))
+    return 'not a longer one'
   return null
 }

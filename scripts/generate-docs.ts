@@ -10,7 +10,8 @@ import { type ErrorCode, errorTable } from '../lib/errors.ts'
 import { CloseCode } from '../lib/protocol/close-codes.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const NOTICE = '<!-- Made by scripts/generate-docs.ts. Change the sources it names, then run: npm run docs:generate -->'
+const NOTICE =
+  '<!-- Made by scripts/generate-docs.ts. Change the sources it names, then run: npm run docs:generate -->'
 
 /** All generated pages: path from the root, and text. */
 export function pages(): Map<string, string> {
@@ -57,11 +58,20 @@ const KNOWN_CLOSES: Record<keyof typeof CloseCode, readonly [client: string, mea
   tooBig: ['stop', 'A message is above `maxPayload`. Sent by ws.'],
   internal: [
     'back off',
-    'The handler, `onConnect` or a listener of the connection threw, and it was no http-error of the 400s. The error went to `app.on(\'error\')`.',
+    "The handler, `onConnect` or a listener of the connection threw, and it was no http-error of the 400s. The error went to `app.on('error')`.",
   ],
-  restart: ['back off, with a random delay', '`hub.close()` was called: the server restarts, or another instance takes over.'],
-  expired: ['get a new token, then come back once', 'The authorisation has ended (`expiresAt`, or the `exp` of koa-jwt’s token).'],
-  otherUser: ['stop; log in anew', '`connection.refresh()` named another user than the one who connected.'],
+  restart: [
+    'back off, with a random delay',
+    '`hub.close()` was called: the server restarts, or another instance takes over.',
+  ],
+  expired: [
+    'get a new token, then come back once',
+    'The authorisation has ended (`expiresAt`, or the `exp` of koa-jwt’s token).',
+  ],
+  otherUser: [
+    'stop; log in anew',
+    '`connection.refresh()` named another user than the one who connected.',
+  ],
 }
 
 /** Closes that have no name in `CloseCode`: ws sends them, or they are a rule and no number. */
@@ -84,9 +94,10 @@ const OTHER_CLOSES: readonly CloseRow[] = [
     code: '4000 + status',
     name: '–',
     anchor: '4000--status',
-    client: '4401: get a new token, then come back once. 4408, 4429 and 4500 to 4599: back off. Any other: stop',
+    client:
+      '4401: get a new token, then come back once. 4408, 4429 and 4500 to 4599: back off. Any other: stop',
     meaning:
-      'Two cases. After the 101: the handler, `onConnect` or a listener threw an http-error of the 400s. In place of the 101: the chain answered with 4xx or 5xx, and the client offered `koaws.v1` (or the option `reject` is `\'close\'`). The reason is the error’s message if it has `expose`, else the text of the status or nothing.',
+      "Two cases. After the 101: the handler, `onConnect` or a listener threw an http-error of the 400s. In place of the 101: the chain answered with 4xx or 5xx, and the client offered `koaws.v1` (or the option `reject` is `'close'`). The reason is the error’s message if it has `expose`, else the text of the status or nothing.",
   },
 ]
 
@@ -113,7 +124,7 @@ function errorsPage(): string {
     ...codes.map((code) => errorRow(code)),
     '',
     'The close code takes the place of the status for a client that offered `koaws.v1`, and for every client',
-    'with the option `reject: \'close\'`. Where there is none, koaws answers by itself and always over HTTP, or',
+    "with the option `reject: 'close'`. Where there is none, koaws answers by itself and always over HTTP, or",
     'the client gets no answer at all.',
     '',
   ]
@@ -144,7 +155,9 @@ function errorRow(code: ErrorCode): string {
 
 function errorSection(code: ErrorCode): string[] {
   const { meaning, expose } = errorTable[code]
-  const told = expose ? 'The message is sent to the client.' : 'The client does not see the message.'
+  const told = expose
+    ? 'The message is sent to the client.'
+    : 'The client does not see the message.'
   return statusOf(code) === '–' ? [meaning] : [meaning, '', `HTTP ${statusOf(code)}. ${told}`]
 }
 
@@ -263,7 +276,10 @@ function optionsPage(): string {
 /** The properties of an interface, in the order of the source. */
 export function optionsOf(file: string, type: string): DocumentedOption[] {
   const source = readFileSync(join(root, file), 'utf8')
-  const body = new RegExp(`^export interface ${type}(?:<[^\\n]*>)? \\{\\n([\\s\\S]*?)^\\}`, 'm').exec(source)?.[1]
+  const body = new RegExp(
+    `^export interface ${type}(?:<[^\\n]*>)? \\{\\n([\\s\\S]*?)^\\}`,
+    'm',
+  ).exec(source)?.[1]
   if (body === undefined) throw new Error(`${file} has no interface ${type}`)
   const options: DocumentedOption[] = []
   const rest = body.replace(
@@ -286,7 +302,10 @@ function withoutUndefined(type: string): string {
 
 /** The text of a comment on one line, and its `@default`, which comes last. */
 function textOf(comment: string): [text: string, fallback: string | null] {
-  const joined = comment.replace(/^\s*\*? ?/gm, ' ').replace(/\s+/g, ' ').trim()
+  const joined = comment
+    .replace(/^\s*\*? ?/gm, ' ')
+    .replace(/\s+/g, ' ')
+    .trim()
   const [text = '', fallback, ...more] = joined.split(/\s*@default /)
   if (more.length > 0 || /@\w/.test(text)) throw new Error(`cannot read the comment: ${joined}`)
   return [text.replaceAll('|', '\\|'), fallback ?? null]
@@ -294,7 +313,8 @@ function textOf(comment: string): [text: string, fallback: string | null] {
 
 /** A literal is code, words are words, and a literal with words behind it is both. */
 function fallbackCell(fallback: string): string {
-  const [, literal, words = ''] = /^('[^']*'|true|false|[\d_,]*\d)(?![\w])(.*)$/.exec(fallback) ?? []
+  const [, literal, words = ''] =
+    /^('[^']*'|true|false|[\d_,]*\d)(?![\w])(.*)$/.exec(fallback) ?? []
   return literal === undefined ? fallback : `${code(literal)}${words}`
 }
 
@@ -304,7 +324,10 @@ function code(text: string): string {
 
 function typeAlias(file: string, name: string): string {
   const source = readFileSync(join(root, file), 'utf8')
-  const found = new RegExp(`^export type ${name}\\b[\\s\\S]*?(?=\\n(?:\\n|/\\*\\*|export ))`, 'm').exec(source)?.[0]
+  const found = new RegExp(
+    `^export type ${name}\\b[\\s\\S]*?(?=\\n(?:\\n|/\\*\\*|export ))`,
+    'm',
+  ).exec(source)?.[0]
   if (found === undefined) throw new Error(`${file} has no type ${name}`)
   return found.replace('export ', '')
 }

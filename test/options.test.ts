@@ -26,7 +26,10 @@ describe('options', () => {
     [{ user: 'ann' }, /"user" must be a function/],
     [{ onConnect: 5 }, /"onConnect" must be a function/],
     [{ property: 'hub' }, /other than "hub"/],
-    [{ perMessageDeflate: { treshold: 5 } }, /perMessageDeflate has no option "treshold"\. Did you mean "threshold"/],
+    [
+      { perMessageDeflate: { treshold: 5 } },
+      /perMessageDeflate has no option "treshold"\. Did you mean "threshold"/,
+    ],
     [{ perMessageDeflate: 'on' }, /object of options/],
   ]
   for (const [options, message] of wrong) {
@@ -37,8 +40,18 @@ describe('options', () => {
 
   it('that are right are taken', () => {
     koaWs()
-    koaWs({ origin: 'any', hosts: ['example.com'], maxConnections: 1, maxPerAddress: 1, address: () => 'x' })
-    koaWs({ perMessageDeflate: { threshold: 0, concurrencyLimit: 2 }, maxPayload: 1, maxFragments: 1 })
+    koaWs({
+      origin: 'any',
+      hosts: ['example.com'],
+      maxConnections: 1,
+      maxPerAddress: 1,
+      address: () => 'x',
+    })
+    koaWs({
+      perMessageDeflate: { threshold: 0, concurrencyLimit: 2 },
+      maxPayload: 1,
+      maxFragments: 1,
+    })
     koaWs({ maxConnections: 10 })
     koaWs({ maxPerAddress: 10, origin: undefined })
   })

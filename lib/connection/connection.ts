@@ -1,7 +1,7 @@
 import type { AsyncResource } from 'node:async_hooks'
 import { EventEmitter } from 'node:events'
 import type { Socket } from 'node:net'
-import { parse, type ParsedUrlQuery } from 'node:querystring'
+import { type ParsedUrlQuery, parse } from 'node:querystring'
 import type { Duplex } from 'node:stream'
 import type { DefaultState } from 'koa'
 import { WebSocket } from 'ws'
@@ -412,7 +412,7 @@ export class Connection<State = DefaultState>
   #tellClosed(listener: (...args: unknown[]) => unknown): void {
     const tell = (): void => {
       if (!this.rawListeners('close').includes(listener)) return
-      const { code, reason } = this.#extras?.end as CloseEvent
+      const { code, reason } = this.#lazy().end as CloseEvent
       const call = (): unknown => listener.call(this, code, reason)
       try {
         const result = this.#scope === null ? call() : this.#scope.runInAsyncScope(call)

@@ -35,9 +35,12 @@ export function watchListeners<C extends WebSocket>(prototype: C, hooks: Listene
   define(EventEmitter.captureRejectionSymbol, function (this: C, error: unknown) {
     hooks.rejected(this, error)
   })
-  define('addEventListener', function (this: C, type: never, listener: DomListener, options?: object) {
-    addEventListener.call(this, type, guardDomListener(listener, rejected) as never, options)
-  })
+  define(
+    'addEventListener',
+    function (this: C, type: never, listener: DomListener, options?: object) {
+      addEventListener.call(this, type, guardDomListener(listener, rejected) as never, options)
+    },
+  )
   define('removeEventListener', function (this: C, type: never, listener: DomListener) {
     removeEventListener.call(this, type, guardedForm(listener) as never)
   })

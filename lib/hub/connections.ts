@@ -1,6 +1,11 @@
 import { randomFillSync } from 'node:crypto'
 import type { Context } from 'koa'
-import { type Connection, endIteration, failConnection, openConnection } from '../connection/connection.ts'
+import {
+  type Connection,
+  endIteration,
+  failConnection,
+  openConnection,
+} from '../connection/connection.ts'
 import type { ConnectionFacts, ConnectionOwner } from '../connection/owner.ts'
 import type { CloseInfo } from '../connection/types.ts'
 import { debugConnection, messageOf } from '../debug.ts'
@@ -155,7 +160,7 @@ export class Connections {
       if (!isThenable(result)) return
       const farewell = Promise.resolve(result).then(ignore, report)
       this.#farewells.add(farewell)
-      farewell.then(() => this.#farewells.delete(farewell))
+      void farewell.then(() => this.#farewells.delete(farewell))
     } catch (error) {
       report(error)
     }

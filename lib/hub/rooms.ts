@@ -16,7 +16,10 @@ export class Rooms {
   join(connection: Connection, names: readonly string[]): void {
     for (const name of names) assertName('room', name)
     let rooms = this.#rooms.get(connection)
-    if (!rooms) this.#rooms.set(connection, (rooms = new Set()))
+    if (!rooms) {
+      rooms = new Set()
+      this.#rooms.set(connection, rooms)
+    }
     for (const name of names) {
       rooms.add(name)
       const members = this.#members.get(name)

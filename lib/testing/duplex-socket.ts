@@ -17,7 +17,11 @@ class End extends Duplex {
     resume?.()
   }
 
-  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
+  override _write(
+    chunk: Buffer,
+    _encoding: BufferEncoding,
+    done: (error?: Error | null) => void,
+  ): void {
     const peer = this.peer as End
     if (peer.destroyed) done()
     else if (peer.push(chunk)) process.nextTick(done)

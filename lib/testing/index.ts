@@ -1,2 +1,2 @@
-export { RejectedError, TestSocket, testApp } from './test-app.ts'
 export type { ConnectOptions, RequestOptions, TestApp, TestResponse } from './test-app.ts'
+export { RejectedError, TestSocket, testApp } from './test-app.ts'

@@ -1,4 +1,9 @@
-import { createServer, type IncomingHttpHeaders, request as httpRequest, type Server } from 'node:http'
+import {
+  createServer,
+  request as httpRequest,
+  type IncomingHttpHeaders,
+  type Server,
+} from 'node:http'
 import type Koa from 'koa'
 import { type RawData, WebSocket } from 'ws'
 import { socketPair } from './duplex-socket.ts'
@@ -50,7 +55,10 @@ export class TestSocket extends WebSocket {
   /** The headers of the 101. */
   readonly handshake: IncomingHttpHeaders = {}
   readonly #messages: (string | Buffer)[] = []
-  readonly #readers: { resolve: (message: string | Buffer) => void; reject: (error: Error) => void }[] = []
+  readonly #readers: {
+    resolve: (message: string | Buffer) => void
+    reject: (error: Error) => void
+  }[] = []
   #end: { code: number; reason: string } | null = null
   /** How it ended. Never rejects. */
   readonly closed: Promise<{ code: number; reason: string }>
@@ -152,7 +160,11 @@ function dial(server: Server): import('node:stream').Duplex {
   return client
 }
 
-function open(server: Server, path: string, { headers, protocols }: ConnectOptions): Promise<TestSocket> {
+function open(
+  server: Server,
+  path: string,
+  { headers, protocols }: ConnectOptions,
+): Promise<TestSocket> {
   const offered = typeof protocols === 'string' ? [protocols] : [...(protocols ?? [])]
   return new Promise((resolve, reject) => {
     const socket = new TestSocket(`ws://${HOST}${path}`, offered, {

@@ -103,5 +103,7 @@ export function notPassed(ctx: ParameterizedContext): UpgradeError {
     )
   }
   const headers = req.httpVersionMajor < 2 ? { Connection: 'upgrade', Upgrade: 'websocket' } : {}
-  return new UpgradeError('ERR_KOAWS_NOT_AN_UPGRADE', 'This is a WebSocket: send an upgrade.', { headers })
+  return new UpgradeError('ERR_KOAWS_NOT_AN_UPGRADE', 'This is a WebSocket: send an upgrade.', {
+    headers,
+  })
 }

@@ -1,18 +1,15 @@
 import type { Context } from 'koa'
 import { epochMilliseconds } from '../connection/instant.ts'
 import { OptionsError, UpgradeError } from '../errors.ts'
-import { askOption, assertName, type Check, check, validate } from '../validate.ts'
 import { KOAWS_V1 } from '../protocol/subprotocol.ts'
+import { askOption, assertName, type Check, check, validate } from '../validate.ts'
 import type { RejectMode, UpgradeHost } from './host.ts'
 
 /** A value, or a function that gives it from the ctx of the handshake. */
 export type FromContext<T, C = Context> = T | ((ctx: C) => T)
 
 /** Chooses a subprotocol from what the client offers, credentials left out; false for none. */
-export type SubprotocolChooser<C = Context> = (
-  offered: readonly string[],
-  ctx: C,
-) => string | false
+export type SubprotocolChooser<C = Context> = (offered: readonly string[], ctx: C) => string | false
 
 /** How one route accepts. What is not set is the plugin's. */
 export interface AcceptOptions<C = Context> {
@@ -114,7 +111,9 @@ function chosen(name: string | false, offered: readonly string[]): string | fals
     )
   }
   if (offered.includes(name)) return name
-  throw new OptionsError(`The option "subprotocol" chose ${JSON.stringify(name)}, which the client did not offer.`)
+  throw new OptionsError(
+    `The option "subprotocol" chose ${JSON.stringify(name)}, which the client did not offer.`,
+  )
 }
 
 /**
@@ -134,18 +133,27 @@ function firstForeign(offered: readonly string[], hadBearers: boolean): string |
 }
 
 /** Whose connection it is. */
-export function userOf({ user }: AcceptOptions, host: UpgradeHost, ctx: Context): string | undefined {
-  const value = askOption('user', () => (typeof user === 'function' ? user(ctx) : (user ?? host.user?.(ctx))))
+export function userOf(
+  { user }: AcceptOptions,
+  host: UpgradeHost,
+  ctx: Context,
+): string | undefined {
+  const value = askOption('user', () =>
+    typeof user === 'function' ? user(ctx) : (user ?? host.user?.(ctx)),
+  )
   if (value === undefined || value === null) return undefined
   if (typeof value === 'number' && Number.isFinite(value)) return String(value)
   if (typeof value === 'string' && value.length > 0 && Buffer.byteLength(value) <= 255) return value
-  throw new OptionsError('The option "user" must give a string of 1 to 255 bytes, a number, or undefined.')
+  throw new OptionsError(
+    'The option "user" must give a string of 1 to 255 bytes, a number, or undefined.',
+  )
 }
 
 /** The rooms to be in from the start. */
 export function roomsOf({ rooms }: AcceptOptions, ctx: Context): readonly string[] {
   const names = typeof rooms === 'function' ? askOption('rooms', () => rooms(ctx)) : (rooms ?? [])
-  if (!Array.isArray(names)) throw new OptionsError('The option "rooms" must give an array of names.')
+  if (!Array.isArray(names))
+    throw new OptionsError('The option "rooms" must give an array of names.')
   for (const name of names) assertName('room', name)
   return names
 }
@@ -156,7 +164,8 @@ export function roomsOf({ rooms }: AcceptOptions, ctx: Context): readonly string
  * @throws UpgradeError with status 401 when that is past already
  */
 export function expiryOf({ expiresAt }: AcceptOptions, ctx: Context): number | null {
-  const value = typeof expiresAt === 'function' ? askOption('expiresAt', () => expiresAt(ctx)) : expiresAt
+  const value =
+    typeof expiresAt === 'function' ? askOption('expiresAt', () => expiresAt(ctx)) : expiresAt
   const at = value === undefined ? tokenExpiry(ctx) : epochMilliseconds(value)
   if (at !== null && at <= Date.now()) {
     throw new UpgradeError('ERR_KOAWS_EXPIRED', 'The authorisation has expired.')

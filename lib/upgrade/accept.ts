@@ -3,7 +3,13 @@ import { captureAsyncContext } from '../connection/async-context.ts'
 import { type Connection, failConnection, handlerSettled } from '../connection/connection.ts'
 import { debugUpgrade, loggablePath } from '../debug.ts'
 import { toError, UpgradeError } from '../errors.ts'
-import { type AcceptOptions, chooseSubprotocol, expiryOf, roomsOf, userOf } from './accept-options.ts'
+import {
+  type AcceptOptions,
+  chooseSubprotocol,
+  expiryOf,
+  roomsOf,
+  userOf,
+} from './accept-options.ts'
 import { clientGone } from './acceptor.ts'
 import { finishResponse, headerLines } from './finished-response.ts'
 import type { UpgradeHost } from './host.ts'
@@ -33,7 +39,11 @@ async function tryAccept(upgrade: Upgrade, options: AcceptOptions): Promise<Conn
 }
 
 /** Accept when the chain has finished: the second form of `ctx.ws`. */
-export function acceptAfter(upgrade: Upgrade, handler: AcceptHandler, options: AcceptOptions): void {
+export function acceptAfter(
+  upgrade: Upgrade,
+  handler: AcceptHandler,
+  options: AcceptOptions,
+): void {
   if (upgrade.deferred || upgrade.accepting) throw mixedForms()
   assertOpen(upgrade)
   const ctx = upgrade.ctx as Context
@@ -59,8 +69,8 @@ export function acceptDeferred(upgrade: Upgrade): void {
   slimContext(ctx, socket)
   upgrade.release()
   if (admitted === true) runHandler(connection, handler, ctx, host)
-  else if (admitted) {
-    admitted.then((goOn) => {
+  else if (typeof admitted === 'object') {
+    void admitted.then((goOn) => {
       if (goOn) runHandler(connection, handler, ctx, host)
     })
   }
@@ -87,7 +97,12 @@ function runHandler(
   }
 }
 
-function handlerFailed(connection: Connection, thrown: unknown, ctx: Context, host: UpgradeHost): void {
+function handlerFailed(
+  connection: Connection,
+  thrown: unknown,
+  ctx: Context,
+  host: UpgradeHost,
+): void {
   const error = toError(thrown)
   failConnection(connection as never, error, false)
   handlerSettled(connection as never)
@@ -141,7 +156,12 @@ function performHandshake(
  * A client that reads no HTTP answer gets the rejection as a close code: accept, and close with
  * 4000 + status. No handler runs and nobody can reach the connection.
  */
-export function rejectByClose(upgrade: Upgrade, subprotocol: string | false, code: number, reason: string): void {
+export function rejectByClose(
+  upgrade: Upgrade,
+  subprotocol: string | false,
+  code: number,
+  reason: string,
+): void {
   const { res, ctx } = upgrade
   const connection = writeSwitch(upgrade, {}, subprotocol, res.statusCode)
   // It counts as long as it is open.

@@ -12,7 +12,7 @@ export interface WsOptions {
   readonly perMessageDeflate: boolean | object
 }
 
-const NON_ASCII = /[^\x00-\x7f]/
+const NON_ASCII = /\P{ASCII}/u
 
 /**
  * The handshake itself (RFC 6455, section 4.2.2), by ws. `handleUpgrade` calls back synchronously
@@ -74,7 +74,10 @@ export class Acceptor {
 
 /** The error of an accept that nobody waits for any more. */
 export function clientGone(): UpgradeError {
-  return new UpgradeError('ERR_KOAWS_CLIENT_GONE', 'The client left before the upgrade was decided.')
+  return new UpgradeError(
+    'ERR_KOAWS_CLIENT_GONE',
+    'The client left before the upgrade was decided.',
+  )
 }
 
 /** Acceptors for options that differ by route, one for each set of options. */
@@ -98,7 +101,10 @@ export class Acceptors {
     }
     const key = `${options.maxPayload}/${options.maxFragments}`
     let acceptor = this.#byOptions.get(key)
-    if (!acceptor) this.#byOptions.set(key, (acceptor = new Acceptor(options)))
+    if (!acceptor) {
+      acceptor = new Acceptor(options)
+      this.#byOptions.set(key, acceptor)
+    }
     return acceptor
   }
 }

@@ -43,7 +43,11 @@ export function bearer(options: BearerOptions = {}): Middleware {
     if (token === null) return next()
     const { headers } = ctx.req
     const value = `Bearer ${token}`
-    Object.defineProperty(headers, 'authorization', { value, configurable: true, enumerable: false })
+    Object.defineProperty(headers, 'authorization', {
+      value,
+      configurable: true,
+      enumerable: false,
+    })
     const remove = (): void => {
       if (headers.authorization === value) Reflect.deleteProperty(headers, 'authorization')
     }
@@ -57,14 +61,19 @@ export function bearer(options: BearerOptions = {}): Middleware {
 }
 
 /** The one token that came with the handshake, where no `Authorization` header did. */
-function findToken(ctx: Context, upgrade: Upgrade, { cookie, query }: BearerOptions): string | null {
+function findToken(
+  ctx: Context,
+  upgrade: Upgrade,
+  { cookie, query }: BearerOptions,
+): string | null {
   const found = new Set<string>()
   const add = (token: string | undefined): void => {
     if (token) found.add(token)
   }
   for (const entry of upgrade.offer.bearers) {
     const token = bearerToken(entry)
-    if (token === null) throw badBearer('The bearer entry of Sec-WebSocket-Protocol cannot be decoded.')
+    if (token === null)
+      throw badBearer('The bearer entry of Sec-WebSocket-Protocol cannot be decoded.')
     add(token)
   }
   if (cookie !== undefined) add(ctx.cookies.get(cookie, { signed: false }))

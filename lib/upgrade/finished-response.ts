@@ -43,7 +43,15 @@ export function silence(res: ServerResponse): void {
   quiet['write'] = returnTrue
 }
 
-const DEAF = ['setHeader', 'setHeaders', 'appendHeader', 'removeHeader', 'writeHead', 'flushHeaders', 'end']
+const DEAF = [
+  'setHeader',
+  'setHeaders',
+  'appendHeader',
+  'removeHeader',
+  'writeHead',
+  'flushHeaders',
+  'end',
+]
 
 function returnThis(this: unknown): unknown {
   return this

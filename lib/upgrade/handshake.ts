@@ -48,7 +48,10 @@ export function checkHandshake(req: IncomingMessage): Refusal | null {
     return bad(400, 'The Upgrade header of a WebSocket handshake is "websocket", and nothing else.')
   }
   if (!HOST.test(headers.host ?? '') || countHeader(req, 'host') !== 1) {
-    return bad(400, 'A WebSocket handshake has exactly one Host header, with a host and perhaps a port.')
+    return bad(
+      400,
+      'A WebSocket handshake has exactly one Host header, with a host and perhaps a port.',
+    )
   }
   if (!KEY.test(headers['sec-websocket-key'] ?? '')) {
     return bad(400, 'Sec-WebSocket-Key is missing, or is not 16 bytes in base64.')

@@ -100,7 +100,11 @@ export class UpgradeListener {
    * Go on with a request that Node gave to the middleware, now that Node has upgraded it. The chain
    * has begun, so a refusal is the chain's to answer.
    */
-  resume(req: IncomingMessage, res: ServerResponse, handover: Handover): Promise<Upgrade | Refusal> {
+  resume(
+    req: IncomingMessage,
+    res: ServerResponse,
+    handover: Handover,
+  ): Promise<Upgrade | Refusal> {
     const { socket, head } = handover
     return new Promise((resolve, reject) => {
       const open = (): void => resolve(this.#open(req, socket, head, res, null, null))
@@ -204,7 +208,16 @@ export class UpgradeListener {
     const takenOver = res.socket !== null
     if ((refusal || !offer) && !takenOver) return refusal ?? MALFORMED_OFFER
     armResponse(res)
-    const upgrade = new Upgrade({ req, socket, head, res, offer: offer ?? NO_OFFER, takenOver, claimed, passOn })
+    const upgrade = new Upgrade({
+      req,
+      socket,
+      head,
+      res,
+      offer: offer ?? NO_OFFER,
+      takenOver,
+      claimed,
+      passOn,
+    })
     if (refusal || !offer) {
       // The chain has begun, and answers it: whole, and with the end of the connection.
       upgrade.refused = true
@@ -279,7 +292,11 @@ function admitEarly(upgrade: Upgrade, host: UpgradeHost): Refusal | null {
 }
 
 /** Check what belongs to a plugin, once for each upgrade that passes it. */
-export function admit(upgrade: Upgrade, host: UpgradeHost, app: Context['app'] | null): Refusal | null {
+export function admit(
+  upgrade: Upgrade,
+  host: UpgradeHost,
+  app: Context['app'] | null,
+): Refusal | null {
   if (upgrade.checkedFor === host) return null
   const refusal = checkOrigin(host.origin, upgrade.req, app?.proxy === true)
   if (refusal) return refusal

@@ -43,7 +43,8 @@ export function installGate(
 ): () => void {
   const emit = server.emit
   const gated = function (this: Server, event: string, ...args: unknown[]): boolean {
-    if (event !== 'upgrade') return (emit as (...all: unknown[]) => boolean).call(this, event, ...args)
+    if (event !== 'upgrade')
+      return (emit as (...all: unknown[]) => boolean).call(this, event, ...args)
     const others = server.rawListeners('upgrade').filter((listener) => listener !== own)
     ask(args, others.length === 0 ? null : () => passOn(server, others, args))
     return true

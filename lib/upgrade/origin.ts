@@ -28,7 +28,11 @@ const DEFAULT_PORT: Record<string, string> = { http: '80', https: '443' }
  *
  * The host is taken from the header alone, never from the request target.
  */
-export function checkOrigin(rules: OriginRules, req: IncomingMessage, proxy: boolean): Refusal | null {
+export function checkOrigin(
+  rules: OriginRules,
+  req: IncomingMessage,
+  proxy: boolean,
+): Refusal | null {
   const host = requestHost(req, proxy)
   if (rules.hosts && !hostAllowed(rules.hosts, host)) {
     return refuse(`Host ${loggable(host)} is not one of the option "hosts" of koaWs().`)
@@ -49,7 +53,12 @@ function requestHost(req: IncomingMessage, proxy: boolean): string {
   return req.headers.host ?? ''
 }
 
-function originAllowed(policy: OriginPolicy, origin: string, host: string, req: IncomingMessage): boolean {
+function originAllowed(
+  policy: OriginPolicy,
+  origin: string,
+  host: string,
+  req: IncomingMessage,
+): boolean {
   if (policy === 'any') return true
   if (typeof policy === 'function') return askOption('origin', () => policy(origin, req)) === true
   if (sameOrigin(origin, host, (req.socket as TLSSocket).encrypted === true)) return true

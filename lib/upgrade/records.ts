@@ -83,7 +83,10 @@ export class RequestRecord extends Quiet {
   }
   get headersDistinct(): Record<string, string[]> {
     return Object.fromEntries(
-      Object.entries(this.headers).map(([name, value]) => [name, Array.isArray(value) ? value : [value ?? '']]),
+      Object.entries(this.headers).map(([name, value]) => [
+        name,
+        Array.isArray(value) ? value : [value ?? ''],
+      ]),
     )
   }
   get upgrade(): boolean {
@@ -176,6 +179,7 @@ export function slimContext(ctx: Context, socket: Duplex): void {
   ctx.req = ctx.request.req = ctx.response.req = req
   ctx.res = ctx.request.res = ctx.response.res = res
   // Both are built anew from the records when somebody asks again; unset they are left unset.
-  if (Object.getOwnPropertySymbols(ctx).length > 1) ctx.cookies = undefined as unknown as Context['cookies']
+  if (Object.getOwnPropertySymbols(ctx).length > 1)
+    ctx.cookies = undefined as unknown as Context['cookies']
   if (Object.hasOwn(ctx.request, '_accept')) ctx.accept = undefined as unknown as Context['accept']
 }

@@ -41,7 +41,9 @@ export function armResponse(res: ServerResponse): void {
   const armed = res as unknown as Armed
   const { end, write, writeHead, flushHeaders } = res
   armed[kInner] =
-    end === plain.end && writeHead === plain.writeHead ? plain : { end, write, writeHead, flushHeaders }
+    end === plain.end && writeHead === plain.writeHead
+      ? plain
+      : { end, write, writeHead, flushHeaders }
   armed.end = armedEnd as Armed['end']
   armed.write = armedWrite
   armed.writeHead = armedWriteHead as Armed['writeHead']
@@ -57,7 +59,8 @@ const plain: Inner = { end, write, writeHead, flushHeaders }
 function armedEnd(this: Armed, ...args: unknown[]): ServerResponse {
   const upgrade = upgradeOf(this)
   if (!upgrade) return this // accepted, or abandoned
-  if (upgrade.collecting && this[kInner] !== plain) (this[kInner].end as Method<ServerResponse>).call(this)
+  if (upgrade.collecting && this[kInner] !== plain)
+    (this[kInner].end as Method<ServerResponse>).call(this)
   else if (upgrade.phase === 'deciding') {
     const verdict = decide(upgrade, this, true)
     if (verdict === 'hold') {
@@ -131,7 +134,10 @@ function takeHead(res: ServerResponse, args: unknown[]): void {
   const [status, second, third] = args as [number, unknown, unknown]
   res.statusCode = status
   if (typeof second === 'string') res.statusMessage = second
-  const headers = (typeof second === 'string' ? third : second) as OutgoingHttpHeaders | unknown[] | undefined
+  const headers = (typeof second === 'string' ? third : second) as
+    | OutgoingHttpHeaders
+    | unknown[]
+    | undefined
   if (Array.isArray(headers)) {
     for (let i = 0; i + 1 < headers.length; i += 2) res.removeHeader(String(headers[i]))
     for (let i = 0; i + 1 < headers.length; i += 2) {
@@ -188,7 +194,9 @@ const stray = new WeakSet<Upgrade>()
 function refuseStray101(upgrade: Upgrade, res: ServerResponse): void {
   stray.add(upgrade)
   res.statusCode = 500
-  const error = new Error('The chain ended with status 101, but nothing accepted: use ctx.ws(handler).')
+  const error = new Error(
+    'The chain ended with status 101, but nothing accepted: use ctx.ws(handler).',
+  )
   if (upgrade.ctx) upgrade.host?.report(error, upgrade.ctx)
 }
 
@@ -209,7 +217,8 @@ function answerStray(res: Armed): ServerResponse {
 
 /** A 404 beside other listeners: one of them may claim the socket only after a while. */
 function holdNotFound(upgrade: Upgrade, answer: () => void): void {
-  if (debugUpgrade.enabled) debugUpgrade('%s: 404 waits for another upgrade listener', loggablePath(upgrade.req.url))
+  if (debugUpgrade.enabled)
+    debugUpgrade('%s: 404 waits for another upgrade listener', loggablePath(upgrade.req.url))
   const timer = setTimeout(() => {
     if (upgrade.phase !== 'held') return
     if (upgrade.claimed?.()) {

@@ -8,12 +8,53 @@ import { asksForWebSocket } from './handshake.ts'
 import { upgradeOf } from './upgrade.ts'
 
 type Letter =
-  | 'a' | 'b' | 'c' | 'd' | 'e' | 'f' | 'g' | 'h' | 'i' | 'j' | 'k' | 'l' | 'm'
-  | 'n' | 'o' | 'p' | 'q' | 'r' | 's' | 't' | 'u' | 'v' | 'w' | 'x' | 'y' | 'z'
-type NameCharacter = Letter | Uppercase<Letter> | '_' | '$' | '0' | '1' | '2' | '3' | '4' | '5' | '6' | '7' | '8' | '9'
+  | 'a'
+  | 'b'
+  | 'c'
+  | 'd'
+  | 'e'
+  | 'f'
+  | 'g'
+  | 'h'
+  | 'i'
+  | 'j'
+  | 'k'
+  | 'l'
+  | 'm'
+  | 'n'
+  | 'o'
+  | 'p'
+  | 'q'
+  | 'r'
+  | 's'
+  | 't'
+  | 'u'
+  | 'v'
+  | 'w'
+  | 'x'
+  | 'y'
+  | 'z'
+type NameCharacter =
+  | Letter
+  | Uppercase<Letter>
+  | '_'
+  | '$'
+  | '0'
+  | '1'
+  | '2'
+  | '3'
+  | '4'
+  | '5'
+  | '6'
+  | '7'
+  | '8'
+  | '9'
 
 /** The name at the start of a pattern, and what follows it. */
-type TakeName<Text extends string, Name extends string = ''> = Text extends `${infer First}${infer Rest}`
+type TakeName<
+  Text extends string,
+  Name extends string = '',
+> = Text extends `${infer First}${infer Rest}`
   ? First extends NameCharacter
     ? TakeName<Rest, `${Name}${First}`>
     : [Name, Text]
@@ -44,10 +85,11 @@ export type RouteParams<Path extends string> = string extends Path
     : never
 
 /** The middleware of `hub.route()`: like any, with the parameters of the path. */
-export type RouteMiddleware<Path extends string, State = DefaultState, Custom = DefaultContext> = Middleware<
-  State,
-  Custom & { params: RouteParams<Path> }
->
+export type RouteMiddleware<
+  Path extends string,
+  State = DefaultState,
+  Custom = DefaultContext,
+> = Middleware<State, Custom & { params: RouteParams<Path> }>
 
 /**
  * Middleware that runs others for upgrades whose path matches; plain HTTP, and other paths, fall
@@ -56,7 +98,8 @@ export type RouteMiddleware<Path extends string, State = DefaultState, Custom = 
  * @throws OptionsError for a path that path-to-regexp cannot parse, or without middleware
  */
 export function route(path: string, middleware: readonly Middleware<never, never>[]): Middleware {
-  if (middleware.length === 0) throw new OptionsError(`hub.route("${path}") needs middleware to run.`)
+  if (middleware.length === 0)
+    throw new OptionsError(`hub.route("${path}") needs middleware to run.`)
   const matches = pathMatcher(path)
   const run = compose(middleware as unknown as Middleware[])
   return async (ctx: Context, next: Next) => {
@@ -71,7 +114,9 @@ export function route(path: string, middleware: readonly Middleware<never, never
   }
 }
 
-function pathMatcher(path: string): (path: string) => false | { params: Partial<Record<string, unknown>> } {
+function pathMatcher(
+  path: string,
+): (path: string) => false | { params: Partial<Record<string, unknown>> } {
   try {
     return match(path, { decode: decodeSafely })
   } catch (error) {

@@ -59,4 +59,3 @@ function lookAgain(req: IncomingMessage): void {
   ;(req as unknown as Upgradable).upgrade = false
   resolve(null)
 }
-

@@ -6,11 +6,11 @@ import type { Context } from 'koa'
 import type { Connection } from '../connection/connection.ts'
 import { debugUpgrade, loggablePath } from '../debug.ts'
 import { UpgradeError } from '../errors.ts'
-import { clientGone } from './acceptor.ts'
 import type { AcceptOptions } from './accept-options.ts'
+import { clientGone } from './acceptor.ts'
+import { silence } from './finished-response.ts'
 import type { Offer, Refusal } from './handshake.ts'
 import type { RejectMode, UpgradeHost } from './host.ts'
-import { silence } from './finished-response.ts'
 import { forwardDrain } from './pipelined.ts'
 import { linger, refusalError, writeRefusal } from './refusal.ts'
 
@@ -173,7 +173,8 @@ export class Upgrade {
     if (this.phase !== 'deciding' && this.phase !== 'held') return
     this.phase = 'deciding'
     this.refused = true
-    if (debugUpgrade.enabled) debugUpgrade('%s refused: %s', loggablePath(this.req.url), refusal.code)
+    if (debugUpgrade.enabled)
+      debugUpgrade('%s refused: %s', loggablePath(this.req.url), refusal.code)
     this.#abort(refusalError(refusal))
     const { res } = this
     if (!res.socket) {
@@ -227,7 +228,10 @@ export class Upgrade {
   abandon(): boolean {
     if (this.phase !== 'deciding' && this.phase !== 'held') return false
     if (!this.passOn && !this.claimed) {
-      debugUpgrade('%s: abandoned, but nobody else listens for upgrades', loggablePath(this.req.url))
+      debugUpgrade(
+        '%s: abandoned, but nobody else listens for upgrades',
+        loggablePath(this.req.url),
+      )
       return false
     }
     this.phase = 'abandoned'

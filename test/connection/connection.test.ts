@@ -1,10 +1,18 @@
 import { once } from 'node:events'
 import { expect } from 'chai'
-import { accept, Connection, type Handler, type KoaWsOptions } from '../../lib/index.ts'
-import { type TestSocket } from '../../lib/testing/index.ts'
 import { WebSocket } from 'ws'
+import { accept, Connection, type Handler, type KoaWsOptions } from '../../lib/index.ts'
+import type { TestSocket } from '../../lib/testing/index.ts'
 import { closeFrame, frame, handshake, rawClient, textFrame } from '../support/raw.ts'
-import { cleanUp, deferred, eventually, openSocket, rejected, type Site, serve } from '../support/server.ts'
+import {
+  cleanUp,
+  deferred,
+  eventually,
+  openSocket,
+  rejected,
+  type Site,
+  serve,
+} from '../support/server.ts'
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
@@ -19,7 +27,13 @@ describe('a connection', () => {
   ): Promise<{ site: Site; socket: TestSocket; connection: Connection }> {
     const made = deferred<Connection>()
     const site = await serve(
-      (app) => app.use(accept((connection, ctx) => (made.resolve(connection), handler(connection, ctx)), options)),
+      (app) =>
+        app.use(
+          accept(
+            (connection, ctx) => (made.resolve(connection), handler(connection, ctx)),
+            options,
+          ),
+        ),
       hubOptions,
     )
     const socket = await openSocket(site.port, '/path?x=1&y=a%20b')
@@ -65,7 +79,9 @@ describe('a connection', () => {
     void made
     client.write(handshake('/'))
     await client.answer()
-    const other = [...site.hub.localConnections.values()].find((one) => one !== connection) as Connection
+    const other = [...site.hub.localConnections.values()].find(
+      (one) => one !== connection,
+    ) as Connection
     let writes = 0
     client.socket.on('data', () => writes++)
     other.send('a')
@@ -178,7 +194,10 @@ describe('a connection', () => {
     })
 
     it('stops reading above 64 messages or 64 KiB, and gives them all to the first listener', async () => {
-      for (const [count, size] of [[3000, 10], [200, 4096]] as const) {
+      for (const [count, size] of [
+        [3000, 10],
+        [200, 4096],
+      ] as const) {
         const listen = deferred()
         const seen: string[] = []
         const { socket, connection } = await connected(async (connection) => {
@@ -189,7 +208,9 @@ describe('a connection', () => {
         await eventually(() => connection.isPaused, 'the pause')
         listen.resolve()
         await eventually(() => seen.length === count, 'all messages')
-        expect(seen.map(Number.parseFloat)).to.deep.equal(Array.from({ length: count }, (_, i) => i))
+        expect(seen.map(Number.parseFloat)).to.deep.equal(
+          Array.from({ length: count }, (_, i) => i),
+        )
         await cleanUp()
       }
     })
@@ -216,14 +237,16 @@ describe('a connection', () => {
       const done = deferred()
       const { site } = await connected()
       const second = await serve((app) =>
-        app.use(accept(async (connection) => {
-          while (connection.readyState !== 3) await turn()
-          connection.on('close', (code, reason) => {
-            seen.push(`close ${code} ${reason}`)
-            done.resolve()
-          })
-          connection.on('message', (data) => seen.push(String(data)))
-        })),
+        app.use(
+          accept(async (connection) => {
+            while (connection.readyState !== 3) await turn()
+            connection.on('close', (code, reason) => {
+              seen.push(`close ${code} ${reason}`)
+              done.resolve()
+            })
+            connection.on('message', (data) => seen.push(String(data)))
+          }),
+        ),
       )
       void site
       const client = await rawClient(second.port)
@@ -253,10 +276,12 @@ describe('a connection', () => {
       const order: string[] = []
       const site = await serve(
         (app) =>
-          app.use(accept((connection) => {
-            order.push('handler')
-            connection.on('message', (data) => connection.send(data as Buffer))
-          })),
+          app.use(
+            accept((connection) => {
+              order.push('handler')
+              connection.on('message', (data) => connection.send(data as Buffer))
+            }),
+          ),
         {
           onConnect: async () => {
             order.push('onConnect')
@@ -279,11 +304,16 @@ describe('a connection', () => {
       const order: string[] = []
       const { socket, connection, site } = await connected(
         (connection) => {
-          connection.on('close', () => order.push(`close ${site_().localConnections.size} ${connection.rooms.size}`))
+          connection.on('close', () =>
+            order.push(`close ${site_().localConnections.size} ${connection.rooms.size}`),
+          )
           connection.signal.addEventListener('abort', () => order.push('signal'))
         },
         { rooms: ['a'] },
-        { onDisconnect: (_connection, info) => void order.push(`onDisconnect ${info.code} ${info.reason} ${info.clean}`) },
+        {
+          onDisconnect: (_connection, info) =>
+            void order.push(`onDisconnect ${info.code} ${info.reason} ${info.clean}`),
+        },
       )
       function site_(): Site['hub'] {
         return site.hub
@@ -298,7 +328,11 @@ describe('a connection', () => {
     })
 
     it('tells our verdict where the peer could not be told', async () => {
-      const { site } = await connected((connection) => connection.close(4321, 'verdict'), {}, { closeTimeout: 100 })
+      const { site } = await connected(
+        (connection) => connection.close(4321, 'verdict'),
+        {},
+        { closeTimeout: 100 },
+      )
       const client = await rawClient(site.port)
       const infos: unknown[] = []
       client.write(handshake('/'))
@@ -355,7 +389,9 @@ describe('a connection', () => {
     })
 
     it('rejects with 401 where it ended before the handshake', async () => {
-      const { port } = await serve((app) => app.use(accept(() => {}, { expiresAt: () => Date.now() - 1 })))
+      const { port } = await serve((app) =>
+        app.use(accept(() => {}, { expiresAt: () => Date.now() - 1 })),
+      )
       expect((await rejected(openSocket(port))).status).to.equal(401)
     })
 
@@ -364,7 +400,10 @@ describe('a connection', () => {
     })
 
     it('may be refreshed: another end, another state, and another user closes 4403', async () => {
-      const { socket, connection } = await connected(() => {}, { user: 'ann', expiresAt: () => Date.now() + 200 })
+      const { socket, connection } = await connected(() => {}, {
+        user: 'ann',
+        expiresAt: () => Date.now() + 200,
+      })
       connection.refresh({ expiresAt: Date.now() + 60_000, userId: 'ann', state: { fresh: true } })
       await new Promise((resolve) => setTimeout(resolve, 300))
       expect(socket.readyState).to.equal(1)
@@ -386,11 +425,16 @@ describe('a connection', () => {
 
   it('compresses without server context when asked to', async () => {
     const { port } = await serve(
-      (app) => app.use(accept((connection) => connection.on('message', (data) => connection.send(String(data))))),
+      (app) =>
+        app.use(
+          accept((connection) => connection.on('message', (data) => connection.send(String(data)))),
+        ),
       { perMessageDeflate: true },
     )
     const socket = await openSocket(port)
-    expect(socket.handshake['sec-websocket-extensions']).to.include('permessage-deflate').and.to.include('server_no_context_takeover')
+    expect(socket.handshake['sec-websocket-extensions'])
+      .to.include('permessage-deflate')
+      .and.to.include('server_no_context_takeover')
     socket.send('x'.repeat(100_000))
     expect(await socket.next()).to.equal('x'.repeat(100_000))
     const client = await rawClient(port)
@@ -400,7 +444,11 @@ describe('a connection', () => {
 
   it('does not keep a discarded flood in memory while closing', async () => {
     const release = deferred()
-    const { site } = await connected((connection) => (connection.close(), release.promise), {}, { closeTimeout: 200 })
+    const { site } = await connected(
+      (connection) => (connection.close(), release.promise),
+      {},
+      { closeTimeout: 200 },
+    )
     const client = await rawClient(site.port)
     client.write(handshake('/'))
     await client.answer()

@@ -16,7 +16,12 @@ describe('hub.close()', () => {
     await hub.close()
     for (const socket of sockets) expect((await socket.closed).code).to.equal(1012)
     await closed
-    expect(hub.status()).to.deep.include({ ready: false, reasons: ['draining'], draining: true, connections: 0 })
+    expect(hub.status()).to.deep.include({
+      ready: false,
+      reasons: ['draining'],
+      draining: true,
+      connections: 0,
+    })
   })
 
   it('answers new upgrades, and those that wait, with 503 and Retry-After', async () => {
@@ -36,7 +41,8 @@ describe('hub.close()', () => {
     await eventually(() => hub.status().pending === 1)
     const closing = hub.close({ timeout: 500 })
     const answers = [await waiting, await rejected(openSocket(port))]
-    for (const { status, headers } of answers) expect([status, headers['retry-after']]).to.deep.equal([503, '5'])
+    for (const { status, headers } of answers)
+      expect([status, headers['retry-after']]).to.deep.equal([503, '5'])
     release.resolve()
     expect((await late.promise).code).to.be.oneOf(['ERR_KOAWS_DRAINING'])
     expect(hub.status().drops['draining']).to.equal(2)
@@ -72,7 +78,9 @@ describe('hub.close()', () => {
     release.resolve()
     await closing
     expect(order).to.deep.equal(['1012 true', 'done', 'closed'])
-    const never = await serve((app) => app.use(accept(() => {})), { onDisconnect: () => new Promise(() => {}) })
+    const never = await serve((app) => app.use(accept(() => {})), {
+      onDisconnect: () => new Promise(() => {}),
+    })
     await openSocket(never.port)
     await never.hub.close({ timeout: 100 })
   })
@@ -90,11 +98,13 @@ describe('hub.close()', () => {
   it('twice is the same shutdown; it ends loops over messages', async () => {
     const over = deferred<string[]>()
     const { port, hub } = await serve((app) =>
-      app.use(accept(async (connection) => {
-        const seen: string[] = []
-        for await (const message of connection) seen.push(String(message))
-        over.resolve(seen)
-      })),
+      app.use(
+        accept(async (connection) => {
+          const seen: string[] = []
+          for await (const message of connection) seen.push(String(message))
+          over.resolve(seen)
+        }),
+      ),
     )
     const socket = await openSocket(port)
     socket.send('a')
@@ -142,7 +152,9 @@ describe('hub.close()', () => {
         const socket = new WebSocket('ws://127.0.0.1:' + server.address().port)
         socket.on('open', async () => { await hub.close(); server.close(() => console.log('closed')) })
       })`
-    const child = spawn(process.execPath, ['--import=tsx', '--input-type=module', '-e', program], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const child = spawn(process.execPath, ['--import=tsx', '--input-type=module', '-e', program], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
     let output = ''
     child.stdout.on('data', (data) => (output += data))
     const [code] = await once(child, 'exit')

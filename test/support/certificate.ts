@@ -12,10 +12,14 @@ export function selfSigned(): { key: string; cert: string } {
   const key = join(folder, 'key.pem')
   const cert = join(folder, 'cert.pem')
   const names = 'subjectAltName=DNS:localhost,IP:127.0.0.1'
-  execFileSync('openssl', [
-    ...['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=localhost'],
-    ...['-addext', names, '-keyout', key, '-out', cert],
-  ], { stdio: 'ignore' })
+  execFileSync(
+    'openssl',
+    [
+      ...['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=localhost'],
+      ...['-addext', names, '-keyout', key, '-out', cert],
+    ],
+    { stdio: 'ignore' },
+  )
   made = { key, cert }
   return made
 }

@@ -1,5 +1,5 @@
-import { connect, type Socket } from 'node:net'
 import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 
 /** One HTTP answer as it stood on the wire. */
@@ -57,7 +57,8 @@ export class RawClient {
 
   async until(condition: () => boolean): Promise<void> {
     while (!condition()) {
-      if (this.closed) throw new Error(`the connection closed; received: ${this.text.slice(0, 500)}`)
+      if (this.closed)
+        throw new Error(`the connection closed; received: ${this.text.slice(0, 500)}`)
       await new Promise<void>((resolve) => this.#waiters.push(resolve))
     }
   }
@@ -125,7 +126,10 @@ export class RawClient {
       found = parseFrame(this.received)
       return found !== null || this.ended
     })
-    if (!found) throw new Error(`no frame; received ${this.received.length} bytes: ${this.text.slice(0, 200)}`)
+    if (!found)
+      throw new Error(
+        `no frame; received ${this.received.length} bytes: ${this.text.slice(0, 200)}`,
+      )
     const { frame, size } = found as { frame: RawFrame; size: number }
     this.received = this.received.subarray(size)
     return frame
@@ -165,7 +169,10 @@ function parseFrame(data: Buffer): { frame: RawFrame; size: number } | null {
     offset = 10
   }
   if (data.length < offset + length) return null
-  const frame = { opcode: (data[0] as number) & 0x0f, payload: data.subarray(offset, offset + length) }
+  const frame = {
+    opcode: (data[0] as number) & 0x0f,
+    payload: data.subarray(offset, offset + length),
+  }
   return { frame, size: offset + length }
 }
 
@@ -185,7 +192,8 @@ export function frame(opcode: number, payload: string | Buffer, fin = true): Buf
   }
   head[0] = (fin ? 0x80 : 0) | opcode
   const masked = Buffer.from(data)
-  for (let i = 0; i < masked.length; i++) masked[i] = (masked[i] as number) ^ (mask[i % 4] as number)
+  for (let i = 0; i < masked.length; i++)
+    masked[i] = (masked[i] as number) ^ (mask[i % 4] as number)
   return Buffer.concat([head, mask, masked])
 }
 
@@ -225,7 +233,10 @@ export function handshake(
 const open = new Set<RawClient>()
 
 /** A raw connection to a port of this machine. */
-export async function rawClient(port: number | { path: string }, host = '127.0.0.1'): Promise<RawClient> {
+export async function rawClient(
+  port: number | { path: string },
+  host = '127.0.0.1',
+): Promise<RawClient> {
   const socket = typeof port === 'number' ? connect({ port, host }) : connect(port)
   socket.setNoDelay(true)
   await once(socket, 'connect')

@@ -1,10 +1,9 @@
-import { createServer, type Server } from 'node:http'
 import { once } from 'node:events'
+import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import Koa from 'koa'
 import koaWs, { type Hub, type KoaWsOptions } from '../../lib/index.ts'
-import { TestSocket } from '../../lib/testing/index.ts'
-import { RejectedError } from '../../lib/testing/index.ts'
+import { RejectedError, TestSocket } from '../../lib/testing/index.ts'
 import { closeRawClients } from './raw.ts'
 
 const servers = new Set<Server>()
@@ -71,7 +70,10 @@ export async function serve(
 export function openSocket(
   url: number | string,
   path = '/',
-  { protocols = [], ...options }: { protocols?: string[]; headers?: Record<string, string>; [key: string]: unknown } = {},
+  {
+    protocols = [],
+    ...options
+  }: { protocols?: string[]; headers?: Record<string, string>; [key: string]: unknown } = {},
 ): Promise<TestSocket> {
   const address = typeof url === 'number' ? `ws://127.0.0.1:${url}${path}` : url
   return new Promise((resolve, reject) => {
@@ -83,7 +85,9 @@ export function openSocket(
       const chunks: Buffer[] = []
       for await (const chunk of res) chunks.push(chunk as Buffer)
       const body = Buffer.concat(chunks).toString()
-      reject(new RejectedError(path, { status: res.statusCode as number, headers: res.headers, body }))
+      reject(
+        new RejectedError(path, { status: res.statusCode as number, headers: res.headers, body }),
+      )
     })
   })
 }

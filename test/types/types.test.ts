@@ -2,7 +2,14 @@ import Router from '@koa/router'
 import { expect } from 'chai'
 import { expectTypeOf } from 'expect-type'
 import Koa from 'koa'
-import koaWs, { accept, type Connection, type ContextWs, type Handler, type Hub, type RouteParams } from '../../lib/index.ts'
+import koaWs, {
+  accept,
+  type Connection,
+  type ContextWs,
+  type Handler,
+  type Hub,
+  type RouteParams,
+} from '../../lib/index.ts'
 
 interface State {
   user: { id: string }
@@ -14,35 +21,55 @@ interface Custom {
 describe('types', () => {
   it('the flagship line compiles under Router()', () => {
     const router = new Router()
-    router.get('/chat/:room', accept((connection, ctx) => connection.join(ctx.params.room)))
-    router.get('/chat/:room', accept(async (connection, ctx) => {
-      expectTypeOf(connection).toExtend<Connection>()
-      expectTypeOf(ctx.params).toBeAny()
-      for await (const message of connection) expectTypeOf(message).toEqualTypeOf<string | Buffer>()
-    }))
+    router.get(
+      '/chat/:room',
+      accept((connection, ctx) => connection.join(ctx.params.room)),
+    )
+    router.get(
+      '/chat/:room',
+      accept(async (connection, ctx) => {
+        expectTypeOf(connection).toExtend<Connection>()
+        expectTypeOf(ctx.params).toBeAny()
+        for await (const message of connection)
+          expectTypeOf(message).toEqualTypeOf<string | Buffer>()
+      }),
+    )
     expect(router.stack).to.have.length(2)
   })
 
   it('the flagship line compiles under Router<State, Custom>, and a wrong state does not', () => {
     const router = new Router<State, Custom>()
-    router.get('/chat/:room', accept((connection, ctx) => connection.join(ctx.params.room)))
-    router.get('/chat/:room', accept<State, Custom>((connection, ctx) => {
-      expectTypeOf(ctx.state.user.id).toEqualTypeOf<string>()
-      expectTypeOf(ctx.db.name).toEqualTypeOf<string>()
-      expectTypeOf(connection.state.user.id).toEqualTypeOf<string>()
-    }))
+    router.get(
+      '/chat/:room',
+      accept((connection, ctx) => connection.join(ctx.params.room)),
+    )
+    router.get(
+      '/chat/:room',
+      accept<State, Custom>((connection, ctx) => {
+        expectTypeOf(ctx.state.user.id).toEqualTypeOf<string>()
+        expectTypeOf(ctx.db.name).toEqualTypeOf<string>()
+        expectTypeOf(connection.state.user.id).toEqualTypeOf<string>()
+      }),
+    )
     // @ts-expect-error middleware for another state
-    const wrong: Koa.Middleware<State, Custom> = accept<{ wrong: number }, Custom>((_connection, ctx) => ctx.state.wrong)
+    const wrong: Koa.Middleware<State, Custom> = accept<{ wrong: number }, Custom>(
+      (_connection, ctx) => ctx.state.wrong,
+    )
     expect(wrong).to.be.a('function')
-    router.get('/chat/:room', accept<State, Custom>((_connection, ctx) => {
-      // @ts-expect-error nor has it in the handler
-      return ctx.state.nobody
-    }))
+    router.get(
+      '/chat/:room',
+      accept<State, Custom>((_connection, ctx) => {
+        // @ts-expect-error nor has it in the handler
+        return ctx.state.nobody
+      }),
+    )
   })
 
   it('accept() fits app.use(), with a typed state and without', () => {
     new Koa().use(accept((connection) => connection.send('x')))
-    new Koa<State, Custom>().use(accept<State, Custom>((connection, ctx) => connection.send(ctx.state.user.id)))
+    new Koa<State, Custom>().use(
+      accept<State, Custom>((connection, ctx) => connection.send(ctx.state.user.id)),
+    )
   })
 
   it('ctx.ws and ctx.hub are declared on every ctx', () => {
@@ -73,7 +100,10 @@ describe('types', () => {
       // @ts-expect-error there is no such parameter
       return ctx.params.floor
     })
-    hub.route('/chat/:room', accept((connection, ctx) => connection.join(ctx.params.room)))
+    hub.route(
+      '/chat/:room',
+      accept((connection, ctx) => connection.join(ctx.params.room)),
+    )
     expectTypeOf<RouteParams<'/a'>>().toEqualTypeOf<Record<never, string>>()
     expectTypeOf<RouteParams<'/a/:b{/:c}'>>().toEqualTypeOf<{ b: string; c?: string }>()
     expectTypeOf<RouteParams<'/files/*path'>>().toEqualTypeOf<{ path: string[] }>()
@@ -88,8 +118,15 @@ describe('types', () => {
     // @ts-expect-error not a policy
     expect(() => koaWs({ origin: 'all' })).to.throw()
     const handler: Handler = (connection) => connection.close(1000, 'bye')
-    accept(handler, { subprotocol: ['a', 'b'], rooms: ['x'], user: (ctx) => ctx.state['id'], expiresAt: null })
-    accept(handler, { subprotocol: (offered, ctx) => (ctx.path === '/' ? (offered[0] ?? false) : false) })
+    accept(handler, {
+      subprotocol: ['a', 'b'],
+      rooms: ['x'],
+      user: (ctx) => ctx.state['id'],
+      expiresAt: null,
+    })
+    accept(handler, {
+      subprotocol: (offered, ctx) => (ctx.path === '/' ? (offered[0] ?? false) : false),
+    })
   })
 
   it("a connection has ws's typed listeners", () => {
@@ -98,11 +135,17 @@ describe('types', () => {
         expectTypeOf(isBinary).toEqualTypeOf<boolean>()
         connection.send(data.toString(), { binary: true }, () => {})
       })
-      connection.addEventListener('message', (event) => expectTypeOf(event.type).toEqualTypeOf<string>())
+      connection.addEventListener('message', (event) =>
+        expectTypeOf(event.type).toEqualTypeOf<string>(),
+      )
       connection.onclose = (event) => expectTypeOf(event.code).toEqualTypeOf<number>()
       // @ts-expect-error not a message
       connection.send({ a: 1 })
-      expectTypeOf(connection.closed).resolves.toEqualTypeOf<{ readonly code: number; readonly reason: string; readonly clean: boolean }>()
+      expectTypeOf(connection.closed).resolves.toEqualTypeOf<{
+        readonly code: number
+        readonly reason: string
+        readonly clean: boolean
+      }>()
     }
     expect(check).to.be.a('function')
   })

@@ -4,7 +4,16 @@ import { expect } from 'chai'
 import session from 'koa-session'
 import { accept, type Connection, type KoaWsError } from '../../lib/index.ts'
 import { handshake, rawClient } from '../support/raw.ts'
-import { cleanUp, deferred, eventually, makeApp, makeHub, openSocket, rejected, serve } from '../support/server.ts'
+import {
+  cleanUp,
+  deferred,
+  eventually,
+  makeApp,
+  makeHub,
+  openSocket,
+  rejected,
+  serve,
+} from '../support/server.ts'
 
 describe('accepting', () => {
   afterEach(cleanUp)
@@ -289,9 +298,12 @@ describe('accepting', () => {
 
   it('through routers: parameters, prefix, nesting and query', async () => {
     const inner = new Router({ prefix: '/rooms' })
-    inner.get('/:room/:seat', accept((connection, ctx) => {
-      connection.json([ctx.params, connection.params, connection.path, connection.query['x']])
-    }))
+    inner.get(
+      '/:room/:seat',
+      accept((connection, ctx) => {
+        connection.json([ctx.params, connection.params, connection.path, connection.query['x']])
+      }),
+    )
     const router = new Router({ prefix: '/api' })
     router.use(inner.routes(), inner.allowedMethods())
     const { port } = await serve((app) => app.use(router.routes()).use(router.allowedMethods()))
@@ -319,7 +331,10 @@ describe('accepting', () => {
   })
 
   describe('a subprotocol', () => {
-    async function chosen(options: Parameters<typeof accept>[1], protocols: string[]): Promise<string | number> {
+    async function chosen(
+      options: Parameters<typeof accept>[1],
+      protocols: string[],
+    ): Promise<string | number> {
       const { port } = await serve((app) => app.use(accept(() => {}, options)))
       try {
         return (await openSocket(port, '/', { protocols })).protocol
@@ -335,7 +350,9 @@ describe('accepting', () => {
       expect(await chosen({}, [])).to.equal('')
       expect(await chosen({ subprotocol: 'b' }, ['a', 'b'])).to.equal('b')
       expect(await chosen({ subprotocol: ['c', 'b', 'a'] }, ['a', 'b'])).to.equal('b')
-      expect(await chosen({ subprotocol: (offered) => offered.at(-1) ?? false }, ['a', 'b'])).to.equal('b')
+      expect(
+        await chosen({ subprotocol: (offered) => offered.at(-1) ?? false }, ['a', 'b']),
+      ).to.equal('b')
     })
 
     it('that does not match gets 400', async () => {
@@ -353,10 +370,20 @@ describe('accepting', () => {
 
   it('keeps nothing of the request: slim records stand behind ctx', async () => {
     const kept = deferred<[Connection, unknown]>()
-    const { port } = await serve((app) => app.use(accept((connection, ctx) => kept.resolve([connection, ctx]))))
+    const { port } = await serve((app) =>
+      app.use(accept((connection, ctx) => kept.resolve([connection, ctx]))),
+    )
     const socket = await openSocket(port, '/a?b=1', { headers: { cookie: 'x=1' } })
     const [connection, context] = await kept.promise
-    const ctx = context as { req: object; res: { headersSent: boolean }; path: string; query: object; ip: string; status: number; cookies: { get(name: string): string } }
+    const ctx = context as {
+      req: object
+      res: { headersSent: boolean }
+      path: string
+      query: object
+      ip: string
+      status: number
+      cookies: { get(name: string): string }
+    }
     expect(ctx.req.constructor.name).to.equal('RequestRecord')
     expect(ctx.path).to.equal('/a')
     expect({ ...ctx.query }).to.deep.equal({ b: '1' })
@@ -371,10 +398,12 @@ describe('accepting', () => {
   it('detaches Node: no parser on the socket, and its timeouts no longer count', async () => {
     const parser = deferred<unknown>()
     const { port, server } = await serve((app) =>
-      app.use(accept((connection, ctx) => {
-        parser.resolve((ctx.req.socket as unknown as { parser: unknown }).parser ?? null)
-        connection.on('message', (data) => connection.send(data as Buffer))
-      })),
+      app.use(
+        accept((connection, ctx) => {
+          parser.resolve((ctx.req.socket as unknown as { parser: unknown }).parser ?? null)
+          connection.on('message', (data) => connection.send(data as Buffer))
+        }),
+      ),
     )
     server.headersTimeout = 40
     server.requestTimeout = 50

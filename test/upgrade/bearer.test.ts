@@ -3,9 +3,17 @@ import { inspect } from 'node:util'
 import { expect } from 'chai'
 import type Koa from 'koa'
 import jwt from 'koa-jwt'
-import { accept, bearer, type BearerOptions } from '../../lib/index.ts'
+import { accept, type BearerOptions, bearer } from '../../lib/index.ts'
 import { handshake, rawClient } from '../support/raw.ts'
-import { cleanUp, makeApp, makeHub, openSocket, rejected, type Site, serve } from '../support/server.ts'
+import {
+  cleanUp,
+  makeApp,
+  makeHub,
+  openSocket,
+  rejected,
+  type Site,
+  serve,
+} from '../support/server.ts'
 
 const { sign } = createRequire(import.meta.url)('jsonwebtoken')
 const peer = createRequire(new URL('../peers/package.json', import.meta.url))
@@ -22,16 +30,30 @@ describe('bearer()', () => {
       (app) => {
         app.use(bearer(options))
         app.use((ctx, next) => {
-          ctx.state['seen'] = [ctx.get('authorization'), ctx.url, ctx.originalUrl, ctx.href, JSON.stringify(ctx.headers)]
+          ctx.state['seen'] = [
+            ctx.get('authorization'),
+            ctx.url,
+            ctx.originalUrl,
+            ctx.href,
+            JSON.stringify(ctx.headers),
+          ]
           return next()
         })
-        app.use(accept((connection, ctx) => connection.json([...ctx.state['seen'], ctx.get('authorization')])))
+        app.use(
+          accept((connection, ctx) =>
+            connection.json([...ctx.state['seen'], ctx.get('authorization')]),
+          ),
+        )
       },
       { attach: true, ...koa },
     )
   }
 
-  async function seen(options: BearerOptions, path: string, client: Parameters<typeof openSocket>[2]): Promise<string[]> {
+  async function seen(
+    options: BearerOptions,
+    path: string,
+    client: Parameters<typeof openSocket>[2],
+  ): Promise<string[]> {
     const { port } = await site(options)
     return (await (await openSocket(port, path, client)).nextJson()) as string[]
   }
@@ -44,12 +66,16 @@ describe('bearer()', () => {
   })
 
   it('lifts a subprotocol in base64url, for tokens that are no RFC token', async () => {
-    const result = await seen({}, '/', { protocols: ['chat', `koaws.bearer64.${base64('a=b/c==')}`] })
+    const result = await seen({}, '/', {
+      protocols: ['chat', `koaws.bearer64.${base64('a=b/c==')}`],
+    })
     expect(result[0]).to.equal('Bearer a=b/c==')
   })
 
   it('lifts a cookie and a query parameter when they are named, and not otherwise', async () => {
-    expect((await seen({ cookie: 't' }, '/', { headers: { cookie: 't=abc' } }))[0]).to.equal('Bearer abc')
+    expect((await seen({ cookie: 't' }, '/', { headers: { cookie: 't=abc' } }))[0]).to.equal(
+      'Bearer abc',
+    )
     expect((await seen({}, '/', { headers: { cookie: 't=abc' } }))[0]).to.equal('')
     for (const path of ['/x?a=1&t=abc&b=2', '/x?a=1&%74=abc&b=2', '/x?t=abc&a=1&t=abc&b=2']) {
       const [authorization, url, originalUrl, href] = await seen({ query: 't' }, path, {})
@@ -61,18 +87,50 @@ describe('bearer()', () => {
   })
 
   it('never replaces an Authorization header', async () => {
-    const result = await seen({ cookie: 't' }, '/', { headers: { authorization: 'Bearer own', cookie: 't=own' } })
+    const result = await seen({ cookie: 't' }, '/', {
+      headers: { authorization: 'Bearer own', cookie: 't=own' },
+    })
     expect(result[0]).to.equal('Bearer own')
   })
 
-  const contradictions: [what: string, options: BearerOptions, path: string, headers: Record<string, string>][] = [
-    ['header and subprotocol', {}, '/', { Authorization: 'Bearer a', 'Sec-WebSocket-Protocol': 'x, koaws.bearer.b' }],
-    ['Basic and subprotocol', {}, '/', { Authorization: 'Basic YTpi', 'Sec-WebSocket-Protocol': 'x, koaws.bearer.b' }],
-    ['subprotocol and cookie', { cookie: 't' }, '/', { Cookie: 't=a', 'Sec-WebSocket-Protocol': 'x, koaws.bearer.b' }],
-    ['two subprotocols', {}, '/', { 'Sec-WebSocket-Protocol': 'x, koaws.bearer.a, koaws.bearer.b' }],
+  const contradictions: [
+    what: string,
+    options: BearerOptions,
+    path: string,
+    headers: Record<string, string>,
+  ][] = [
+    [
+      'header and subprotocol',
+      {},
+      '/',
+      { Authorization: 'Bearer a', 'Sec-WebSocket-Protocol': 'x, koaws.bearer.b' },
+    ],
+    [
+      'Basic and subprotocol',
+      {},
+      '/',
+      { Authorization: 'Basic YTpi', 'Sec-WebSocket-Protocol': 'x, koaws.bearer.b' },
+    ],
+    [
+      'subprotocol and cookie',
+      { cookie: 't' },
+      '/',
+      { Cookie: 't=a', 'Sec-WebSocket-Protocol': 'x, koaws.bearer.b' },
+    ],
+    [
+      'two subprotocols',
+      {},
+      '/',
+      { 'Sec-WebSocket-Protocol': 'x, koaws.bearer.a, koaws.bearer.b' },
+    ],
     ['two in the query', { query: 't' }, '/?t=a&t=b', {}],
     ['an empty one', {}, '/', { 'Sec-WebSocket-Protocol': 'x, koaws.bearer.' }],
-    ['control characters in base64', {}, '/', { 'Sec-WebSocket-Protocol': `x, koaws.bearer64.${base64('a\r\nX: y')}` }],
+    [
+      'control characters in base64',
+      {},
+      '/',
+      { 'Sec-WebSocket-Protocol': `x, koaws.bearer64.${base64('a\r\nX: y')}` },
+    ],
     ['bad base64', {}, '/', { 'Sec-WebSocket-Protocol': 'x, koaws.bearer64.~~' }],
     ['control characters in the query', { query: 't' }, '/?t=a%0d%0ab', {}],
   ]
@@ -106,14 +164,22 @@ describe('bearer()', () => {
     await new Promise((resolve) => server.once('listening', resolve))
     const { port } = server.address() as { port: number }
     for (let i = 0; i < 2; i++) expect((await rejected(openSocket(port))).status).to.equal(500)
-    expect(errors.map(({ error }) => error['code'])).to.deep.equal(['ERR_KOAWS_NOT_INSTALLED', 'ERR_KOAWS_NOT_INSTALLED'])
+    expect(errors.map(({ error }) => error['code'])).to.deep.equal([
+      'ERR_KOAWS_NOT_INSTALLED',
+      'ERR_KOAWS_NOT_INSTALLED',
+    ])
     server.close()
   })
 
   it('shows the token to no logger, wherever it stands and however it prints', async () => {
     const logged: string[] = []
     const log = (ctx: Koa.Context): void => {
-      logged.push(JSON.stringify(ctx.headers), inspect(ctx.req.headers), inspect({ ...ctx.headers }), ctx.req.rawHeaders.join())
+      logged.push(
+        JSON.stringify(ctx.headers),
+        inspect(ctx.req.headers),
+        inspect({ ...ctx.headers }),
+        ctx.req.rawHeaders.join(),
+      )
       logged.push(inspect(ctx.toJSON(), { depth: 5 }), ctx.url, ctx.originalUrl)
     }
     const logger: Koa.Middleware = async (ctx, next) => {
@@ -133,10 +199,12 @@ describe('bearer()', () => {
         app.use(jwt({ secret }))
         app.use(logger)
         app.use((ctx, next) => (ctx.path === '/no' ? ctx.throw(403) : next()))
-        app.use(accept((connection, ctx) => {
-          log(ctx as never)
-          connection.send(ctx.state['user'].sub)
-        }))
+        app.use(
+          accept((connection, ctx) => {
+            log(ctx as never)
+            connection.send(ctx.state['user'].sub)
+          }),
+        )
       },
       { before: (app) => app.use(logger) },
     )
@@ -145,7 +213,10 @@ describe('bearer()', () => {
       expect(await socket.next()).to.equal('ann')
       expect(socket.handshake['sec-websocket-protocol']).to.equal('chat')
     }
-    expect((await rejected(openSocket(port, '/no', { protocols: ['chat', `koaws.bearer.${token}`] }))).status).to.equal(403)
+    expect(
+      (await rejected(openSocket(port, '/no', { protocols: ['chat', `koaws.bearer.${token}`] })))
+        .status,
+    ).to.equal(403)
     expect(logged.length).to.be.above(50)
     expect(logged.filter((line) => line.includes(token))).to.deep.equal([])
   })
@@ -163,13 +234,39 @@ describe('bearer()', () => {
     const expired = sign({ sub: 'ann' }, secret, { expiresIn: -10 })
     const early = sign({ sub: 'ann' }, secret, { notBefore: 3600 })
     const foreign = sign({ sub: 'ann' }, 'another secret')
-    const credentials = ['', `Bearer ${token}`, `bearer ${token}`, `Token ${token}`, 'Bearer', `Bearer ${expired}`, `Bearer ${early}`, `Bearer ${foreign}`, 'Bearer x.y.z', 'Basic YTpi']
-    const paths = ['/', '/public', '/public/', '//public', '/PUBLIC', '/%70ublic', '/admin', '/admin/x', '/%61dmin', '/x/../admin', '/public?x', '/public;x']
+    const credentials = [
+      '',
+      `Bearer ${token}`,
+      `bearer ${token}`,
+      `Token ${token}`,
+      'Bearer',
+      `Bearer ${expired}`,
+      `Bearer ${early}`,
+      `Bearer ${foreign}`,
+      'Bearer x.y.z',
+      'Basic YTpi',
+    ]
+    const paths = [
+      '/',
+      '/public',
+      '/public/',
+      '//public',
+      '/PUBLIC',
+      '/%70ublic',
+      '/admin',
+      '/admin/x',
+      '/%61dmin',
+      '/x/../admin',
+      '/public?x',
+      '/public;x',
+    ]
     for (const path of paths) {
       for (const authorization of credentials) {
         const headers = authorization ? { Authorization: authorization } : {}
         const get = await rawClient(port)
-        get.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\n${authorization ? `Authorization: ${authorization}\r\n` : ''}\r\n`)
+        get.write(
+          `GET ${path} HTTP/1.1\r\nHost: localhost\r\n${authorization ? `Authorization: ${authorization}\r\n` : ''}\r\n`,
+        )
         const upgrade = await rawClient(port)
         upgrade.write(handshake(path, headers))
         const [plain, upgraded] = [await get.answer(), await upgrade.answer()]
@@ -184,7 +281,11 @@ describe('bearer()', () => {
   it('lets koa-passport decide over an upgrade', async () => {
     const passport = new (peer('koa-passport').KoaPassport)()
     const { Strategy } = peer('passport-http-bearer')
-    passport.use(new Strategy((given: string, done: (error: null, user: unknown) => void) => done(null, given === 'good' && { id: 7 })))
+    passport.use(
+      new Strategy((given: string, done: (error: null, user: unknown) => void) =>
+        done(null, given === 'good' && { id: 7 }),
+      ),
+    )
     const { port } = await serve(
       (app) => {
         app.use(bearer())
@@ -197,7 +298,9 @@ describe('bearer()', () => {
     for (let i = 0; i < 2; i++) {
       const socket = await openSocket(port, '/', { protocols: ['chat', 'koaws.bearer.good'] })
       expect(await socket.next()).to.equal('7')
-      const { status, headers } = await rejected(openSocket(port, '/', { protocols: ['chat', 'koaws.bearer.bad'] }))
+      const { status, headers } = await rejected(
+        openSocket(port, '/', { protocols: ['chat', 'koaws.bearer.bad'] }),
+      )
       expect(status).to.equal(401)
       expect(headers['www-authenticate']).to.include('Bearer')
     }

@@ -48,7 +48,12 @@ describe('the bytes of a client', () => {
           )
         })
 
-        const bytes = Buffer.concat([textFrame('one'), textFrame('two'), textFrame('three'), closeFrame(1000)])
+        const bytes = Buffer.concat([
+          textFrame('one'),
+          textFrame('two'),
+          textFrame('three'),
+          closeFrame(1000),
+        ])
         const expected = ['one', 'two', 'three', 'close 1000']
 
         it('are delivered in order when they come in the segment of the handshake', async () => {
@@ -127,7 +132,9 @@ describe('the bytes of a client', () => {
       (app) =>
         app.use((ctx) =>
           ctx.ws?.((connection) => {
-            connection.on('message', (data, isBinary) => connection.send(data as Buffer, { binary: isBinary }))
+            connection.on('message', (data, isBinary) =>
+              connection.send(data as Buffer, { binary: isBinary }),
+            )
           }),
         ),
       { maxPayload: 1024 * 1024 },
@@ -184,7 +191,12 @@ describe('the bytes of a client', () => {
     )
     const client = await rawClient(port)
     const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`
-    client.socket.write(Buffer.concat([Buffer.from(get('/slow') + get('/quick') + handshake('/ws')), textFrame('early')]))
+    client.socket.write(
+      Buffer.concat([
+        Buffer.from(get('/slow') + get('/quick') + handshake('/ws')),
+        textFrame('early'),
+      ]),
+    )
     for (let i = 0; i < 5; i++) await turn()
     expect(hub.status().connections).to.equal(0)
     release.resolve()
@@ -202,7 +214,9 @@ describe('the bytes of a client', () => {
             if (ctx.path === '/get') ctx.body = 'get'
             else ctx.ws?.((connection) => connection.send('hello'))
           }),
-        { before: (app) => app.use(async (_ctx, next) => (asynchronous && (await turn()), next())) },
+        {
+          before: (app) => app.use(async (_ctx, next) => (asynchronous && (await turn()), next())),
+        },
       )
       const client = await rawClient(port)
       client.write(`GET /get HTTP/1.1\r\nHost: localhost\r\n\r\n${handshake('/ws')}`)

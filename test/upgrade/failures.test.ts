@@ -3,7 +3,8 @@ import type { Connection, KoaWsError } from '../../lib/index.ts'
 import { closeFrame, handshake, rawClient, textFrame } from '../support/raw.ts'
 import { cleanUp, deferred, eventually, openSocket, serve } from '../support/server.ts'
 
-const httpError = (status: number, message: string): Error => Object.assign(new Error(message), { status, expose: true })
+const httpError = (status: number, message: string): Error =>
+  Object.assign(new Error(message), { status, expose: true })
 
 describe('when something fails', () => {
   afterEach(cleanUp)
@@ -103,7 +104,11 @@ describe('when something fails', () => {
           client.write(handshake('/'))
           expect((await client.answer()).status).to.equal(101)
           const { opcode, payload } = await client.frame()
-          expect([opcode, payload.readUInt16BE(0), payload.toString('utf8', 2)]).to.deep.equal([8, code, reason])
+          expect([opcode, payload.readUInt16BE(0), payload.toString('utf8', 2)]).to.deep.equal([
+            8,
+            code,
+            reason,
+          ])
           client.socket.write(closeFrame(code))
           await client.end()
           expect(client.received.length).to.equal(0)
@@ -117,10 +122,16 @@ describe('when something fails', () => {
     }
   }
 
-  const listeners: [what: string, add: (connection: Connection, listener: () => unknown) => void][] = [
+  const listeners: [
+    what: string,
+    add: (connection: Connection, listener: () => unknown) => void,
+  ][] = [
     ['on("message")', (connection, listener) => connection.on('message', listener)],
     ['once("message")', (connection, listener) => connection.once('message', listener)],
-    ['addEventListener("message")', (connection, listener) => connection.addEventListener('message', listener)],
+    [
+      'addEventListener("message")',
+      (connection, listener) => connection.addEventListener('message', listener),
+    ],
     ['onmessage', (connection, listener) => (connection.onmessage = listener as never)],
     ['on("ping")', (connection, listener) => connection.on('ping', listener)],
     ['on("pong")', (connection, listener) => connection.on('pong', listener)],
@@ -134,7 +145,8 @@ describe('when something fails', () => {
         const { port, errors } = await serve((app) =>
           app.use((ctx) =>
             ctx.ws?.((connection) => {
-              if (ctx.path === '/other') connection.on('message', (data) => connection.send(data as Buffer))
+              if (ctx.path === '/other')
+                connection.on('message', (data) => connection.send(data as Buffer))
               else
                 add(connection, () => {
                   if (!asynchronous) throw new Error('listener')
@@ -257,7 +269,10 @@ describe('when something fails', () => {
   })
 
   it('a chain that is done before the deadline is left alone by it', async () => {
-    const { port } = await serve((app) => app.use((ctx) => ctx.ws?.(() => {})), { handshakeTimeout: 100, attach: true })
+    const { port } = await serve((app) => app.use((ctx) => ctx.ws?.(() => {})), {
+      handshakeTimeout: 100,
+      attach: true,
+    })
     const socket = await openSocket(port)
     await new Promise((resolve) => setTimeout(resolve, 200))
     expect(socket.readyState).to.equal(1)
@@ -267,7 +282,12 @@ describe('when something fails', () => {
     const fail = (): never => {
       throw new Error('option')
     }
-    for (const options of [{ user: fail }, { expiresAt: fail }, { rooms: fail }, { subprotocol: fail }]) {
+    for (const options of [
+      { user: fail },
+      { expiresAt: fail },
+      { rooms: fail },
+      { subprotocol: fail },
+    ]) {
       for (const inside of [true, false]) {
         const { port, errors } = await serve((app) =>
           app.use(async (ctx) => {

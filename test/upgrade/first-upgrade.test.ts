@@ -4,7 +4,15 @@ import { expect } from 'chai'
 import Koa from 'koa'
 import koaWs, { accept, bearer } from '../../lib/index.ts'
 import { handshake, rawClient, textFrame } from '../support/raw.ts'
-import { cleanUp, listen, makeApp, makeHub, openSocket, rejected, serve } from '../support/server.ts'
+import {
+  cleanUp,
+  listen,
+  makeApp,
+  makeHub,
+  openSocket,
+  rejected,
+  serve,
+} from '../support/server.ts'
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
@@ -34,12 +42,19 @@ describe('the first upgrade of a server that nobody attached', () => {
 
   it('keeps the frames of its own segment when the plugin comes first', async () => {
     const { port } = await serve((app) =>
-      app.use(accept((connection) => connection.on('message', (data) => connection.send(`echo ${data}`)))),
+      app.use(
+        accept((connection) => connection.on('message', (data) => connection.send(`echo ${data}`))),
+      ),
     )
     const client = await rawClient(port)
-    client.socket.write(Buffer.concat([Buffer.from(handshake('/')), textFrame('one'), textFrame('two')]))
+    client.socket.write(
+      Buffer.concat([Buffer.from(handshake('/')), textFrame('one'), textFrame('two')]),
+    )
     expect((await client.answer()).status).to.equal(101)
-    expect([await client.textFrame(), await client.textFrame()]).to.deep.equal(['echo one', 'echo two'])
+    expect([await client.textFrame(), await client.textFrame()]).to.deep.equal([
+      'echo one',
+      'echo two',
+    ])
   })
 
   it('may be rejected, and a later request on that connection is not executed', async () => {
@@ -115,7 +130,9 @@ describe('the first upgrade of a server that nobody attached', () => {
     }
     expect(answers).to.deep.equal(['GET chat', 'GET chat'])
     expect(server.listenerCount('upgrade')).to.equal(0)
-    expect(Object.getOwnPropertySymbols(server).filter((symbol) => String(symbol).includes('koaws'))).to.deep.equal([])
+    expect(
+      Object.getOwnPropertySymbols(server).filter((symbol) => String(symbol).includes('koaws')),
+    ).to.deep.equal([])
   })
 
   it('is an ordinary request again after detach', async () => {

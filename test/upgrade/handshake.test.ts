@@ -22,7 +22,9 @@ describe('a handshake', () => {
   beforeEach(() => begin())
   afterEach(cleanUp)
 
-  async function answerTo(text: string): Promise<{ status: number; headers: Map<string, string[]>; body: string }> {
+  async function answerTo(
+    text: string,
+  ): Promise<{ status: number; headers: Map<string, string[]>; body: string }> {
     const client = await rawClient(site.port)
     client.write(text)
     const answer = await client.answer()
@@ -40,7 +42,10 @@ describe('a handshake', () => {
     ['HTTP/1.0', handshake('/', {}, 'GET / HTTP/1.0')],
     ['a declared body', handshake('/', { 'Content-Length': '3' })],
     ['a chunked body', handshake('/', { 'Transfer-Encoding': 'chunked' })],
-    ['an empty element among the subprotocols', handshake('/', { 'Sec-WebSocket-Protocol': 'a,,b' })],
+    [
+      'an empty element among the subprotocols',
+      handshake('/', { 'Sec-WebSocket-Protocol': 'a,,b' }),
+    ],
     ['a subprotocol that is no token', handshake('/', { 'Sec-WebSocket-Protocol': 'a b' })],
     ['a subprotocol offered twice', handshake('/', { 'Sec-WebSocket-Protocol': 'a, a' })],
     ['a list in Upgrade', handshake('/', { Upgrade: 'websocket, h2c' })],
@@ -57,7 +62,9 @@ describe('a handshake', () => {
 
   for (const version of ['12', '8', '1.3e1', '0x0d', '13, 13', '+13', '', null]) {
     it(`of version ${version} gets 426 that names version 13`, async () => {
-      const { status, headers } = await answerTo(handshake('/', { 'Sec-WebSocket-Version': version }))
+      const { status, headers } = await answerTo(
+        handshake('/', { 'Sec-WebSocket-Version': version }),
+      )
       expect(status).to.equal(426)
       expect(headers.get('sec-websocket-version')).to.deep.equal(['13'])
       expect(seen).to.deep.equal([])
@@ -76,7 +83,9 @@ describe('a handshake', () => {
   }
 
   it('with mixed case and a list in Connection is accepted', async () => {
-    const { status } = await answerTo(handshake('/', { Upgrade: 'WebSocket', Connection: 'keep-alive, Upgrade' }))
+    const { status } = await answerTo(
+      handshake('/', { Upgrade: 'WebSocket', Connection: 'keep-alive, Upgrade' }),
+    )
     expect(status).to.equal(101)
     expect(seen).to.deep.equal(['/'])
   })

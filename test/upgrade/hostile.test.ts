@@ -1,22 +1,78 @@
-import { EventEmitter, once } from 'node:events'
+import { type EventEmitter, once } from 'node:events'
 import { createServer } from 'node:http'
 import { Readable } from 'node:stream'
 import { inspect } from 'node:util'
 import { expect } from 'chai'
-import { accept, bearer, type Connection, type KoaWsError, type KoaWsOptions } from '../../lib/index.ts'
+import {
+  accept,
+  bearer,
+  type Connection,
+  type KoaWsError,
+  type KoaWsOptions,
+} from '../../lib/index.ts'
 import { closeFrame, handshake, rawClient, textFrame } from '../support/raw.ts'
-import { cleanUp, deferred, eventually, listen, makeApp, makeHub, openSocket, rejected, serve } from '../support/server.ts'
+import {
+  cleanUp,
+  deferred,
+  eventually,
+  listen,
+  makeApp,
+  makeHub,
+  openSocket,
+  rejected,
+  serve,
+} from '../support/server.ts'
 
-const big = (): Readable => Readable.from(Array.from({ length: 40 }, () => Buffer.alloc(64 * 1024, 'x')))
+const big = (): Readable =>
+  Readable.from(Array.from({ length: 40 }, () => Buffer.alloc(64 * 1024, 'x')))
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 /** Things that are thrown and bite whoever looks at them. */
 const odd: [what: string, thrown: unknown, code: number][] = [
-  ['an object whose tag throws', { get [Symbol.toStringTag]() { throw new Error('tag') } }, 1011],
-  ['an object whose inspection throws', { [inspect.custom]() { throw new Error('inspect') } }, 1011],
-  ['a Proxy that throws', new Proxy({}, { getPrototypeOf() { throw new Error('proxy') } }), 1011],
-  ['an error whose status throws', Object.defineProperty(new Error('x'), 'status', { get() { throw new Error('status') } }), 1011],
-  ['an error whose message is a number', Object.assign(new Error('x'), { status: 403, expose: true, message: 5 }), 4403],
+  [
+    'an object whose tag throws',
+    {
+      get [Symbol.toStringTag]() {
+        throw new Error('tag')
+      },
+    },
+    1011,
+  ],
+  [
+    'an object whose inspection throws',
+    {
+      [inspect.custom]() {
+        throw new Error('inspect')
+      },
+    },
+    1011,
+  ],
+  [
+    'a Proxy that throws',
+    new Proxy(
+      {},
+      {
+        getPrototypeOf() {
+          throw new Error('proxy')
+        },
+      },
+    ),
+    1011,
+  ],
+  [
+    'an error whose status throws',
+    Object.defineProperty(new Error('x'), 'status', {
+      get() {
+        throw new Error('status')
+      },
+    }),
+    1011,
+  ],
+  [
+    'an error whose message is a number',
+    Object.assign(new Error('x'), { status: 403, expose: true, message: 5 }),
+    4403,
+  ],
   ['a status that is no integer', Object.assign(new Error('x'), { status: 400.5 }), 1011],
   ['an object without prototype', Object.create(null), 1011],
   ['a symbol', Symbol('x'), 1011],
@@ -29,15 +85,17 @@ describe('against odd and hostile behaviour', () => {
     it(`${what}, thrown by a handler or a listener, closes ${code} and is reported once`, async () => {
       for (const where of ['handler', 'async handler', 'listener', 'async listener']) {
         const { port, errors } = await serve((app) =>
-          app.use(accept((connection): unknown => {
-            if (where === 'handler') throw thrown
-            if (where === 'async handler') return Promise.reject(thrown)
-            connection.on('message', () => {
-              if (where === 'listener') throw thrown
-              return Promise.reject(thrown)
-            })
-            return undefined
-          })),
+          app.use(
+            accept((connection): unknown => {
+              if (where === 'handler') throw thrown
+              if (where === 'async handler') return Promise.reject(thrown)
+              connection.on('message', () => {
+                if (where === 'listener') throw thrown
+                return Promise.reject(thrown)
+              })
+              return undefined
+            }),
+          ),
         )
         const socket = await openSocket(port)
         socket.send('x')
@@ -49,14 +107,28 @@ describe('against odd and hostile behaviour', () => {
   }
 
   it('an error handler of the app that throws null hurts nobody', async () => {
-    const { port, app } = await serve((app) => app.use(accept(() => { throw new Error('x') })))
-    app.on('error', () => { throw null })
+    const { port, app } = await serve((app) =>
+      app.use(
+        accept(() => {
+          throw new Error('x')
+        }),
+      ),
+    )
+    app.on('error', () => {
+      throw null
+    })
     expect((await (await openSocket(port)).closed).code).to.equal(1011)
   })
 
   it('null and undefined thrown in the chain are answered with 500', async () => {
     for (const thrown of [null, undefined]) {
-      const { port, errors } = await serve((app) => app.use(() => { throw thrown }), { attach: true })
+      const { port, errors } = await serve(
+        (app) =>
+          app.use(() => {
+            throw thrown
+          }),
+        { attach: true },
+      )
       expect((await rejected(openSocket(port))).status).to.equal(500)
       expect(errors).to.have.length(1)
       await cleanUp()
@@ -65,21 +137,63 @@ describe('against odd and hostile behaviour', () => {
 
   const raw: [what: string, act: (ctx: import('koa').Context) => void, status: number][] = [
     ['writeHead(101) and end', (ctx) => ctx.res.writeHead(101).end('stray'), 500],
-    ['write with status 101', (ctx) => { ctx.res.statusCode = 101; ctx.res.write('stray'); ctx.res.end('more') }, 500],
-    ['flushHeaders with status 101', (ctx) => { ctx.res.statusCode = 101; ctx.res.flushHeaders(); ctx.res.end('more') }, 500],
-    ['a flat array of headers', (ctx) => ctx.res.writeHead(401, ['Set-Cookie', 'a=1', 'Set-Cookie', 'b=2'] as never).end('no'), 401],
-    ['flushHeaders and a stream', (ctx) => { ctx.res.statusCode = 401; ctx.res.flushHeaders(); big().pipe(ctx.res) }, 401],
-    ['writeHead and a stream', (ctx) => { ctx.res.writeHead(401); big().pipe(ctx.res) }, 401],
+    [
+      'write with status 101',
+      (ctx) => {
+        ctx.res.statusCode = 101
+        ctx.res.write('stray')
+        ctx.res.end('more')
+      },
+      500,
+    ],
+    [
+      'flushHeaders with status 101',
+      (ctx) => {
+        ctx.res.statusCode = 101
+        ctx.res.flushHeaders()
+        ctx.res.end('more')
+      },
+      500,
+    ],
+    [
+      'a flat array of headers',
+      (ctx) =>
+        ctx.res.writeHead(401, ['Set-Cookie', 'a=1', 'Set-Cookie', 'b=2'] as never).end('no'),
+      401,
+    ],
+    [
+      'flushHeaders and a stream',
+      (ctx) => {
+        ctx.res.statusCode = 401
+        ctx.res.flushHeaders()
+        big().pipe(ctx.res)
+      },
+      401,
+    ],
+    [
+      'writeHead and a stream',
+      (ctx) => {
+        ctx.res.writeHead(401)
+        big().pipe(ctx.res)
+      },
+      401,
+    ],
   ]
   for (const [what, act, status] of raw) {
     it(`${what} by hand is answered whole with ${status}`, async () => {
-      const { port } = await serve((app) => app.use((ctx) => { ctx.respond = false; act(ctx) }))
+      const { port } = await serve((app) =>
+        app.use((ctx) => {
+          ctx.respond = false
+          act(ctx)
+        }),
+      )
       for (let i = 0; i < 2; i++) {
         const answer = await rejected(openSocket(port))
         expect(answer.status).to.equal(status)
         expect(answer.body).to.not.include('stray')
         if (what.includes('stream')) expect(answer.body.length).to.equal(40 * 64 * 1024)
-        if (what.includes('flat')) expect(answer.headers['set-cookie']).to.deep.equal(['a=1', 'b=2'])
+        if (what.includes('flat'))
+          expect(answer.headers['set-cookie']).to.deep.equal(['a=1', 'b=2'])
       }
     })
   }
@@ -90,14 +204,16 @@ describe('against odd and hostile behaviour', () => {
       (app) =>
         app.use((ctx) => {
           ctx.respond = false
-          ctx.ws?.signal.addEventListener('abort', () => setImmediate(() => {
-            ctx.res.setHeader('x', 'y')
-            ctx.cookies.set('a', 'b')
-            ctx.res.writeHead(200)
-            ctx.res.write('late')
-            ctx.res.end('late')
-            late.resolve()
-          }))
+          ctx.ws?.signal.addEventListener('abort', () =>
+            setImmediate(() => {
+              ctx.res.setHeader('x', 'y')
+              ctx.cookies.set('a', 'b')
+              ctx.res.writeHead(200)
+              ctx.res.write('late')
+              ctx.res.end('late')
+              late.resolve()
+            }),
+          )
         }),
       { handshakeTimeout: 100, attach: true },
     )
@@ -107,17 +223,36 @@ describe('against odd and hostile behaviour', () => {
   })
 
   it('functions of the options that give a promise are an error, and their rejection ends nobody', async () => {
-    const fail = (async () => { throw new Error('async') }) as never
+    const fail = (async () => {
+      throw new Error('async')
+    }) as never
     for (const name of ['user', 'expiresAt', 'rooms', 'subprotocol']) {
       const { port, errors } = await serve((app) => app.use(accept(() => {}, { [name]: fail })))
-      expect((await rejected(openSocket(port, '/', { protocols: ['a'] }))).status, name).to.equal(500)
+      expect((await rejected(openSocket(port, '/', { protocols: ['a'] }))).status, name).to.equal(
+        500,
+      )
       expect(errors[0]?.error.message, name).to.include(`"${name}" must be synchronous`)
       await cleanUp()
     }
-    for (const options of [{ origin: fail }, { filter: fail }, { maxPerAddress: 1, address: fail }] as KoaWsOptions[]) {
+    for (const options of [
+      { origin: fail },
+      { filter: fail },
+      { maxPerAddress: 1, address: fail },
+    ] as KoaWsOptions[]) {
       for (const attach of [true, false]) {
-        const { port, hub } = await serve((app) => app.use(accept(() => {})), { ...options, attach })
-        const status = (await rejected(openSocket(port, '/', options.origin ? { headers: { origin: 'http://a.example' } } : {}))).status
+        const { port, hub } = await serve((app) => app.use(accept(() => {})), {
+          ...options,
+          attach,
+        })
+        const status = (
+          await rejected(
+            openSocket(
+              port,
+              '/',
+              options.origin ? { headers: { origin: 'http://a.example' } } : {},
+            ),
+          )
+        ).status
         expect(status, inspect(options)).to.equal(500)
         expect(hub.localConnections.size).to.equal(0)
         await cleanUp()
@@ -126,11 +261,18 @@ describe('against odd and hostile behaviour', () => {
   })
 
   it('null thrown by functions of the options is answered', async () => {
-    const fail = (): never => { throw null }
-    for (const options of [{ origin: fail }, { filter: fail }, { maxPerAddress: 1, address: fail }]) {
+    const fail = (): never => {
+      throw null
+    }
+    for (const options of [
+      { origin: fail },
+      { filter: fail },
+      { maxPerAddress: 1, address: fail },
+    ]) {
       for (const attach of [true, false]) {
         const { port } = await serve((app) => app.use(accept(() => {})), { ...options, attach })
-        const headers: Record<string, string> = 'origin' in options ? { origin: 'http://a.example' } : {}
+        const headers: Record<string, string> =
+          'origin' in options ? { origin: 'http://a.example' } : {}
         expect((await rejected(openSocket(port, '/', { headers }))).status).to.equal(500)
         await cleanUp()
       }
@@ -139,7 +281,13 @@ describe('against odd and hostile behaviour', () => {
 
   it('a filter that says no makes it an ordinary request where nobody else listens', async () => {
     for (const attach of [true, false]) {
-      const { port } = await serve((app) => app.use((ctx) => { ctx.body = `ws ${ctx.ws}` }), { filter: () => false, attach })
+      const { port } = await serve(
+        (app) =>
+          app.use((ctx) => {
+            ctx.body = `ws ${ctx.ws}`
+          }),
+        { filter: () => false, attach },
+      )
       for (let i = 0; i < 2; i++) {
         const { status, body } = await rejected(openSocket(port))
         expect([status, body]).to.deep.equal([200, 'ws undefined'])
@@ -149,11 +297,14 @@ describe('against odd and hostile behaviour', () => {
   })
 
   it('a streamed 404 beside another listener is not held, and an ended one is for a while', async () => {
-    const { port, server } = await serve((app) =>
-      app.use((ctx) => {
-        ctx.status = 404
-        ctx.body = ctx.path === '/stream' ? big() : 'nothing here'
-      }), { attach: true })
+    const { port, server } = await serve(
+      (app) =>
+        app.use((ctx) => {
+          ctx.status = 404
+          ctx.body = ctx.path === '/stream' ? big() : 'nothing here'
+        }),
+      { attach: true },
+    )
     server.on('upgrade', () => {})
     expect((await rejected(openSocket(port, '/stream'))).body.length).to.equal(40 * 64 * 1024)
     const started = Date.now()
@@ -166,13 +317,22 @@ describe('against odd and hostile behaviour', () => {
     let settled = 0
     const release = deferred()
     const { port } = await serve(
-      (app) => app.use(async (ctx) => { if (ctx.path === '/slow') await release.promise; ctx.body = 'x' }),
-      {
-        before: (app) => app.use(async (_ctx, next) => {
-          started++
-          await turn()
-          try { await next() } finally { settled++ }
+      (app) =>
+        app.use(async (ctx) => {
+          if (ctx.path === '/slow') await release.promise
+          ctx.body = 'x'
         }),
+      {
+        before: (app) =>
+          app.use(async (_ctx, next) => {
+            started++
+            await turn()
+            try {
+              await next()
+            } finally {
+              settled++
+            }
+          }),
       },
     )
     for (let i = 0; i < 10; i++) {
@@ -188,12 +348,15 @@ describe('against odd and hostile behaviour', () => {
 
   it('a first upgrade that is malformed gets its streamed error page whole', async () => {
     const { port } = await serve(() => {}, {
-      before: (app) => app.use(async (ctx, next) => {
-        try { await next() } catch (error) {
-          ctx.status = (error as KoaWsError).status as number
-          ctx.body = big()
-        }
-      }),
+      before: (app) =>
+        app.use(async (ctx, next) => {
+          try {
+            await next()
+          } catch (error) {
+            ctx.status = (error as KoaWsError).status as number
+            ctx.body = big()
+          }
+        }),
     })
     const client = await rawClient(port)
     client.write(handshake('/', { 'Sec-WebSocket-Version': '8' }))
@@ -204,7 +367,11 @@ describe('against odd and hostile behaviour', () => {
 
   it('a client that takes nothing of its answer is ended after another handshakeTimeout', async () => {
     const { port, hub } = await serve(
-      (app) => app.use((ctx) => { ctx.status = 401; ctx.body = Buffer.alloc(30_000_000) }),
+      (app) =>
+        app.use((ctx) => {
+          ctx.status = 401
+          ctx.body = Buffer.alloc(30_000_000)
+        }),
       { handshakeTimeout: 150, maxConnections: 1, attach: true },
     )
     const client = await rawClient(port)
@@ -220,12 +387,16 @@ describe('against odd and hostile behaviour', () => {
       for (const inside of [true, false]) {
         const result = deferred<string>()
         const { port, hub } = await serve(
-          (app) => app.use(async (ctx) => {
-            const ws = ctx.ws as NonNullable<typeof ctx.ws>
-            if (inside) await ws().catch((error: KoaWsError) => result.resolve(error.code))
-            else ws(() => result.resolve('handled'))
-          }),
-          { onConnect: () => new Promise(() => {}), onDisconnect: () => result.resolve('disconnected') },
+          (app) =>
+            app.use(async (ctx) => {
+              const ws = ctx.ws as NonNullable<typeof ctx.ws>
+              if (inside) await ws().catch((error: KoaWsError) => result.resolve(error.code))
+              else ws(() => result.resolve('handled'))
+            }),
+          {
+            onConnect: () => new Promise(() => {}),
+            onDisconnect: () => result.resolve('disconnected'),
+          },
         )
         const client = await rawClient(port)
         client.write(handshake('/'))
@@ -242,12 +413,14 @@ describe('against odd and hostile behaviour', () => {
         for (const inside of [true, false]) {
           const ran: string[] = []
           const { port, errors } = await serve(
-            (app) => app.use(async (ctx) => {
-              const ws = ctx.ws as NonNullable<typeof ctx.ws>
-              const run = (connection: Connection): unknown => connection.on('message', (data) => ran.push(String(data)))
-              if (!inside) ws(run)
-              else run(await ws())
-            }),
+            (app) =>
+              app.use(async (ctx) => {
+                const ws = ctx.ws as NonNullable<typeof ctx.ws>
+                const run = (connection: Connection): unknown =>
+                  connection.on('message', (data) => ran.push(String(data)))
+                if (!inside) ws(run)
+                else run(await ws())
+              }),
             {
               onConnect: () => {
                 const error = Object.assign(new Error('not you'), { status: 403, expose: true })
@@ -276,14 +449,19 @@ describe('against odd and hostile behaviour', () => {
       const heard: string[] = []
       const closing = deferred()
       const { port, hub, errors } = await serve((app) =>
-        app.use(accept((connection) => {
-          connection.on('message', (data) => {
-            heard.push(String(data))
-            if (why === 'listener') throw new Error('listener')
-          })
-          if (why === 'user') connection.refresh({ userId: 'other' })
-          if (why === 'threw') throw new Error('handler')
-        }, why === 'expired' ? { expiresAt: () => Date.now() + 50 } : {})),
+        app.use(
+          accept(
+            (connection) => {
+              connection.on('message', (data) => {
+                heard.push(String(data))
+                if (why === 'listener') throw new Error('listener')
+              })
+              if (why === 'user') connection.refresh({ userId: 'other' })
+              if (why === 'threw') throw new Error('handler')
+            },
+            why === 'expired' ? { expiresAt: () => Date.now() + 50 } : {},
+          ),
+        ),
       )
       const client = await rawClient(port)
       client.write(handshake('/'))
@@ -308,7 +486,9 @@ describe('against odd and hostile behaviour', () => {
     app.use(hub)
     app.use(accept((connection) => connection.send(connection.ip)))
     const port = await listen(createServer(app.callback()))
-    const from = (real: string, forged: string): { headers: Record<string, string> } => ({ headers: { 'x-real-ip': real, 'x-forwarded-for': forged } })
+    const from = (real: string, forged: string): { headers: Record<string, string> } => ({
+      headers: { 'x-real-ip': real, 'x-forwarded-for': forged },
+    })
     const first = await openSocket(port, '/', from('6.6.6.6, 1.1.1.1', '9.9.9.9'))
     expect(await first.next()).to.equal('1.1.1.1')
     expect((await rejected(openSocket(port, '/', from('1.1.1.1', '8.8.8.8')))).status).to.equal(429)
@@ -316,7 +496,12 @@ describe('against odd and hostile behaviour', () => {
   })
 
   it('rejections by close code count as long as they are open', async () => {
-    const { port, hub } = await serve((app) => app.use((ctx) => ctx.throw(403)), { reject: 'close', maxConnections: 1, attach: true, closeTimeout: 300 })
+    const { port, hub } = await serve((app) => app.use((ctx) => ctx.throw(403)), {
+      reject: 'close',
+      maxConnections: 1,
+      attach: true,
+      closeTimeout: 300,
+    })
     const client = await rawClient(port) // does not answer the close frame
     client.write(handshake('/'))
     await client.answer()
@@ -332,17 +517,31 @@ describe('against odd and hostile behaviour', () => {
     const { port } = await serve(
       (app) => {
         app.use(bearer({ query: 'token' }))
-        app.use(accept((connection, ctx) => {
-          printed.push(ctx.url, ctx.originalUrl, JSON.stringify(ctx.query), inspect(ctx.request, { depth: 3, showHidden: true }))
-          connection.send('x')
-        }))
+        app.use(
+          accept((connection, ctx) => {
+            printed.push(
+              ctx.url,
+              ctx.originalUrl,
+              JSON.stringify(ctx.query),
+              inspect(ctx.request, { depth: 3, showHidden: true }),
+            )
+            connection.send('x')
+          }),
+        )
       },
       {
-        before: (app) => app.use((ctx, next) => (printed.push(inspect(ctx.req, { depth: 4 }), inspect(ctx.req.headersDistinct)), next())),
+        before: (app) =>
+          app.use(
+            (ctx, next) => (
+              printed.push(inspect(ctx.req, { depth: 4 }), inspect(ctx.req.headersDistinct)), next()
+            ),
+          ),
       },
     )
     for (let i = 0; i < 2; i++) {
-      await openSocket(port, '/a', { headers: { 'Sec-WebSocket-Protocol': 'koaws.bearer.SECRET' } }).catch(() => {})
+      await openSocket(port, '/a', {
+        headers: { 'Sec-WebSocket-Protocol': 'koaws.bearer.SECRET' },
+      }).catch(() => {})
       await openSocket(port, '/b??token=SECRET')
     }
     expect(printed.filter((text) => text.includes('koaws.bearer.SECRET'))).to.deep.equal([])
@@ -350,7 +549,9 @@ describe('against odd and hostile behaviour', () => {
   })
 
   it('an alternative in a RegExp of origins matches whole origins alone', async () => {
-    const { port } = await serve((app) => app.use(accept(() => {})), { origin: [/^https:\/\/a\.com|b\.com$/] })
+    const { port } = await serve((app) => app.use(accept(() => {})), {
+      origin: [/^https:\/\/a\.com|b\.com$/],
+    })
     for (const origin of ['https://evilb.com', 'https://a.com.evil.com']) {
       expect((await rejected(openSocket(port, '/', { headers: { origin } }))).status).to.equal(403)
     }
@@ -377,13 +578,21 @@ describe('against odd and hostile behaviour', () => {
   })
 
   it('h2c requests leave no listener behind on their connection', async () => {
-    const { port, server } = await serve((app) => app.use((ctx) => { ctx.body = 'x' }), { attach: true })
+    const { port, server } = await serve(
+      (app) =>
+        app.use((ctx) => {
+          ctx.body = 'x'
+        }),
+      { attach: true },
+    )
     const connections: EventEmitter[] = []
     server.on('connection', (socket) => connections.push(socket))
     const client = await rawClient(port)
     const counts = []
     for (let i = 0; i < 12; i++) {
-      client.write('GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n')
+      client.write(
+        'GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n',
+      )
       await client.answer()
       counts.push(connections[0]?.listenerCount('error'))
     }
@@ -392,7 +601,11 @@ describe('against odd and hostile behaviour', () => {
 
   it('a first upgrade whose client left is quiet', async () => {
     const { port, errors } = await serve((app) => app.use(accept(() => {})), {
-      before: (app) => app.use(async (_ctx, next) => { for (let i = 0; i < 5; i++) await turn(); await next() }),
+      before: (app) =>
+        app.use(async (_ctx, next) => {
+          for (let i = 0; i < 5; i++) await turn()
+          await next()
+        }),
     })
     const client = await rawClient(port)
     client.write(handshake('/'))
@@ -405,7 +618,14 @@ describe('against odd and hostile behaviour', () => {
   })
 
   it('hub.close() lets a rejection that is being sent finish', async () => {
-    const { port, hub } = await serve((app) => app.use((ctx) => { ctx.status = 403; ctx.body = Readable.from(Array.from({ length: 400 }, () => Buffer.alloc(64 * 1024, 'x'))) }), { attach: true })
+    const { port, hub } = await serve(
+      (app) =>
+        app.use((ctx) => {
+          ctx.status = 403
+          ctx.body = Readable.from(Array.from({ length: 400 }, () => Buffer.alloc(64 * 1024, 'x')))
+        }),
+      { attach: true },
+    )
     const client = await rawClient(port)
     client.socket.pause()
     client.write(handshake('/'))
@@ -419,13 +639,15 @@ describe('against odd and hostile behaviour', () => {
   it('a user who resumes a full inbox does not open it for ever', async () => {
     const paused = deferred()
     const { port } = await serve((app) =>
-      app.use(accept(async (connection) => {
-        await eventually(() => connection.isPaused)
-        connection.resume()
-        await eventually(() => connection.isPaused, 'the second pause')
-        paused.resolve()
-        await once(connection, 'close')
-      })),
+      app.use(
+        accept(async (connection) => {
+          await eventually(() => connection.isPaused)
+          connection.resume()
+          await eventually(() => connection.isPaused, 'the second pause')
+          paused.resolve()
+          await once(connection, 'close')
+        }),
+      ),
     )
     const socket = await openSocket(port)
     for (let i = 0; i < 2_000; i++) socket.send(Buffer.alloc(4096))

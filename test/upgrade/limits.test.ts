@@ -12,10 +12,12 @@ describe('limits', () => {
       const release = deferred()
       const { port, hub } = await serve(
         (app) =>
-          app.use(async (ctx, next) => {
-            if (ctx.path === '/slow') await release.promise
-            await next()
-          }).use(accept(() => {})),
+          app
+            .use(async (ctx, next) => {
+              if (ctx.path === '/slow') await release.promise
+              await next()
+            })
+            .use(accept(() => {})),
         { maxConnections: 2, attach },
       )
       const first = await openSocket(port)
@@ -50,10 +52,14 @@ describe('limits', () => {
       const { port, hub } = await serve(
         (app) =>
           app.use(async (ctx) => {
-            if (ctx.path === '/wait') await new Promise((resolve) => ctx.ws?.signal.addEventListener('abort', resolve))
+            if (ctx.path === '/wait')
+              await new Promise((resolve) => ctx.ws?.signal.addEventListener('abort', resolve))
             else if (ctx.path === '/401') ctx.throw(401)
             else if (ctx.path === '/inside') await ctx.ws?.()
-            else if (ctx.path === '/throw') ctx.ws?.(() => { throw new Error('x') })
+            else if (ctx.path === '/throw')
+              ctx.ws?.(() => {
+                throw new Error('x')
+              })
             else if (ctx.path === '/') ctx.ws?.(() => {})
           }),
         options,
@@ -77,9 +83,14 @@ describe('limits', () => {
   }
 
   it('maxPerAddress counts addresses, forwarded ones only where the app trusts a proxy', async () => {
-    const from = (address: string): { headers: Record<string, string> } => ({ headers: { 'x-forwarded-for': `${address}, 10.0.0.1` } })
+    const from = (address: string): { headers: Record<string, string> } => ({
+      headers: { 'x-forwarded-for': `${address}, 10.0.0.1` },
+    })
     for (const proxy of [true, false]) {
-      const { port } = await serve((app) => app.use(accept(() => {})), { maxPerAddress: 1, koa: { proxy } })
+      const { port } = await serve((app) => app.use(accept(() => {})), {
+        maxPerAddress: 1,
+        koa: { proxy },
+      })
       await openSocket(port, '/', from('1.1.1.1'))
       const second = openSocket(port, '/', from('2.2.2.2'))
       if (proxy) await second

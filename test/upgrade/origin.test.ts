@@ -16,11 +16,17 @@ describe('the origin of a page', () => {
     return status
   }
 
-  async function verdict(options: KoaWsOptions & { koa?: { proxy: boolean }; attach?: boolean }, headers: Headers): Promise<string> {
+  async function verdict(
+    options: KoaWsOptions & { koa?: { proxy: boolean }; attach?: boolean },
+    headers: Headers,
+  ): Promise<string> {
     const statuses = []
     for (const attach of [true, false]) {
       const ran: string[] = []
-      const site = await serve((app) => app.use((ctx, next) => (ran.push(ctx.path), next())).use(accept(() => {})), { ...options, attach })
+      const site = await serve(
+        (app) => app.use((ctx, next) => (ran.push(ctx.path), next())).use(accept(() => {})),
+        { ...options, attach },
+      )
       statuses.push(await statusOf(site, headers), await statusOf(site, headers))
       if (statuses.at(-1) === 403) {
         expect(ran).to.deep.equal([])
@@ -68,20 +74,33 @@ describe('the origin of a page', () => {
   it('is never taken from the request target', async () => {
     for (const path of ['//evil.com/', 'http://evil.com/']) {
       const site = await serve((app) => app.use(accept(() => {})), { attach: true })
-      expect(await statusOf(site, { Host: 'example.com', Origin: 'http://evil.com' }, path)).to.equal(403)
+      expect(
+        await statusOf(site, { Host: 'example.com', Origin: 'http://evil.com' }, path),
+      ).to.equal(403)
     }
   })
 
   it('is compared with X-Forwarded-Host only where the app trusts a proxy', async () => {
-    const headers = { Host: 'internal:3000', 'X-Forwarded-Host': 'example.com', Origin: 'https://example.com' }
+    const headers = {
+      Host: 'internal:3000',
+      'X-Forwarded-Host': 'example.com',
+      Origin: 'https://example.com',
+    }
     expect(await verdict({}, headers)).to.equal('refused 403')
     expect(await verdict({ koa: { proxy: true } }, headers)).to.equal('accepted')
-    expect(await verdict({ koa: { proxy: true } }, { ...headers, Origin: 'http://internal:3000' })).to.equal('refused 403')
+    expect(
+      await verdict({ koa: { proxy: true } }, { ...headers, Origin: 'http://internal:3000' }),
+    ).to.equal('refused 403')
   })
 
   it('may be allowed by a list, which adds to the same origin', async () => {
     const origin = ['https://a.example', /^https:\/\/[a-z]+\.b\.example$/g]
-    for (const allowed of ['https://a.example', 'HTTPS://A.example', 'https://x.b.example', 'http://localhost']) {
+    for (const allowed of [
+      'https://a.example',
+      'HTTPS://A.example',
+      'https://x.b.example',
+      'http://localhost',
+    ]) {
       expect(await verdict({ origin }, { Origin: allowed }), allowed).to.equal('accepted')
     }
     for (const refused of ['https://c.example', 'https://x.b.example.evil.com', 'null']) {
@@ -92,12 +111,16 @@ describe('the origin of a page', () => {
 
   it('may be any, and may be decided by a function that answers true', async () => {
     expect(await verdict({ origin: 'any' }, { Origin: 'https://evil.com' })).to.equal('accepted')
-    expect(await verdict({ origin: 'any' }, { Origin: ['https://evil.com', 'https://evil.com'] })).to.equal('refused 403')
+    expect(
+      await verdict({ origin: 'any' }, { Origin: ['https://evil.com', 'https://evil.com'] }),
+    ).to.equal('refused 403')
     const origin = (value: string): boolean => value === 'https://a.example'
     expect(await verdict({ origin }, { Origin: 'https://a.example' })).to.equal('accepted')
     expect(await verdict({ origin }, { Origin: 'https://b.example' })).to.equal('refused 403')
     const promises = (async () => true) as never
-    expect(await verdict({ origin: promises }, { Origin: 'https://b.example' })).to.equal('refused 500')
+    expect(await verdict({ origin: promises }, { Origin: 'https://b.example' })).to.equal(
+      'refused 500',
+    )
   })
 
   it('that a function throws about is refused', async () => {
@@ -113,7 +136,9 @@ describe('the origin of a page', () => {
     const hosts = ['Example.com']
     expect(await verdict({ hosts }, { Host: 'example.com' })).to.equal('accepted')
     expect(await verdict({ hosts }, { Host: 'EXAMPLE.com:8080' })).to.equal('accepted')
-    expect(await verdict({ hosts }, { Host: 'rebound.evil.com', Origin: 'http://rebound.evil.com' })).to.equal('refused 403')
+    expect(
+      await verdict({ hosts }, { Host: 'rebound.evil.com', Origin: 'http://rebound.evil.com' }),
+    ).to.equal('refused 403')
   })
 
   it('that is refused is told both values and the option', async () => {

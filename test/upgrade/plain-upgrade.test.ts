@@ -1,7 +1,7 @@
-import { createServer, type Server } from 'node:http'
-import { createServer as createTlsServer } from 'node:https'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
 import { connect as connectTls } from 'node:tls'
 import { expect } from 'chai'
 import type Koa from 'koa'
@@ -30,14 +30,24 @@ describe('a request that offers another protocol (h2c)', () => {
   afterEach(cleanUp)
 
   /** The bytes that a server answers with, the connection kept alive for another request. */
-  async function conversation(withHub: boolean, parts: (string | Buffer)[], tls: boolean): Promise<string> {
+  async function conversation(
+    withHub: boolean,
+    parts: (string | Buffer)[],
+    tls: boolean,
+  ): Promise<string> {
     const app = echoApp(withHub)
     const { key, cert } = selfSigned()
     const server = tls
-      ? (createTlsServer({ key: readFileSync(key), cert: readFileSync(cert) }, app.callback()) as unknown as Server)
+      ? (createTlsServer(
+          { key: readFileSync(key), cert: readFileSync(cert) },
+          app.callback(),
+        ) as unknown as Server)
       : createServer(app.callback())
     const port = await listen(server)
-    if (withHub) await openSocket(`${tls ? 'wss' : 'ws'}://127.0.0.1:${port}/`, '/', { rejectUnauthorized: false })
+    if (withHub)
+      await openSocket(`${tls ? 'wss' : 'ws'}://127.0.0.1:${port}/`, '/', {
+        rejectUnauthorized: false,
+      })
     let client: RawClient
     if (tls) {
       const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false })
@@ -61,7 +71,10 @@ describe('a request that offers another protocol (h2c)', () => {
     ['POST with a body in the same segment', [`${h2c('POST', 'Content-Length: 6\r\n')}abcdef`]],
     ['POST with a body that comes later', [h2c('POST', 'Content-Length: 6\r\n'), 'abc', 'def']],
     ['POST with 300 kB', [h2c('POST', 'Content-Length: 300000\r\n'), body]],
-    ['POST with a chunked body', [h2c('POST', 'Transfer-Encoding: chunked\r\n'), '6\r\nabcdef\r\n0\r\n\r\n']],
+    [
+      'POST with a chunked body',
+      [h2c('POST', 'Transfer-Encoding: chunked\r\n'), '6\r\nabcdef\r\n0\r\n\r\n'],
+    ],
   ]
   for (const tls of [false, true]) {
     for (const [what, parts] of cases) {

@@ -8,12 +8,23 @@ import type Koa from 'koa'
 import { accept } from '../../lib/index.ts'
 import { selfSigned } from '../support/certificate.ts'
 import { handshake, RawClient, rawClient } from '../support/raw.ts'
-import { cleanUp, deferred, listen, makeApp, makeHub, openSocket, rejected, serve } from '../support/server.ts'
+import {
+  cleanUp,
+  deferred,
+  listen,
+  makeApp,
+  makeHub,
+  openSocket,
+  rejected,
+  serve,
+} from '../support/server.ts'
 
 describe('a rejection', () => {
   afterEach(cleanUp)
 
-  async function rejectedBy(middleware: Koa.Middleware): Promise<Awaited<ReturnType<typeof rejected>>> {
+  async function rejectedBy(
+    middleware: Koa.Middleware,
+  ): Promise<Awaited<ReturnType<typeof rejected>>> {
     const { port } = await serve((app) => app.use(middleware))
     await openSocket(port, '/first').catch(() => {}) // from here on the listener is there
     return rejected(openSocket(port))
@@ -90,7 +101,10 @@ describe('a rejection', () => {
       ctx.body = Readable.from(chunksOf(6 * 1024 * 1024))
     })
     const { key, cert } = selfSigned()
-    const server = createTlsServer({ key: readFileSync(key), cert: readFileSync(cert) }, app.callback())
+    const server = createTlsServer(
+      { key: readFileSync(key), cert: readFileSync(cert) },
+      app.callback(),
+    )
     const port = await listen(server as never)
     for (const round of ['the first request', 'a later one']) {
       const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false })
@@ -212,7 +226,14 @@ describe('a rejection', () => {
             ctx.cookies.set('a', '1')
             ctx.status = 403
           }),
-        { before: (app) => app.use((ctx, next) => (ctx.res.on('finish', () => status.resolve(ctx.res.statusCode)), next())) },
+        {
+          before: (app) =>
+            app.use(
+              (ctx, next) => (
+                ctx.res.on('finish', () => status.resolve(ctx.res.statusCode)), next()
+              ),
+            ),
+        },
       )
       const socket = await openSocket(port, '/', offer)
       expect(await status.promise).to.equal(403)
@@ -226,7 +247,9 @@ describe('a rejection', () => {
 
     it('is never given to a foreign page', async () => {
       const { port } = await serve((app) => app.use((ctx) => ctx.throw(401)), { reject: 'close' })
-      const answer = await rejected(openSocket(port, '/', { ...offer, headers: { Origin: 'http://evil.example' } }))
+      const answer = await rejected(
+        openSocket(port, '/', { ...offer, headers: { Origin: 'http://evil.example' } }),
+      )
       expect(answer.status).to.equal(403)
     })
 
@@ -244,7 +267,9 @@ describe('a rejection', () => {
 
     it('goes over HTTP to a browser that offers a credential alone', async () => {
       const { port } = await serve((app) => app.use((ctx) => ctx.throw(403)), { reject: 'close' })
-      expect((await rejected(openSocket(port, '/', { protocols: ['koaws.bearer.x'] }))).status).to.equal(403)
+      expect(
+        (await rejected(openSocket(port, '/', { protocols: ['koaws.bearer.x'] }))).status,
+      ).to.equal(403)
     })
 
     it('may be chosen by the route', async () => {

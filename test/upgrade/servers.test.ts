@@ -2,9 +2,9 @@ import { once } from 'node:events'
 import { mkdtempSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createRequire } from 'node:module'
 import { expect } from 'chai'
 import Koa from 'koa'
 import request from 'supertest'
@@ -13,7 +13,15 @@ import { accept } from '../../lib/index.ts'
 import { socketPair } from '../../lib/testing/duplex-socket.ts'
 import { selfSigned } from '../support/certificate.ts'
 import { handshake, RawClient, rawClient } from '../support/raw.ts'
-import { cleanUp, listen, makeApp, makeHub, openSocket, rejected, serve } from '../support/server.ts'
+import {
+  cleanUp,
+  listen,
+  makeApp,
+  makeHub,
+  openSocket,
+  rejected,
+  serve,
+} from '../support/server.ts'
 
 const peer = createRequire(new URL('../peers/package.json', import.meta.url))
 const hello = accept((connection) => connection.send(`hello ${connection.path}`))
@@ -22,7 +30,10 @@ describe('servers', () => {
   afterEach(cleanUp)
 
   /** Twice: the first upgrade of a server comes another way. */
-  async function greetsTwice(open: () => ReturnType<typeof openSocket>, text = 'hello /'): Promise<void> {
+  async function greetsTwice(
+    open: () => ReturnType<typeof openSocket>,
+    text = 'hello /',
+  ): Promise<void> {
     for (let i = 0; i < 2; i++) expect(await (await open()).next()).to.equal(text)
   }
 
@@ -31,9 +42,14 @@ describe('servers', () => {
     app.use(makeHub())
     app.use(hello)
     const { key, cert } = selfSigned()
-    const server = createTlsServer({ key: readFileSync(key), cert: readFileSync(cert) }, app.callback())
+    const server = createTlsServer(
+      { key: readFileSync(key), cert: readFileSync(cert) },
+      app.callback(),
+    )
     const port = await listen(server as never)
-    await greetsTwice(() => openSocket(`wss://127.0.0.1:${port}/`, '/', { rejectUnauthorized: false }))
+    await greetsTwice(() =>
+      openSocket(`wss://127.0.0.1:${port}/`, '/', { rejectUnauthorized: false }),
+    )
   })
 
   it('on a unix socket', async () => {
@@ -72,7 +88,13 @@ describe('servers', () => {
     const ports = []
     for (const { app } of apps) {
       app.use(hub)
-      app.use(accept((connection) => connection.on('message', () => { throw new Error('listener') })))
+      app.use(
+        accept((connection) =>
+          connection.on('message', () => {
+            throw new Error('listener')
+          }),
+        ),
+      )
       ports.push(await listen(createServer(app.callback())))
     }
     const socket = await openSocket(ports[1] as number)
@@ -150,7 +172,9 @@ describe('servers', () => {
         app.use(async (ctx) => {
           const tell = async (connection: { send(text: string): void }): Promise<void> => {
             await new Promise((resolve) => setImmediate(resolve))
-            connection.send(String((app.currentContext as { originalUrl?: string } | undefined)?.originalUrl))
+            connection.send(
+              String((app.currentContext as { originalUrl?: string } | undefined)?.originalUrl),
+            )
           }
           ctx.ws?.(async (connection) => {
             connection.on('message', () => tell(connection))

@@ -18,8 +18,12 @@ function showLogin() {
     event.preventDefault()
     error.textContent = ''
     try {
-      const response = await fetch('/login', { method: 'POST', body: new URLSearchParams(new FormData(form)) })
-      if (response.ok) location.assign(response.url) // the room, where the server redirected to
+      const response = await fetch('/login', {
+        method: 'POST',
+        body: new URLSearchParams(new FormData(form)),
+      })
+      if (response.ok)
+        location.assign(response.url) // the room, where the server redirected to
       else error.textContent = await response.text()
     } catch {
       error.textContent = 'The server does not answer. Please try again.'
