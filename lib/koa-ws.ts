@@ -16,7 +16,7 @@ import { Acceptors } from './upgrade/acceptor.ts'
 import type { ContextWs } from './upgrade/context.ts'
 import { watchFirstUpgrades } from './upgrade/first-upgrade.ts'
 import type { Refusal } from './upgrade/handshake.ts'
-import type { Admission, PendingUpgrade, UpgradeHost } from './upgrade/host.ts'
+import { type Admission, PendingUpgrades, type UpgradeHost } from './upgrade/host.ts'
 import { Limits } from './upgrade/limits.ts'
 import { listen, listenerOf } from './upgrade/listener.ts'
 import { type Passing, passPlugin } from './upgrade/middleware.ts'
@@ -139,7 +139,7 @@ class Parts implements UpgradeHost, Passing {
   readonly acceptors: Acceptors
   readonly limits: Limits
   readonly origin: UpgradeHost['origin']
-  readonly pending = new Set<PendingUpgrade>()
+  readonly pending = new PendingUpgrades()
   readonly detached = new WeakSet<Server>()
   readonly servers = new Set<Server>()
   draining: Refusal | null = null
@@ -156,7 +156,10 @@ class Parts implements UpgradeHost, Passing {
     this.origin = options
     this.limits = new Limits(options)
     this.acceptors = new Acceptors(options)
-    this.connections = new Connections(options as never, this.#drops)
+    this.connections = new Connections(
+      { ...options, patience: options.handshakeTimeout },
+      this.#drops,
+    )
   }
 
   // ---- UpgradeHost
@@ -203,7 +206,7 @@ class Parts implements UpgradeHost, Passing {
     this.#drops.add(name)
   }
 
-  admit(connection: Connection, admission: Admission): boolean | Promise<boolean> {
+  admit(connection: Connection, admission: Admission): ReturnType<UpgradeHost['admit']> {
     const { address } = admission
     if (address !== undefined)
       this.connections.onEnd(connection, () => this.limits.release(address))
@@ -274,6 +277,10 @@ class Parts implements UpgradeHost, Passing {
       this.count('draining')
       upgrade.refuse(DRAINING)
     }
+  }
+
+  upgradesSettled(): Promise<void> {
+    return this.pending.settled()
   }
 
   terminateUpgrades(): void {

@@ -1,6 +1,5 @@
 import type { AsyncResource } from 'node:async_hooks'
 import { EventEmitter } from 'node:events'
-import type { Socket } from 'node:net'
 import { type ParsedUrlQuery, parse } from 'node:querystring'
 import type { Duplex } from 'node:stream'
 import type { DefaultState } from 'koa'
@@ -92,13 +91,14 @@ export class Connection<State = DefaultState>
   readonly userId: string | undefined = undefined
   /** `ctx.state` of the handshake. */
   readonly state: State = undefined as State
+  /** The address of the client: `ctx.ip` of the handshake. */
+  readonly ip: string = ''
   /** The route's parameters at the handshake. */
   readonly params: Readonly<Record<string, string>> = NO_PARAMS
   /** When the connection was accepted, in epoch milliseconds. */
   readonly openedAt: number = 0
 
   #url = ''
-  #ip: string | null = null
   #owner: ConnectionOwner<Connection> | null = null
   #socket: Duplex | null = null
   #scope: AsyncResource | null = null
@@ -112,13 +112,6 @@ export class Connection<State = DefaultState>
     // constructor without options. Calling the constructor on an existing object is how emitters
     // were inherited before classes; it keeps what is registered.
     ;(EventEmitter as unknown as (options: object) => void).call(this, CAPTURE)
-  }
-
-  /** The address of the client: `ctx.ip` of the handshake. */
-  get ip(): string {
-    // A socket forgets it when it ends, so whoever waits for the end has it read before.
-    if (this.#ip === null) this.#ip = (this.#socket as Socket | null)?.remoteAddress ?? null
-    return this.#ip ?? ''
   }
 
   /** The path of the request, without the query. */
@@ -151,7 +144,7 @@ export class Connection<State = DefaultState>
 
   /** Aborts when the connection has ended. */
   get signal(): AbortSignal {
-    const extras = this.#untilTheEnd()
+    const extras = this.#lazy()
     if (!extras.controller) {
       extras.controller = new AbortController()
       if (extras.end) extras.controller.abort(closedError())
@@ -164,7 +157,7 @@ export class Connection<State = DefaultState>
    * be told: then `clean` is false.
    */
   get closed(): Promise<CloseInfo> {
-    const extras = this.#untilTheEnd()
+    const extras = this.#lazy()
     extras.closed ??= new Promise((resolve) => {
       if (extras.end) resolve(closeInfo(extras))
       else extras.settleClosed = resolve
@@ -265,7 +258,7 @@ export class Connection<State = DefaultState>
   /** Begin the closing handshake (RFC 6455, section 7.1.2). */
   override close(code?: number, reason?: string | Buffer): void {
     if (this.readyState === WebSocket.OPEN) {
-      this.#untilTheEnd().verdict ??= {
+      this.#lazy().verdict ??= {
         code: code ?? 1005,
         reason: reason === undefined ? '' : String(reason),
         clean: false,
@@ -278,7 +271,6 @@ export class Connection<State = DefaultState>
 
   /** End the TCP connection at once. What was sent before in this turn is handed to the kernel. */
   override terminate(): void {
-    this.#untilTheEnd()
     this.#uncork()
     super.terminate()
   }
@@ -286,6 +278,7 @@ export class Connection<State = DefaultState>
   /** Stop reading from the client: TCP backpressure. */
   override pause(): void {
     this.#extras?.inbox?.disownPause()
+    this.#extras?.iterator?.disownPause()
     super.pause()
   }
 
@@ -308,12 +301,6 @@ export class Connection<State = DefaultState>
     return this.#extras
   }
 
-  /** Somebody will want to know who this was when it is over. */
-  #untilTheEnd(): Extras {
-    void this.ip
-    return this.#lazy()
-  }
-
   #open(facts: ConnectionFacts<Connection>): void {
     write(this, 'id', facts.id)
     write(this, 'userId', facts.userId)
@@ -321,7 +308,7 @@ export class Connection<State = DefaultState>
     write(this, 'params', facts.params)
     write(this, 'openedAt', Date.now())
     this.#url = facts.url
-    this.#ip = facts.ip
+    write(this, 'ip', facts.ip)
     this.#owner = facts.owner
     this.#socket = facts.socket
     this.#scope = facts.scope
@@ -398,13 +385,15 @@ export class Connection<State = DefaultState>
   #closeForCause(code: number, reason: string): void {
     this.#flags |= DEAF
     this.#extras?.inbox?.discard()
+    const unheard = this.#extras?.iterator?.cutOff() ?? 0
+    if (unheard > 0) this.#owner?.unheard(unheard)
     this.close(code, reason)
   }
 
   #listens(event: string | symbol, listener: unknown): void {
     if (event === 'message') this.#extras?.inbox?.flushSoon()
     else if (event === 'close') {
-      if (this.#untilTheEnd().end) this.#tellClosed(listener as (...args: unknown[]) => unknown)
+      if (this.#lazy().end) this.#tellClosed(listener as (...args: unknown[]) => unknown)
     }
   }
 
@@ -451,6 +440,7 @@ export class Connection<State = DefaultState>
   #expireAt(at: number | null): void {
     const extras = this.#lazy()
     extras.expiry?.cancel()
+    if (extras.end) return
     extras.expiry = at === null ? undefined : new Expiry<WebSocket>(at, expire, this)
   }
 

@@ -19,6 +19,7 @@ export class MessageIterator implements AsyncIterableIterator<string | Buffer> {
   readonly #onMessage: (data: unknown, isBinary: boolean) => void
   readonly #onClose: () => void
   #paused = false
+  #pausing = false
   #done = false
 
   /** @param onEnd called once, when the iterator stops listening. */
@@ -40,6 +41,18 @@ export class MessageIterator implements AsyncIterableIterator<string | Buffer> {
     this.#goOnReading()
     this.#onEnd()
     for (const reader of this.#readers.splice(0)) reader({ value: undefined, done: true })
+  }
+
+  /** The user pauses the connection himself: from now on the pause is his. */
+  disownPause(): void {
+    if (!this.#pausing) this.#paused = false
+  }
+
+  /** Hand out nothing more; returns how many messages that were. */
+  cutOff(): number {
+    const unheard = this.#waiting.splice(0).length
+    this.end()
+    return unheard
   }
 
   async next(): Promise<Result> {
@@ -69,9 +82,12 @@ export class MessageIterator implements AsyncIterableIterator<string | Buffer> {
       return
     }
     this.#waiting.push(message)
-    if (this.#waiting.length >= HIGH && !this.#paused) {
+    // A user may have resumed what we paused.
+    if (this.#waiting.length >= HIGH && !(this.#paused && this.#connection.isPaused)) {
       this.#paused = true
+      this.#pausing = true
       this.#connection.pause()
+      this.#pausing = false
     }
   }
 

@@ -22,8 +22,7 @@ export interface ConnectionFacts<C> {
   readonly id: string
   readonly userId: string | undefined
   readonly state: unknown
-  /** The client's address; null: that of the socket, read when it is first asked for. */
-  readonly ip: string | null
+  readonly ip: string
   /** Path and query of the request. */
   readonly url: string
   readonly params: Readonly<Record<string, string>>

@@ -9,13 +9,15 @@ import {
 import type { ConnectionFacts, ConnectionOwner } from '../connection/owner.ts'
 import type { CloseInfo } from '../connection/types.ts'
 import { debugConnection, messageOf } from '../debug.ts'
-import { toError } from '../errors.ts'
+import { toError, UpgradeError } from '../errors.ts'
 import type { Drops } from './drops.ts'
 import { Rooms } from './rooms.ts'
 
 /** Hooks of an application around the life of a connection. */
 export interface ConnectionHooks {
   readonly onConnect: ((connection: Connection, ctx: Context) => unknown) | undefined
+  /** How long an `onConnect` may go on after its client has left, in milliseconds. */
+  readonly patience: number
   readonly onDisconnect: ((connection: Connection, info: CloseInfo) => unknown) | undefined
 }
 
@@ -61,18 +63,17 @@ export class Connections {
   /**
    * Take over a connection whose handshake is done.
    *
-   * @returns whether it is to be handled: not when `onConnect` failed, or the client left while it
-   * ran; a promise where `onConnect` gave one, which never rejects
+   * @returns null when it is to be handled, or why not: `onConnect` failed, or was still not done a
+   * while after the client had left. A promise where `onConnect` gave one; it never rejects.
    */
-  add(connection: Connection, arrival: NewConnection): boolean | Promise<boolean> {
+  add(connection: Connection, arrival: NewConnection): Error | null | Promise<Error | null> {
     const { ctx, userId, expiresAt, socket, scope } = arrival
     const owner = this.#ownerFor(ctx.app)
     openConnection(connection as never, {
       id: newId(),
       userId,
       state: ctx.state,
-      // Read now where it comes from a header, or is sure to be wanted at the end.
-      ip: ctx.app.proxy || this.#hooks.onDisconnect ? ctx.ip : null,
+      ip: ctx.ip,
       // Not req.url, which koa-mount shortens inside of what it mounts.
       url: ctx.originalUrl,
       params: paramsOf(ctx),
@@ -85,16 +86,17 @@ export class Connections {
     try {
       if (arrival.rooms.length > 0) this.#rooms.join(connection, arrival.rooms)
       const { onConnect } = this.#hooks
-      if (!onConnect) return true
+      if (!onConnect) return null
       const result = onConnect(connection, ctx)
-      if (!isThenable(result)) return connection.readyState === 1
-      const failed = (error: unknown): void => this.#connectFailed(connection, error, ctx)
-      // Whoever leaves meanwhile must not leave anybody waiting.
-      const settled = Promise.resolve(result).then(ignore, failed)
-      return Promise.race([settled, connection.closed]).then(() => connection.readyState === 1)
+      if (!isThenable(result)) return null
+      const settled = Promise.resolve(result).then(
+        () => null,
+        (error: unknown) => connectFailed(connection, error),
+      )
+      // Whoever leaves meanwhile must not leave anybody waiting for ever.
+      return Promise.race([settled, connection.closed.then(() => gaveUp(this.#hooks.patience))])
     } catch (error) {
-      this.#connectFailed(connection, error, ctx)
-      return false
+      return connectFailed(connection, error)
     }
   }
 
@@ -144,12 +146,6 @@ export class Connections {
     return owner
   }
 
-  #connectFailed(connection: Connection, thrown: unknown, ctx: Context): void {
-    const error = toError(thrown)
-    failConnection(connection as never, error, false)
-    reportError(ctx.app, error, ctx)
-  }
-
   #ended(app: Context['app'], connection: Connection, info: CloseInfo): void {
     this.#releases.get(connection)?.()
     const { onDisconnect } = this.#hooks
@@ -174,6 +170,21 @@ function paramsOf(ctx: Context): Readonly<Record<string, string>> {
   const params = ctx['params'] as Record<string, string> | undefined
   for (const _ in params) return { ...params }
   return NO_PARAMS
+}
+
+/** Nobody gets in whom `onConnect` did not let in; the error is the caller's to report. */
+function connectFailed(connection: Connection, thrown: unknown): Error {
+  const error = toError(thrown)
+  failConnection(connection as never, error, false)
+  return error
+}
+
+/** The client has left, and `onConnect` did not come to an end. */
+function gaveUp(patience: number): Promise<Error> {
+  return new Promise((resolve) => {
+    const error = new UpgradeError('ERR_KOAWS_CLIENT_GONE', 'The client left while onConnect ran.')
+    setTimeout(resolve, patience, error).unref()
+  })
 }
 
 /** Where an error happened, once there is no ctx any more. */

@@ -23,6 +23,8 @@ export interface Closing {
   readonly connections: Connections
   /** Refuse new upgrades, and answer those that wait. */
   refuseUpgrades(): void
+  /** Resolves when none is being answered any more. */
+  upgradesSettled(): Promise<void>
   /** End those that are still being answered. */
   terminateUpgrades(): void
   readonly servers: ReadonlySet<Server>
@@ -46,7 +48,10 @@ export async function shutDown(closing: Closing, options: CloseStages): Promise<
   const until = Date.now() + timeout
   connections.closeAll(code, code === 1012 ? 'restart' : '')
   const deadline = cancellableDelay(timeout)
-  const late = await Promise.race([connections.gone().then(() => false), deadline.promise])
+  const late = await Promise.race([
+    Promise.all([connections.gone(), closing.upgradesSettled()]).then(() => false),
+    deadline.promise,
+  ])
   deadline.cancel()
   if (late) {
     connections.terminateAll()

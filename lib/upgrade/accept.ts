@@ -34,8 +34,9 @@ async function tryAccept(upgrade: Upgrade, options: AcceptOptions): Promise<Conn
   const ctx = upgrade.ctx as Context
   const subprotocol = subprotocolFor(upgrade, options)
   const { connection, admitted } = performHandshake(upgrade, options, subprotocol, ctx)
-  if (admitted === true || (await admitted)) return connection
-  throw clientGone()
+  const failure = admitted instanceof Promise ? await admitted : admitted
+  if (failure) throw failure
+  return connection
 }
 
 /** Accept when the chain has finished: the second form of `ctx.ws`. */
@@ -68,12 +69,15 @@ export function acceptDeferred(upgrade: Upgrade): void {
   const { connection, admitted } = performHandshake(upgrade, options, subprotocol, ctx)
   slimContext(ctx, socket)
   upgrade.release()
-  if (admitted === true) runHandler(connection, handler, ctx, host)
-  else if (typeof admitted === 'object') {
-    void admitted.then((goOn) => {
-      if (goOn) runHandler(connection, handler, ctx, host)
-    })
+  const goOn = (failure: Error | null): void => {
+    if (failure === null) runHandler(connection, handler, ctx, host)
+    else {
+      handlerSettled(connection as never)
+      host.report(failure, ctx)
+    }
   }
+  if (admitted instanceof Promise) void admitted.then(goOn)
+  else goOn(admitted)
 }
 
 function runHandler(
@@ -125,7 +129,7 @@ function performHandshake(
   options: AcceptOptions,
   subprotocol: string | false,
   ctx: Context,
-): { connection: Connection; admitted: boolean | Promise<boolean> } {
+): { connection: Connection; admitted: Error | null | Promise<Error | null> } {
   const { req, socket } = upgrade
   const host = upgrade.host as UpgradeHost
   assertOpen(upgrade)

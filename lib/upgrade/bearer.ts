@@ -111,6 +111,7 @@ function strikeQuery(ctx: Context, upgrade: Upgrade, name: string): string | und
   // Koa caches what it has parsed of a URL.
   const cache = ctx.request as { memoizedURL?: unknown; _querycache?: unknown }
   cache.memoizedURL = cache._querycache = undefined
+  ;(req as { _parsedUrl?: unknown })._parsedUrl = undefined
   return values[0]
 }
 

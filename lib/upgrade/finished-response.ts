@@ -21,8 +21,20 @@ export function finishResponse(
     ;(socket as { setTimeout?: (ms: number) => void }).setTimeout?.(0)
     return
   }
-  res.destroyed = true
+  markClosed(res)
   emitSafely(res, 'close', onError)
+}
+
+/** The response's connection is gone, or no longer its own. */
+export function emitClose(res: ServerResponse): void {
+  markClosed(res)
+  res.emit('close')
+}
+
+/** As Node does before `close`; `_closed` is what `stream.finished` looks at. */
+function markClosed(res: ServerResponse): void {
+  res.destroyed = true
+  ;(res as { _closed?: boolean })._closed = true
 }
 
 function emitSafely(res: ServerResponse, event: string, onError: (error: unknown) => void): void {
@@ -38,9 +50,10 @@ function emitSafely(res: ServerResponse, event: string, onError: (error: unknown
  * goes nowhere, instead of throwing where nobody catches.
  */
 export function silence(res: ServerResponse): void {
-  const quiet = res as unknown as Record<string, () => unknown>
+  const quiet = res as unknown as Record<string, (...args: unknown[]) => unknown>
   for (const name of DEAF) quiet[name] = returnThis
-  quiet['write'] = returnTrue
+  quiet['end'] = quietEnd
+  quiet['write'] = quietWrite
 }
 
 const DEAF = [
@@ -50,15 +63,26 @@ const DEAF = [
   'removeHeader',
   'writeHead',
   'flushHeaders',
-  'end',
 ]
 
-function returnThis(this: unknown): unknown {
+/** Whoever waits for a callback must not wait for ever. */
+export function callBack(args: readonly unknown[]): void {
+  const callback = args.at(-1)
+  if (typeof callback === 'function') process.nextTick(callback as () => void)
+}
+
+function quietEnd(this: unknown, ...args: unknown[]): unknown {
+  callBack(args)
   return this
 }
 
-function returnTrue(): boolean {
+function quietWrite(...args: unknown[]): boolean {
+  callBack(args)
   return true
+}
+
+function returnThis(this: unknown): unknown {
+  return this
 }
 
 const HOP_BY_HOP = new Set([

@@ -15,6 +15,23 @@ export interface PendingUpgrade {
   terminate(): void
 }
 
+/** The upgrades that are decided now, or answered. */
+export class PendingUpgrades extends Set<PendingUpgrade> {
+  #waiting: (() => void)[] = []
+
+  override delete(upgrade: PendingUpgrade): boolean {
+    const found = super.delete(upgrade)
+    if (this.size === 0 && this.#waiting.length > 0)
+      for (const resolve of this.#waiting.splice(0)) resolve()
+    return found
+  }
+
+  /** Resolves once there is none. */
+  async settled(): Promise<void> {
+    if (this.size > 0) await new Promise<void>((resolve) => this.#waiting.push(resolve))
+  }
+}
+
 /** When a rejection is told over the WebSocket instead of over HTTP. */
 export type RejectMode = 'auto' | 'http' | 'close'
 
@@ -42,7 +59,7 @@ export interface UpgradeHost {
   readonly reject: RejectMode
   readonly handshakeTimeout: number
   /** Upgrades that are decided by this plugin now. */
-  readonly pending: Set<PendingUpgrade>
+  readonly pending: PendingUpgrades
   /** The answer to new upgrades while the plugin shuts down. */
   readonly draining: Refusal | null
   /** Whether forwarded headers count; undefined while the app is unknown or several disagree. */
@@ -56,10 +73,10 @@ export interface UpgradeHost {
   /** One more of something that was refused or dropped. */
   count(name: string): void
   /**
-   * Take over an accepted connection. False when it is not to be handled: `onConnect` failed, or the
-   * client left while it ran. Never throws or rejects.
+   * Take over an accepted connection. Null when it is to be handled, else why not. Never throws or
+   * rejects.
    */
-  admit(connection: Connection, admission: Admission): boolean | Promise<boolean>
+  admit(connection: Connection, admission: Admission): Error | null | Promise<Error | null>
   /** Report an error to the application. */
   report(error: unknown, ctx: Context): void
 }

@@ -134,23 +134,23 @@ export class UpgradeListener {
     if (!asksForWebSocket(req) || ours === false) {
       if (passOn) passOn()
       else if (!neighbours) {
-        socket.removeListener('error', ignoreSocketError)
-        reinject(this.#server, req, socket, head)
+        const release = (): unknown => socket.removeListener('error', ignoreSocketError)
+        reinject(this.#server, req, socket, head, release)
       }
       return
     }
-    if (ours === null) {
-      this.#refuse(socket, FILTER_FAILED)
-      return
+    const answer = (claimed: (() => boolean) | null): void => {
+      if (ours === null) whenAnswered(socket, null, () => this.#refuse(socket, FILTER_FAILED))
+      else this.#answer(req, socket, head, claimed, passOn)
     }
     if (!neighbours) {
-      this.#answer(req, socket, head, null, passOn)
+      answer(null)
       return
     }
     // Let every other listener have its say first.
     const claimed = claimWatch(socket)
     process.nextTick(() => {
-      if (!claimed()) this.#answer(req, socket, head, claimed, null)
+      if (!claimed()) answer(claimed)
     })
   }
 

@@ -11,7 +11,7 @@ import { admit, countName, listen, listenerOf, wants } from './listener.ts'
 import { hasNeighbours } from './neighbours.ts'
 import { refusalError } from './refusal.ts'
 import { mayTakeOver, takeOver } from './takeover.ts'
-import { Upgrade, upgradeOf } from './upgrade.ts'
+import { type Upgrade, upgradeOf } from './upgrade.ts'
 
 /** The server that a request came in on. Node sets it on every connection, and does not type it. */
 export function serverOf(req: IncomingMessage): Server | undefined {
@@ -77,9 +77,11 @@ async function takeOverFirst(
   }
   const listener = listenerOf(server) ?? listen(server)
   const opened = await listener.resume(ctx.req, ctx.res, handover)
-  if (opened instanceof Upgrade) return decideUpgrade(opened, ctx, next, passing)
-  passing.host.count(countName(opened))
-  throw refusalError(opened)
+  // Not instanceof: the listener may be that of another copy of this package.
+  const upgrade = upgradeOf(ctx.req)
+  if (upgrade === opened) return decideUpgrade(upgrade, ctx, next, passing)
+  passing.host.count(countName(opened as Refusal))
+  throw refusalError(opened as Refusal)
 }
 
 async function decideUpgrade(

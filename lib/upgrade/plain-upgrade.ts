@@ -9,10 +9,19 @@ import { whenAnswered } from './pipelined.ts'
  * ignores the offer, as RFC 9110, section 7.8 allows, and reads it as an ordinary request, body and
  * all. The head is written anew without the connection option `upgrade`, and the connection is
  * handed to the server once more, which Node documents.
+ *
+ * @param release called right before that: the server guards the socket from there on
  */
-export function reinject(server: Server, req: IncomingMessage, socket: Duplex, head: Buffer): void {
+export function reinject(
+  server: Server,
+  req: IncomingMessage,
+  socket: Duplex,
+  head: Buffer,
+  release: () => void,
+): void {
   whenAnswered(socket, null, () => {
     socket.unshift(Buffer.concat([Buffer.from(rebuiltHead(req), 'latin1'), head]))
+    release()
     const secure = (socket as TLSSocket).encrypted === true
     server.emit(secure ? 'secureConnection' : 'connection', socket)
   })

@@ -5,7 +5,7 @@ import { exposureOf } from '../errors.ts'
 import { closeCodeForStatus, closeReason } from '../protocol/close-codes.ts'
 import { KOAWS_V1 } from '../protocol/subprotocol.ts'
 import { acceptDeferred, rejectByClose } from './accept.ts'
-import { silence } from './finished-response.ts'
+import { callBack, silence } from './finished-response.ts'
 import type { UpgradeHost } from './host.ts'
 import { type Upgrade, upgradeOf } from './upgrade.ts'
 
@@ -58,7 +58,10 @@ const plain: Inner = { end, write, writeHead, flushHeaders }
 
 function armedEnd(this: Armed, ...args: unknown[]): ServerResponse {
   const upgrade = upgradeOf(this)
-  if (!upgrade) return this // accepted, or abandoned
+  if (!upgrade) {
+    callBack(args) // accepted, or abandoned
+    return this
+  }
   if (upgrade.collecting && this[kInner] !== plain)
     (this[kInner].end as Method<ServerResponse>).call(this)
   else if (upgrade.phase === 'deciding') {
@@ -67,10 +70,15 @@ function armedEnd(this: Armed, ...args: unknown[]): ServerResponse {
       holdNotFound(upgrade, () => endOf(this)(...args))
       return this
     }
-    if (verdict === 'swallow') return this
+    if (verdict === 'swallow') {
+      callBack(args)
+      return this
+    }
     if (replaced(upgrade)) return answerStray(this)
   }
-  return upgrade.phase === 'http' ? endOf(this)(...args) : this
+  if (upgrade.phase === 'http') return endOf(this)(...args)
+  if (!upgrade.collecting) callBack(args)
+  return this
 }
 
 function endOf(res: Armed): (...args: unknown[]) => ServerResponse {
@@ -87,8 +95,7 @@ function armedWrite(this: Armed, ...args: unknown[]): boolean {
     upgrade.forwardDrain()
     return (this[kInner].write as Method<boolean>).apply(this, args)
   }
-  const callback = args.at(-1)
-  if (typeof callback === 'function') process.nextTick(callback as () => void)
+  callBack(args)
   return true
 }
 
@@ -150,6 +157,8 @@ function takeHead(res: ServerResponse, args: unknown[]): void {
 
 /** The one place where a response's first output becomes a decision. */
 function decide(upgrade: Upgrade, res: ServerResponse, mayHold = false): Verdict {
+  // A status may come as text, or as no integer; it goes out as one.
+  if (!Number.isInteger(res.statusCode)) res.statusCode = Math.trunc(Number(res.statusCode)) || 500
   if (res.statusCode === 101) {
     if (upgrade.deferred) return switchProtocols(upgrade)
     refuseStray101(upgrade, res)

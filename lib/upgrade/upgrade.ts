@@ -8,7 +8,7 @@ import { debugUpgrade, loggablePath } from '../debug.ts'
 import { UpgradeError } from '../errors.ts'
 import type { AcceptOptions } from './accept-options.ts'
 import { clientGone } from './acceptor.ts'
-import { silence } from './finished-response.ts'
+import { emitClose, silence } from './finished-response.ts'
 import type { Offer, Refusal } from './handshake.ts'
 import type { RejectMode, UpgradeHost } from './host.ts'
 import { forwardDrain } from './pipelined.ts'
@@ -96,7 +96,6 @@ export class Upgrade {
   #deadline: NodeJS.Timeout | undefined
   #timeout = 0
   #drains = false
-  #written = -1
   #controller: AbortController | null = null
   #aborted: Error | null = null
   readonly #startedAt = Date.now()
@@ -141,17 +140,24 @@ export class Upgrade {
     this.#deadline.unref()
   }
 
-  /** An answer that has begun may take its time, as long as the client takes something of it. */
+  /**
+   * An answer that has begun may take its time, as long as the client takes something of it: Node's
+   * own idle timeout knows how much the kernel still holds.
+   */
   checkProgress(): void {
-    const written = (this.socket as Socket).bytesWritten ?? 0
-    if (written === this.#written) {
-      this.host?.count('deadline')
-      this.socket.destroy()
+    const socket = this.socket as Socket
+    socket.setTimeout?.(this.#timeout)
+    socket.on('timeout', socketOnTimeout)
+  }
+
+  /** Nothing has moved for one `handshakeTimeout`: end it, unless it is the application that is slow. */
+  stalled(): void {
+    if (this.socket.writableLength === 0) {
+      ;(this.socket as Socket).setTimeout(this.#timeout)
       return
     }
-    this.#written = written
-    this.#deadline = setTimeout(upgradeTimedOut, this.#timeout, this)
-    this.#deadline.unref()
+    this.host?.count('deadline')
+    this.socket.destroy()
   }
 
   /** Undo something when the socket is left to others. */
@@ -253,6 +259,7 @@ export class Upgrade {
     ;(socket as Linked)[kUpgrade] = undefined
     socket.removeListener('close', socketOnClose)
     socket.removeListener('end', socketOnEnd)
+    if (socket.listenerCount('timeout') > 0) socket.removeListener('timeout', socketOnTimeout)
     if (this.#drains) socket.removeListener('drain', socketOnDrain)
     host?.pending.delete(this)
     if (this.address !== undefined) (this.checkedFor as UpgradeHost).limits.release(this.address)
@@ -308,11 +315,6 @@ function upgradeTimedOut(upgrade: Upgrade): void {
   })
 }
 
-function emitClose(res: ServerResponse): void {
-  res.destroyed = true
-  res.emit('close')
-}
-
 function socketOnClose(this: Duplex): void {
   upgradeOf(this)?.gone()
 }
@@ -321,6 +323,10 @@ function socketOnClose(this: Duplex): void {
 function socketOnEnd(this: Duplex): void {
   const upgrade = upgradeOf(this)
   if (upgrade && upgrade.phase !== 'http') upgrade.gone()
+}
+
+function socketOnTimeout(this: Duplex): void {
+  upgradeOf(this)?.stalled()
 }
 
 function socketOnDrain(this: Duplex): void {

@@ -1,8 +1,9 @@
 import { type EventEmitter, once } from 'node:events'
 import { createServer } from 'node:http'
-import { Readable } from 'node:stream'
+import { finished, Readable } from 'node:stream'
 import { inspect } from 'node:util'
 import { expect } from 'chai'
+import { WebSocketServer } from 'ws'
 import {
   accept,
   bearer,
@@ -652,5 +653,193 @@ describe('against odd and hostile behaviour', () => {
     const socket = await openSocket(port)
     for (let i = 0; i < 2_000; i++) socket.send(Buffer.alloc(4096))
     await paused.promise
+  })
+
+  it('a client that sends all it has and leaves is heard, however long onConnect takes', async () => {
+    for (const inside of [true, false]) {
+      const heard: string[] = []
+      const done = deferred()
+      const listen = (connection: Connection): void => {
+        connection.on('message', (data) => heard.push(String(data)))
+        connection.on('close', (code) => {
+          heard.push(`close ${code}`)
+          done.resolve()
+        })
+      }
+      const { port } = await serve(
+        (app) =>
+          app.use(async (ctx) => {
+            const ws = ctx.ws as NonNullable<typeof ctx.ws>
+            if (inside) listen(await ws())
+            else ws(listen)
+          }),
+        { attach: true, onConnect: () => new Promise((resolve) => setTimeout(resolve, 50)) },
+      )
+      const client = await rawClient(port)
+      const all = [
+        Buffer.from(handshake('/')),
+        textFrame('one'),
+        textFrame('two'),
+        closeFrame(1000),
+      ]
+      client.socket.write(Buffer.concat(all))
+      await done.promise
+      expect(heard).to.deep.equal(['one', 'two', 'close 1000'])
+      await cleanUp()
+    }
+  })
+
+  it('a loop is given nothing more once we closed for cause', async () => {
+    const seen: string[] = []
+    const over = deferred()
+    const { port, hub } = await serve((app) =>
+      app.use(
+        accept(async (connection) => {
+          for await (const message of connection) {
+            seen.push(String(message))
+            await turn()
+            await turn()
+            connection.refresh({ userId: 'other' })
+          }
+          over.resolve()
+        }),
+      ),
+    )
+    const client = await rawClient(port)
+    client.socket.write(handshake('/'))
+    await client.answer()
+    client.socket.write(Buffer.concat(Array.from({ length: 8 }, (_, i) => textFrame(`m${i}`))))
+    await over.promise
+    expect(seen).to.deep.equal(['m0'])
+    expect(hub.status().drops['unheard']).to.be.above(5)
+  })
+
+  it('a loop stops reading again after a user has resumed', async () => {
+    const again = deferred()
+    const release = deferred()
+    const { port } = await serve((app) =>
+      app.use(
+        accept(async (connection) => {
+          for await (const _ of connection) {
+            await eventually(() => connection.isPaused)
+            connection.resume()
+            await eventually(() => connection.isPaused, 'the second pause')
+            again.resolve()
+            await release.promise
+            break
+          }
+        }),
+      ),
+    )
+    const socket = await openSocket(port)
+    for (let i = 0; i < 3_000; i++) socket.send(Buffer.alloc(4096))
+    await again.promise
+    release.resolve()
+  })
+
+  it('a reset behind a slow answer of a foreign handler ends no process', async () => {
+    const { app } = makeApp()
+    const hub = makeHub({ filter: (req) => req.url !== '/declined' })
+    app.use(hub)
+    const slow: (() => void)[] = []
+    const server = createServer((req, res) => {
+      if (req.url === '/slow') slow.push(() => res.end('slow'))
+      else app.callback()(req, res)
+    })
+    const port = await listen(hub.attach(server))
+    const h2c = 'GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n'
+    for (const second of [h2c, handshake('/declined'), handshake('/')]) {
+      const client = await rawClient(port)
+      client.write(`GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n${second}`)
+      await eventually(() => slow.length > 0)
+      for (let i = 0; i < 5; i++) await turn()
+      client.reset()
+      for (let i = 0; i < 20; i++) await turn()
+      slow.pop()?.()
+    }
+    expect((await rejected(openSocket(port))).status).to.equal(404)
+  })
+
+  it('a filter that throws leaves a neighbour its socket', async () => {
+    const { app } = makeApp()
+    const hub = makeHub({
+      filter: () => {
+        throw new Error('filter')
+      },
+    })
+    app.use(hub)
+    const server = createServer(app.callback())
+    const wss = new WebSocketServer({ noServer: true })
+    server.on('upgrade', (req, socket, head) => {
+      if (req.url === '/theirs') wss.handleUpgrade(req, socket, head, (ws) => ws.send('theirs'))
+    })
+    const port = await listen(hub.attach(server))
+    expect(await (await openSocket(port, '/theirs')).next()).to.equal('theirs')
+    expect((await rejected(openSocket(port, '/ours'))).status).to.equal(500)
+  })
+
+  it('callbacks of late writes are called, and stream.finished knows the end', async () => {
+    const results: string[] = []
+    const { port } = await serve(
+      (app) =>
+        app.use(async (ctx) => {
+          const { res } = ctx
+          await ctx.ws?.()
+          await new Promise<void>((resolve) => res.end(resolve))
+          await new Promise<void>((resolve) => res.write('x', () => resolve()))
+          await new Promise<void>((resolve) => finished(res, () => resolve()))
+          results.push('done')
+        }),
+      { attach: true },
+    )
+    await openSocket(port)
+    await eventually(() => results.length === 1)
+  })
+
+  it('a 101 in another form is no 101 either', async () => {
+    for (const status of ['101', 101.5]) {
+      const { port } = await serve((app) =>
+        app.use((ctx) => {
+          ctx.respond = false
+          ctx.res.statusCode = status as number
+          ctx.res.end()
+        }),
+      )
+      expect((await rejected(openSocket(port))).status).to.equal(500)
+    }
+  })
+
+  it('hub.close({ server: true }) ends an answer that never ends at its deadline', async () => {
+    const { port, hub, server } = await serve(
+      (app) =>
+        app.use((ctx) => {
+          ctx.status = 401
+          ctx.body = new Readable({
+            read() {
+              setImmediate(() => this.push('x'))
+            },
+          })
+        }),
+      { attach: true },
+    )
+    const client = await rawClient(port)
+    client.write(handshake('/'))
+    await eventually(() => hub.status().pending === 1)
+    await hub.close({ server: true, timeout: 200 })
+    expect(hub.status().pending).to.equal(0)
+    expect(server.listening).to.equal(false)
+    await client.end()
+  })
+
+  it('a refresh after the end keeps nothing', async () => {
+    const made = deferred<Connection>()
+    const { port } = await serve((app) => app.use(accept((connection) => made.resolve(connection))))
+    const socket = await openSocket(port)
+    const connection = await made.promise
+    socket.terminate()
+    await connection.closed
+    connection.refresh({ expiresAt: Date.now() + 3_600_000 })
+    expect(connection.expiresAt).to.equal(null)
+    expect(connection.ip).to.equal('127.0.0.1')
   })
 })
