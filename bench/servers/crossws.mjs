@@ -35,7 +35,7 @@ export function start({ behaviour }) {
   const server = createServer((_req, res) => res.writeHead(404).end())
   server.on('upgrade', (req, socket, head) => {
     guard(socket)
-    ws.handleUpgrade(req, socket, head)
+    void ws.handleUpgrade(req, socket, head)
   })
   return listening(server.listen(0, '127.0.0.1'))
 }

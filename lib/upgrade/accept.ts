@@ -34,7 +34,7 @@ async function tryAccept(upgrade: Upgrade, options: AcceptOptions): Promise<Conn
   const ctx = upgrade.ctx as Context
   const subprotocol = subprotocolFor(upgrade, options)
   const { connection, admitted } = performHandshake(upgrade, options, subprotocol, ctx)
-  const failure = admitted instanceof Promise ? await admitted : admitted
+  const failure = await admitted
   if (failure) throw failure
   return connection
 }
