@@ -33,12 +33,10 @@ export interface Passing {
 export function passPlugin(ctx: Context, next: Next, passing: Passing): Promise<unknown> {
   const { req } = ctx
   const server = serverOf(req)
-  if (server && passing.detached.has(server)) return next()
+  if (!server || passing.detached.has(server)) return next()
+  if (!listenerOf(server)?.has(passing.host)) attach(server, passing)
   const upgrade = upgradeOf(req)
   if (upgrade) return wants(passing.host, req) ? decideUpgrade(upgrade, ctx, next, passing) : next()
-  if (!server) return next()
-  const known = listenerOf(server)
-  if (!known?.has(passing.host)) attach(server, passing)
   if (!asksForWebSocket(req) || !mayTakeOver(server, req)) return next()
   if (req.httpVersionMajor >= 2 || !wants(passing.host, req)) return next()
   if (req.method !== 'GET' || declaresBody(req)) return refuseFirst(ctx, passing)

@@ -293,7 +293,9 @@ describe('accepting', () => {
     expect(await (await openSocket(port, '/two')).next()).to.equal('two')
     expect([one.localConnections.size, two.localConnections.size]).to.deep.equal([1, 1])
     await one.close({ timeout: 100 })
+    // The second plugin was reached by an upgrade alone, and knows its server all the same.
     await two.close({ timeout: 100, server: true })
+    expect(server.listening).to.equal(false)
   })
 
   it('through routers: parameters, prefix, nesting and query', async () => {
