@@ -18,6 +18,7 @@ export type ErrorCode =
   | 'ERR_KOAWS_EXPIRED'
   | 'ERR_KOAWS_OPTIONS'
   | 'ERR_KOAWS_ITERATING'
+  | 'ERR_KOAWS_NO_AUDIENCE'
   | 'ERR_KOAWS_CLOSED'
 
 /**
@@ -141,6 +142,12 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorInfo>> = {
     '–',
     false,
     'A second `for await` over a connection that a loop is reading already.',
+  ),
+  ERR_KOAWS_NO_AUDIENCE: info(
+    null,
+    '–',
+    false,
+    'A connection that was accepted with `hub: false` was to join a room: it is in no audience.',
   ),
   ERR_KOAWS_CLOSED: info(
     null,

@@ -2,6 +2,7 @@ import type { Server } from 'node:http'
 import type { Server as HttpsServer } from 'node:https'
 import type { Context, DefaultContext, DefaultState, Middleware, Next } from 'koa'
 import type { Connection } from './connection/connection.ts'
+import { debugUpgrade } from './debug.ts'
 import { OptionsError } from './errors.ts'
 import { Connections, newId, reportError } from './hub/connections.ts'
 import { Drops } from './hub/drops.ts'
@@ -20,6 +21,7 @@ import { type Admission, PendingUpgrades, type UpgradeHost } from './upgrade/hos
 import { Limits } from './upgrade/limits.ts'
 import { listen, listenerOf } from './upgrade/listener.ts'
 import { type Passing, passPlugin } from './upgrade/middleware.ts'
+import { hasNeighbours } from './upgrade/neighbours.ts'
 import { type RouteMiddleware, route } from './upgrade/route.ts'
 import { askOption } from './validate.ts'
 
@@ -243,6 +245,11 @@ class Parts implements UpgradeHost, Passing {
     listener.add(this)
     this.attached(server)
     if (gate) listener.gate()
+    else if (hasNeighbours(server)) {
+      debugUpgrade(
+        'others listen for upgrades too: for one that aborts every path but its own, use attach(server, { gate: true })',
+      )
+    }
   }
 
   detach(server: Server): void {

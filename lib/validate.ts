@@ -1,4 +1,5 @@
 import { OptionsError, toError } from './errors.ts'
+import { isThenable } from './thenable.ts'
 
 /** What is wrong with a value, as the end of a sentence, or null. */
 export type Check = (value: unknown) => string | null
@@ -123,7 +124,7 @@ export function askOption<T>(name: string, ask: () => T): T {
   } catch (thrown) {
     throw thrown ?? toError(thrown)
   }
-  if (typeof (value as { then?: unknown } | null | undefined)?.then !== 'function') return value
+  if (!isThenable(value)) return value
   Promise.resolve(value).catch(() => {})
   throw new OptionsError(
     `The option "${name}" must be synchronous: it gave a promise. Await what it needs in middleware.`,

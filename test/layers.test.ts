@@ -8,7 +8,7 @@ const lib = join(root, 'lib')
 
 /** The stages of lib/, earliest first: a file imports from its own entry and from earlier ones. */
 const STAGES: readonly (readonly string[])[] = [
-  ['debug', 'validate', 'errors', 'protocol'],
+  ['debug', 'thenable', 'validate', 'errors', 'protocol'],
   ['connection'],
   ['upgrade', 'hub'],
   ['options'],

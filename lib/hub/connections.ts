@@ -9,7 +9,8 @@ import {
 import type { ConnectionFacts, ConnectionOwner } from '../connection/owner.ts'
 import type { CloseInfo } from '../connection/types.ts'
 import { debugConnection, messageOf } from '../debug.ts'
-import { toError, UpgradeError } from '../errors.ts'
+import { KoaWsError, toError, UpgradeError } from '../errors.ts'
+import { isThenable } from '../thenable.ts'
 import type { Drops } from './drops.ts'
 import { Rooms } from './rooms.ts'
 
@@ -44,7 +45,7 @@ export interface NewConnection {
 export class Connections {
   readonly #byId = new Map<string, Connection>()
   readonly #releases = new WeakMap<Connection, () => void>()
-  readonly #owners = new WeakMap<Context['app'], ConnectionOwner<Connection>>()
+  readonly #owners = new WeakMap<Context['app'], Owners>()
   readonly #rooms = new Rooms()
   readonly #hooks: ConnectionHooks
   readonly #drops: Drops
@@ -68,7 +69,7 @@ export class Connections {
    */
   add(connection: Connection, arrival: NewConnection): Error | null | Promise<Error | null> {
     const { ctx, userId, expiresAt, socket, scope } = arrival
-    const owner = this.#ownerFor(ctx.app)
+    const owner = this.#ownersFor(ctx.app)[arrival.inAudiences ? 0 : 1]
     openConnection(connection as never, {
       id: newId(),
       userId,
@@ -123,8 +124,8 @@ export class Connections {
     while (this.#farewells.size > 0) await Promise.all(this.#farewells)
   }
 
-  /** One owner for each app: it knows where errors go. */
-  #ownerFor(app: Context['app']): ConnectionOwner<Connection> {
+  /** The owners of an app: they know where errors go. The second is for those in no audience. */
+  #ownersFor(app: Context['app']): Owners {
     const known = this.#owners.get(app)
     if (known) return known
     const owner: ConnectionOwner<Connection> = {
@@ -142,8 +143,9 @@ export class Connections {
       leave: (connection, rooms) => this.#rooms.leave(connection, rooms),
       roomsOf: (connection) => this.#rooms.of(connection),
     }
-    this.#owners.set(app, owner)
-    return owner
+    const owners: Owners = [owner, { ...owner, join: refuseRooms }]
+    this.#owners.set(app, owners)
+    return owners
   }
 
   #ended(app: Context['app'], connection: Connection, info: CloseInfo): void {
@@ -161,6 +163,15 @@ export class Connections {
       report(error)
     }
   }
+}
+
+type Owners = readonly [ConnectionOwner<Connection>, ConnectionOwner<Connection>]
+
+function refuseRooms(): never {
+  throw new KoaWsError(
+    'ERR_KOAWS_NO_AUDIENCE',
+    'This connection was accepted with hub: false, and is in no audience: it cannot join rooms.',
+  )
 }
 
 const NO_PARAMS: Readonly<Record<string, string>> = Object.freeze({})
@@ -215,10 +226,6 @@ export function newId(): string {
   const id = pool.toString('base64url', used, used + ID_BYTES)
   used += ID_BYTES
   return id
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof (value as { then?: unknown } | null | undefined)?.then === 'function'
 }
 
 function ignore(): void {}

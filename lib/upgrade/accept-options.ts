@@ -27,7 +27,10 @@ export interface AcceptOptions<C = Context> {
    * or null for never. Not set: the `exp` that koa-jwt left in `ctx.state.user`.
    */
   expiresAt?: FromContext<Date | number | null, C> | undefined
-  /** False keeps the connection out of all audiences (foreign protocols). @default true */
+  /**
+   * False keeps the connection out of all rooms and audiences: it may speak a foreign protocol. It is
+   * counted, limited and shut down like any other. @default true
+   */
   hub?: boolean | undefined
   /** See the plugin's option. */
   reject?: RejectMode | undefined
@@ -80,6 +83,12 @@ export const acceptChecks: Record<string, Check> = {
  */
 export function checkAcceptOptions(where: string, options: unknown): void {
   validate(where, options, acceptChecks)
+  const { hub, rooms } = options as AcceptOptions
+  if (hub === false && rooms !== undefined) {
+    throw new OptionsError(
+      `${where}: "rooms" contradicts "hub: false", which keeps out of all rooms.`,
+    )
+  }
 }
 
 /** The subprotocol for a handshake, or false for none. */

@@ -3,6 +3,7 @@ import { captureAsyncContext } from '../connection/async-context.ts'
 import { type Connection, failConnection, handlerSettled } from '../connection/connection.ts'
 import { debugUpgrade, loggablePath } from '../debug.ts'
 import { toError, UpgradeError } from '../errors.ts'
+import { isThenable } from '../thenable.ts'
 import {
   type AcceptOptions,
   chooseSubprotocol,
@@ -239,10 +240,6 @@ function mixedForms(): UpgradeError {
     'ERR_KOAWS_ALREADY_ACCEPTED',
     'This upgrade has a handler already: accept it in one place, with ctx.ws(handler) or with await ctx.ws().',
   )
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof (value as { then?: unknown } | null | undefined)?.then === 'function'
 }
 
 function ignore(): void {}

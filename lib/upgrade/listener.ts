@@ -2,7 +2,7 @@ import { type IncomingMessage, type Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Context } from 'koa'
-import { debugUpgrade, loggable, messageOf } from '../debug.ts'
+import { debugUpgrade, loggable, loggablePath, messageOf } from '../debug.ts'
 import { askOption } from '../validate.ts'
 import { clientGone } from './acceptor.ts'
 import { offerOf } from './first-upgrade.ts'
@@ -151,6 +151,9 @@ export class UpgradeListener {
     const claimed = claimWatch(socket)
     process.nextTick(() => {
       if (!claimed()) answer(claimed)
+      else if (debugUpgrade.enabled) {
+        debugUpgrade('%s: another upgrade listener took or ended it first', loggablePath(req.url))
+      }
     })
   }
 

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { expect } from 'chai'
 import { WebSocket } from 'ws'
-import { accept, Connection, type Handler, type KoaWsOptions } from '../../lib/index.ts'
+import { accept, Connection, type Handler, KoaWsError, type KoaWsOptions } from '../../lib/index.ts'
 import type { TestSocket } from '../../lib/testing/index.ts'
 import { closeFrame, frame, handshake, rawClient, textFrame } from '../support/raw.ts'
 import {
@@ -70,6 +70,15 @@ describe('a connection', () => {
     expect(await last.promise).to.equal(4)
     await connection.join('late')
     expect(connection.rooms.has('late')).to.equal(false)
+  })
+
+  it('accepted with hub: false is counted and closed like any other, and joins no room', async () => {
+    const { connection, site } = await connected(() => {}, { hub: false })
+    expect(() => connection.join('a')).to.throw(KoaWsError, 'hub: false')
+    expect(site.hub.status().connections).to.equal(1)
+    expect(() => accept(() => {}, { hub: false, rooms: ['a'] })).to.throw('contradicts')
+    await site.hub.close()
+    expect(await connection.closed).to.include({ code: 1012 })
   })
 
   it('sends JSON, text and binary, in order and in one write for each turn', async () => {

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# The packed package, installed in an empty folder, runs the README's server and loads in both module
+# systems; its types compile with skipLibCheck off.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+work=$(mktemp -d "${TMPDIR:-/tmp}/koaws-tarball.XXXXXX")
+server=
+trap '[ -z "$server" ] || kill "$server" 2>/dev/null; rm -rf "$work"' EXIT
+tarball=$(npm pack --silent --pack-destination "$work" | tail -n 1)
+cd "$work"
+echo '{"private":true,"type":"module"}' > package.json
+npm install --silent --no-audit --no-fund "./$tarball" koa@3 @types/koa@3 @types/node@20 typescript@7
+awk '/^```js$/ { on = 1; next } /^```$/ { if (on) exit } on' "$root/README.md" > server.mjs
+cat > consumer.ts <<'TS'
+import Koa from 'koa'
+import koaWs, { accept, type Connection } from 'koaws'
+import { testApp } from 'koaws/testing'
+const app = new Koa()
+app.use(koaWs())
+app.use(accept((connection: Connection) => connection.json({ hello: true })))
+app.use((ctx) => { ctx.body = typeof ctx.ws })
+export const test = testApp(app)
+TS
+npx tsc --noEmit --strict --module nodenext --target es2023 --types node consumer.ts
+node -e 'const { koaWs } = require("koaws"); if (typeof koaWs !== "function") process.exit(1)'
+cat > client.mjs <<'JS'
+import { WebSocket } from 'ws'
+const url = `ws://127.0.0.1:${process.env.PORT}/lobby`
+const deadline = Date.now() + 10_000
+const attempt = () => {
+  const refused = new WebSocket(url)
+  refused.on('error', () => {
+    if (Date.now() > deadline) process.exit(1)
+  })
+  refused.on('unexpected-response', (_req, res) => {
+    if (res.statusCode !== 401) process.exit(1)
+    const ann = new WebSocket(`${url}?name=ann`)
+    ann.on('open', () => ann.send('hi'))
+    ann.on('message', (data) => process.exit(String(data) === 'ann: hi' ? 0 : 1))
+  })
+  refused.on('close', () => setTimeout(attempt, 100))
+}
+attempt()
+JS
+export PORT=$((20000 + RANDOM % 10000))
+node server.mjs &
+server=$!
+node client.mjs
+echo "the tarball's server answers 401 and echoes"
