@@ -98,21 +98,23 @@ function findToken(
 /** Take the token out of every URL that middleware can see from here on. */
 function strikeQuery(ctx: Context, upgrade: Upgrade, name: string): string | undefined {
   const value = ctx.query[name]
-  if (value === undefined) return undefined
-  const values = Array.isArray(value) ? value : [value]
-  if (new Set(values).size > 1) throw badBearer('Two different tokens came with this handshake.')
   const { req } = ctx
   const before = req.url as string
-  upgrade.onAbandon(() => {
-    req.url = before
-  })
-  req.url = without(before, name)
-  ctx.originalUrl = ctx.request.originalUrl = without(ctx.originalUrl, name)
-  // Koa caches what it has parsed of a URL.
-  const cache = ctx.request as { memoizedURL?: unknown; _querycache?: unknown }
-  cache.memoizedURL = cache._querycache = undefined
-  ;(req as { _parsedUrl?: unknown })._parsedUrl = undefined
-  return values[0]
+  const struck = without(before, name)
+  if (struck !== before) {
+    upgrade.onAbandon(() => {
+      req.url = before
+    })
+    req.url = struck
+    ctx.originalUrl = ctx.request.originalUrl = without(ctx.originalUrl, name)
+    // Koa caches what it has parsed of a URL.
+    const cache = ctx.request as { memoizedURL?: unknown; _querycache?: unknown }
+    cache.memoizedURL = cache._querycache = undefined
+    ;(req as { _parsedUrl?: unknown })._parsedUrl = undefined
+  }
+  if (!Array.isArray(value)) return value
+  if (new Set(value).size > 1) throw badBearer('Two different tokens came with this handshake.')
+  return value[0]
 }
 
 function without(url: string, name: string): string {
@@ -126,7 +128,7 @@ function without(url: string, name: string): string {
 }
 
 function decodeName(pair: string): string {
-  // Koa reads "??a=b" as "?a=b".
+  // Some versions of Koa read "??a=b" as "?a=b".
   const name = (pair.split('=', 1)[0] as string).replace(/^\?+/, '').replaceAll('+', ' ')
   try {
     return decodeURIComponent(name)
