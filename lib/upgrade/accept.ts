@@ -16,6 +16,7 @@ import { finishResponse, headerLines } from './finished-response.ts'
 import type { UpgradeHost } from './host.ts'
 import { slimContext } from './records.ts'
 import { refusalError } from './refusal.ts'
+import { releaseGuard } from './socket-guard.ts'
 import { type AcceptHandler, alreadyResponded, type Upgrade } from './upgrade.ts'
 
 /** Accept now: the promise of the first form of `ctx.ws`. */
@@ -214,6 +215,7 @@ function writeSwitch(
     const acceptor = (upgrade.host as UpgradeHost).acceptors.for(maxPayload, maxFragments)
     const connection = acceptor.accept(req, socket, head, subprotocol, headerLines(res))
     upgrade.phase = 'accepted'
+    releaseGuard(socket) // ws guards it now
     return connection
   } catch (error) {
     res.statusCode = before

@@ -2,7 +2,7 @@ import { type IncomingMessage, type Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Context } from 'koa'
-import { debugUpgrade, loggable, loggablePath, messageOf } from '../debug.ts'
+import { debugUpgrade, loggablePath, messageOf } from '../debug.ts'
 import { askOption } from '../validate.ts'
 import { clientGone } from './acceptor.ts'
 import { offerOf } from './first-upgrade.ts'
@@ -14,6 +14,7 @@ import { whenAnswered } from './pipelined.ts'
 import { reinject } from './plain-upgrade.ts'
 import { writeRefusal } from './refusal.ts'
 import { armResponse } from './response.ts'
+import { guardSocket } from './socket-guard.ts'
 import { type Handover, handOver } from './takeover.ts'
 import { Upgrade } from './upgrade.ts'
 
@@ -127,15 +128,14 @@ export class UpgradeListener {
   ): void {
     // First, and before anything can wait: Node has just removed its own (an ECONNRESET would end
     // the process).
-    socket.on('error', ignoreSocketError)
+    guardSocket(socket)
     if (handOver(req, { socket, head })) return
     const ours = this.#isOurs(req)
     const neighbours = !gated && hasNeighbours(this.#server)
     if (!asksForWebSocket(req) || ours === false) {
       if (passOn) passOn()
       else if (!neighbours) {
-        const release = (): unknown => socket.removeListener('error', ignoreSocketError)
-        reinject(this.#server, req, socket, head, release)
+        reinject(this.#server, req, socket, head)
       }
       return
     }
@@ -323,8 +323,4 @@ export function countName({ code, status }: Refusal): string {
   if (code === 'ERR_KOAWS_OPTIONS') return 'filter'
   if (code === 'ERR_KOAWS_TOO_MANY') return status === 429 ? 'maxPerAddress' : 'maxConnections'
   return 'badHandshake'
-}
-
-function ignoreSocketError(error: Error): void {
-  debugUpgrade('socket: %s', loggable(error.message))
 }

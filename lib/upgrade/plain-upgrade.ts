@@ -2,6 +2,7 @@ import type { IncomingMessage, Server } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import { whenAnswered } from './pipelined.ts'
+import { releaseGuard } from './socket-guard.ts'
 
 /**
  * Give back a request that asked for a protocol other than WebSocket (`Upgrade: h2c`, as Java's
@@ -9,19 +10,11 @@ import { whenAnswered } from './pipelined.ts'
  * ignores the offer, as RFC 9110, section 7.8 allows, and reads it as an ordinary request, body and
  * all. The head is written anew without the connection option `upgrade`, and the connection is
  * handed to the server once more, which Node documents.
- *
- * @param release called right before that: the server guards the socket from there on
  */
-export function reinject(
-  server: Server,
-  req: IncomingMessage,
-  socket: Duplex,
-  head: Buffer,
-  release: () => void,
-): void {
+export function reinject(server: Server, req: IncomingMessage, socket: Duplex, head: Buffer): void {
   whenAnswered(socket, null, () => {
     socket.unshift(Buffer.concat([Buffer.from(rebuiltHead(req), 'latin1'), head]))
-    release()
+    releaseGuard(socket) // the server has its own again
     const secure = (socket as TLSSocket).encrypted === true
     server.emit(secure ? 'secureConnection' : 'connection', socket)
   })
