@@ -37,7 +37,7 @@ interface Extras {
   end?: CloseEvent
 }
 
-type AnyConnection = Connection<never>
+type AnyConnection = Connection<unknown>
 
 /** The handshake is done: the connection takes up its facts. For koaws itself. */
 export let openConnection: (connection: AnyConnection, facts: ConnectionFacts<Connection>) => void

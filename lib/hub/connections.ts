@@ -70,7 +70,7 @@ export class Connections {
   add(connection: Connection, arrival: NewConnection): Error | null | Promise<Error | null> {
     const { ctx, userId, expiresAt, socket, scope } = arrival
     const owner = this.#ownersFor(ctx.app)[arrival.inAudiences ? 0 : 1]
-    openConnection(connection as never, {
+    openConnection(connection, {
       id: newId(),
       userId,
       state: ctx.state,
@@ -109,7 +109,7 @@ export class Connections {
   /** Close every connection; the reason for each is the same. */
   closeAll(code: number, reason: string): void {
     for (const connection of this.#byId.values()) {
-      endIteration(connection as never)
+      endIteration(connection)
       connection.close(code, reason)
     }
   }
@@ -186,7 +186,7 @@ function paramsOf(ctx: Context): Readonly<Record<string, string>> {
 /** Nobody gets in whom `onConnect` did not let in; the error is the caller's to report. */
 function connectFailed(connection: Connection, thrown: unknown): Error {
   const error = toError(thrown)
-  failConnection(connection as never, error, false)
+  failConnection(connection, error, false)
   return error
 }
 

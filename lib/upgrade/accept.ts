@@ -74,7 +74,7 @@ export function acceptDeferred(upgrade: Upgrade): void {
   const goOn = (failure: Error | null): void => {
     if (failure === null) runHandler(connection, handler, ctx, host)
     else {
-      handlerSettled(connection as never)
+      handlerSettled(connection)
       host.report(failure, ctx)
     }
   }
@@ -92,12 +92,12 @@ function runHandler(
     const result = handler(connection, ctx)
     if (isThenable(result)) {
       result.then(
-        () => handlerSettled(connection as never),
+        () => handlerSettled(connection),
         (error: unknown) => handlerFailed(connection, error, ctx, host),
       )
       return
     }
-    handlerSettled(connection as never)
+    handlerSettled(connection)
   } catch (error) {
     handlerFailed(connection, error, ctx, host)
   }
@@ -110,8 +110,8 @@ function handlerFailed(
   host: UpgradeHost,
 ): void {
   const error = toError(thrown)
-  failConnection(connection as never, error, false)
-  handlerSettled(connection as never)
+  failConnection(connection, error, false)
+  handlerSettled(connection)
   host.report(error, ctx)
 }
 
@@ -119,8 +119,8 @@ function handlerFailed(
 export function chainEnded(upgrade: Upgrade, error: unknown, failed: boolean): void {
   const { connection, ctx, socket } = upgrade
   if (!connection) return
-  if (failed) failConnection(connection as never, error, false) // Koa reports what the chain threw
-  handlerSettled(connection as never)
+  if (failed) failConnection(connection, error, false) // Koa reports what the chain threw
+  handlerSettled(connection)
   if (ctx) slimContext(ctx, socket)
   upgrade.release()
 }
@@ -177,7 +177,7 @@ export function rejectByClose(
   if (address !== undefined) connection.once('close', () => counted?.limits.release(address))
   upgrade.settle()
   finish(upgrade, ctx as Context)
-  handlerSettled(connection as never)
+  handlerSettled(connection)
   connection.close(code, reason)
 }
 

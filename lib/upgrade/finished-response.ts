@@ -46,10 +46,29 @@ function emitSafely(res: ServerResponse, event: string, onError: (error: unknown
 }
 
 /**
+ * Answer with a text in place of the application, dropping the headers that it has set. What it still
+ * does with its response goes nowhere.
+ */
+export function answerText(
+  res: ServerResponse,
+  status: number,
+  text: string,
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  for (const name of res.getHeaderNames()) res.removeHeader(name)
+  for (const name in headers) res.setHeader(name, headers[name] as string)
+  res.setHeader('Content-Type', 'text/plain; charset=utf-8')
+  res.setHeader('Content-Length', Buffer.byteLength(text))
+  res.statusCode = status
+  res.end(text)
+  silence(res)
+}
+
+/**
  * Make a response that we have answered deaf: what an application that was too late does with it
  * goes nowhere, instead of throwing where nobody catches.
  */
-export function silence(res: ServerResponse): void {
+function silence(res: ServerResponse): void {
   const quiet = res as unknown as Record<string, (...args: unknown[]) => unknown>
   for (const name of DEAF) quiet[name] = returnThis
   quiet['end'] = quietEnd

@@ -5,7 +5,7 @@ import { exposureOf } from '../errors.ts'
 import { closeCodeForStatus, closeReason } from '../protocol/close-codes.ts'
 import { KOAWS_V1 } from '../protocol/subprotocol.ts'
 import { acceptDeferred, rejectByClose } from './accept.ts'
-import { callBack, silence } from './finished-response.ts'
+import { answerText, callBack } from './finished-response.ts'
 import type { UpgradeHost } from './host.ts'
 import { type Upgrade, upgradeOf } from './upgrade.ts'
 
@@ -215,12 +215,7 @@ function replaced(upgrade: Upgrade): boolean {
 
 /** Answer a stray 101 with 500, and let nothing of its body follow. */
 function answerStray(res: Armed): ServerResponse {
-  for (const name of res.getHeaderNames()) res.removeHeader(name)
-  const text = STATUS_CODES[500] as string
-  res.setHeader('Content-Type', 'text/plain; charset=utf-8')
-  res.setHeader('Content-Length', Buffer.byteLength(text))
-  endOf(res)(text)
-  silence(res)
+  answerText(res, 500, STATUS_CODES[500] as string)
   return res
 }
 

@@ -8,7 +8,7 @@ import { debugUpgrade, loggablePath } from '../debug.ts'
 import { UpgradeError } from '../errors.ts'
 import type { AcceptOptions } from './accept-options.ts'
 import { clientGone } from './acceptor.ts'
-import { emitClose, silence } from './finished-response.ts'
+import { answerText, emitClose } from './finished-response.ts'
 import type { Offer, Refusal } from './handshake.ts'
 import type { RejectMode, UpgradeHost } from './host.ts'
 import { forwardDrain } from './pipelined.ts'
@@ -189,14 +189,7 @@ export class Upgrade {
       writeRefusal(this.socket, refusal)
       return
     }
-    for (const name of res.getHeaderNames()) res.removeHeader(name)
-    for (const name in refusal.headers) res.setHeader(name, refusal.headers[name] as string)
-    res.setHeader('Content-Type', 'text/plain; charset=utf-8')
-    res.setHeader('Content-Length', Buffer.byteLength(refusal.message))
-    res.statusCode = refusal.status
-    res.end(refusal.message)
-    // Whatever the application still does with its response must not throw at it.
-    silence(res)
+    answerText(res, refusal.status, refusal.message, refusal.headers)
   }
 
   /** End the TCP connection at once, whatever is being answered. */
