@@ -12,9 +12,8 @@ import {
   rejected,
   type Site,
   serve,
+  turn,
 } from '../support/server.ts'
-
-const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 describe('a connection', () => {
   afterEach(cleanUp)

@@ -1,15 +1,14 @@
 /// <reference lib="dom" />
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
-import { delimiter, join } from 'node:path'
 import { expect } from 'chai'
 import Koa from 'koa'
 import jwt from 'koa-jwt'
-import { type Browser, chromium, type Page } from 'playwright-core'
+import type { Browser, Page } from 'playwright-core'
 import koaWs, { accept, bearer, type Hub } from '../../lib/index.ts'
+import { launchChromium } from '../support/chromium.ts'
 
 // It has no types of its own.
 const { sign } = createRequire(import.meta.url)('jsonwebtoken') as {
@@ -30,7 +29,7 @@ describe('a page in Chromium', function () {
   let browser: Browser
 
   before(async () => {
-    browser = await chromium.launch(chromiumOptions())
+    browser = await launchChromium()
   })
 
   after(() => browser?.close())
@@ -222,22 +221,4 @@ function openSocket(
       }),
     { url: `${url.replace('http', 'ws')}socket`, protocols, untilClosed },
   )
-}
-
-function chromiumOptions(): Parameters<typeof chromium.launch>[0] {
-  const folders = (process.env['PATH'] ?? '').split(delimiter)
-  const found = folders.map((folder) => join(folder, 'chromium')).find((path) => existsSync(path))
-  return {
-    executablePath: found ?? '/usr/bin/chromium',
-    headless: true,
-    args: [
-      '--no-sandbox',
-      '--disable-gpu',
-      '--disable-quic',
-      '--no-first-run',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync',
-    ],
-  }
 }

@@ -1,14 +1,14 @@
 /// <reference lib="dom" />
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
-import { delimiter, join } from 'node:path'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
-import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import { WebSocket as Client, type RawData } from 'ws'
+import { launchChromium } from '../support/chromium.ts'
 
 const SERVER = fileURLToPath(new URL('../../examples/chat/server.mjs', import.meta.url))
 const SCREENSHOTS = fileURLToPath(new URL('../../docs/screenshots/', import.meta.url))
@@ -32,7 +32,7 @@ describe('examples/chat', function () {
   let browser: Browser
 
   before(async () => {
-    browser = await chromium.launch(chromiumOptions())
+    browser = await launchChromium()
   })
 
   after(() => browser?.close())
@@ -211,22 +211,4 @@ async function takeScreenshots(desktop: Page, phone: Page): Promise<void> {
   await mkdir(SCREENSHOTS, { recursive: true })
   await desktop.screenshot({ path: join(SCREENSHOTS, 'chat-desktop-light.png') })
   await phone.screenshot({ path: join(SCREENSHOTS, 'chat-phone-dark.png') })
-}
-
-function chromiumOptions(): Parameters<typeof chromium.launch>[0] {
-  const folders = (process.env['PATH'] ?? '').split(delimiter)
-  const found = folders.map((folder) => join(folder, 'chromium')).find((path) => existsSync(path))
-  return {
-    executablePath: found ?? '/usr/bin/chromium',
-    headless: true,
-    args: [
-      '--no-sandbox',
-      '--disable-gpu',
-      '--disable-quic',
-      '--no-first-run',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync',
-    ],
-  }
 }

@@ -112,12 +112,15 @@ export function deferred<T = void>(): { promise: Promise<T>; resolve: (value: T)
   return { promise, resolve }
 }
 
+/** Lets the event loop turn once. */
+export const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
 /** Resolves once a condition holds; looks again in each turn of the loop. */
 export async function eventually(condition: () => boolean, what = 'the condition'): Promise<void> {
   const deadline = Date.now() + 5_000
   while (!condition()) {
     if (Date.now() > deadline) throw new Error(`${what} did not come about`)
-    await new Promise((resolve) => setImmediate(resolve))
+    await turn()
   }
 }
 

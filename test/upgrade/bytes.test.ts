@@ -1,9 +1,7 @@
 import { expect } from 'chai'
 import type { Connection } from '../../lib/index.ts'
 import { closeFrame, frame, handshake, pingFrame, rawClient, textFrame } from '../support/raw.ts'
-import { cleanUp, deferred, openSocket, type Site, serve } from '../support/server.ts'
-
-const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+import { cleanUp, deferred, openSocket, type Site, serve, turn } from '../support/server.ts'
 
 /** What a handler heard, until the connection closed. */
 function listenTo(connection: Connection, heard: string[], done: () => void): void {

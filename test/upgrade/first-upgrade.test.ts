@@ -12,9 +12,8 @@ import {
   openSocket,
   rejected,
   serve,
+  turn,
 } from '../support/server.ts'
-
-const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 describe('the first upgrade of a server that nobody attached', () => {
   afterEach(cleanUp)

@@ -22,11 +22,11 @@ import {
   openSocket,
   rejected,
   serve,
+  turn,
 } from '../support/server.ts'
 
 const big = (): Readable =>
   Readable.from(Array.from({ length: 40 }, () => Buffer.alloc(64 * 1024, 'x')))
-const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 /** Things that are thrown and bite whoever looks at them. */
 const odd: [what: string, thrown: unknown, code: number][] = [
