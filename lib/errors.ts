@@ -20,6 +20,9 @@ export type ErrorCode =
   | 'ERR_KOAWS_ITERATING'
   | 'ERR_KOAWS_NO_AUDIENCE'
   | 'ERR_KOAWS_CLOSED'
+  | 'ERR_KOAWS_SLOW_CONSUMER'
+  | 'ERR_KOAWS_MAX_ROOMS'
+  | 'ERR_KOAWS_NOT_NEGOTIATED'
 
 /**
  * Every error of koaws, and what each looks like from outside: the HTTP status before the 101, the
@@ -154,6 +157,27 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorInfo>> = {
     '–',
     false,
     'The connection, or the hub, is closed and cannot do what was asked.',
+  ),
+  ERR_KOAWS_SLOW_CONSUMER: {
+    ...info(
+      null,
+      'back off',
+      false,
+      'A message was not sent, because the client takes less than it is sent: see the options `maxBufferedAmount` and `slowConsumer`. Given to the callback of `connection.send()`.',
+    ),
+    closeCode: 4610,
+  },
+  ERR_KOAWS_MAX_ROOMS: info(
+    null,
+    '–',
+    false,
+    'A connection was to be in more rooms than the option `maxRooms` allows. It entered none of those that were asked for.',
+  ),
+  ERR_KOAWS_NOT_NEGOTIATED: info(
+    null,
+    '–',
+    false,
+    '`connection.push()` on a connection that does not speak `koaws.v1`.',
   ),
 }
 

@@ -1,13 +1,43 @@
 // The plugin
 
+export { memoryAdapter } from './adapters/memory.ts'
 // Connections
+export type { Audience, Delivery, Member, Members } from './connection/audience.ts'
 export { Connection } from './connection/connection.ts'
+export type {
+  FloodOptions,
+  HeartbeatOptions,
+  RuleOptions,
+  SlowConsumerPolicy,
+} from './connection/rules.ts'
 export type { CloseInfo, Refresh, Sendable, SendOptions } from './connection/types.ts'
+// Diagnostics
+export type {
+  CloseEvent,
+  ConnectionEvent,
+  DropEvent,
+  MessageEvent,
+  UpgradeEvent,
+} from './diagnostics.ts'
 export type { ErrorCode, ErrorInfo, KoaWsErrorInit } from './errors.ts'
 // Errors and close codes
 export { errorTable, KoaWsError, OptionsError, UpgradeError } from './errors.ts'
+export type {
+  Adapter,
+  Answer,
+  Answers,
+  Backplane,
+  BackplaneStatus,
+  Described,
+  Instance,
+  Order,
+  PublishResult,
+  Question,
+  Target,
+} from './hub/adapter.ts'
 export type { ErrorPlace } from './hub/connections.ts'
 export type { CloseOptions } from './hub/shutdown.ts'
+export type { SignalOptions } from './hub/signals.ts'
 export type { AttachableServer, AttachOptions, Hub, HubStatus } from './koa-ws.ts'
 export { koaWs, koaWs as default } from './koa-ws.ts'
 export type { DeflateOptions, KoaWsOptions } from './options.ts'

@@ -1,14 +1,24 @@
 import type { Server } from 'node:http'
 import type { Server as HttpsServer } from 'node:https'
 import type { Context, DefaultContext, DefaultState, Middleware, Next } from 'koa'
+import type { Audience } from './connection/audience.ts'
 import type { Connection } from './connection/connection.ts'
+import type { FrameDeflate } from './connection/frame.ts'
+import type { DropReason } from './connection/owner.ts'
+import type { RuleBook } from './connection/rules.ts'
 import { debugUpgrade } from './debug.ts'
 import { OptionsError } from './errors.ts'
-import { Connections, newId, reportError } from './hub/connections.ts'
+import type { Backplane, BackplaneStatus } from './hub/adapter.ts'
+import { type AudienceHost, Audiences } from './hub/audience.ts'
+import { Connections, type ConnectionsHost, newId, reportError } from './hub/connections.ts'
 import { Drops } from './hub/drops.ts'
+import { LocalMembers } from './hub/local-members.ts'
+import { Roster } from './hub/roster.ts'
 import { type CloseOptions, shutDown } from './hub/shutdown.ts'
+import { closeOnSignal, type SignalOptions } from './hub/signals.ts'
 import {
   checkCloseOptions,
+  checkSignalOptions,
   type KoaWsOptions,
   type ResolvedOptions,
   resolveOptions,
@@ -56,10 +66,16 @@ export interface HubStatus {
   readonly reasons: readonly string[]
   /** Open connections of this instance. */
   readonly connections: number
+  /** Rooms with a member on this instance. */
+  readonly rooms: number
+  /** Users with a connection to this instance. */
+  readonly users: number
   /** Upgrades that are not decided yet. */
   readonly pending: number
   /** Whether `close()` was called. */
   readonly draining: boolean
+  /** The line to the other instances. */
+  readonly backplane: BackplaneStatus
   /** How often something was refused or dropped, by its reason. */
   readonly drops: Record<string, number>
 }
@@ -85,16 +101,45 @@ export interface Hub extends Middleware<DefaultState, DefaultContext> {
     path: Path,
     ...middleware: RouteMiddleware<Path, State, Custom>[]
   ): Middleware<State, Custom>
+  /**
+   * The connection with this id, on whatever instance it is.
+   *
+   * @throws TypeError when the id is no string of 1 to 255 bytes
+   */
+  connection(id: string): Audience
+  /**
+   * All connections of these users.
+   *
+   * @throws TypeError when an id is no number and no string of 1 to 255 bytes
+   */
+  user(...ids: (string | number)[]): Audience
+  /**
+   * The members of any of these rooms, each once.
+   *
+   * @throws TypeError when a name is no string of 1 to 255 bytes
+   */
+  room(...names: string[]): Audience
+  /** Every connection, but those that were accepted with `hub: false`. */
+  all(): Audience
   /** The open connections of this instance, by id. */
   readonly localConnections: ReadonlyMap<string, Connection>
   /** A snapshot, for health checks and metrics. */
   status(): HubStatus
   /**
-   * Shut down in stages: not ready; new upgrades get 503; closing handshakes; what is still open
-   * after `timeout` is terminated; `onDisconnect` is awaited until then. Resolves when that is done;
-   * a second call waits for the first.
+   * Shut down in stages: not ready; new upgrades get 503; loops over messages end, and their handlers
+   * get half of the time to finish; closing handshakes, each with a time to come back; what is still
+   * open after `timeout` is terminated; `onDisconnect` is awaited until then. Resolves when that is
+   * done; a second call waits for the first.
    */
   close(options?: CloseOptions): Promise<void>
+  /**
+   * `close({ server: true })` on SIGTERM, SIGINT and PM2's message `shutdown`; then `after` runs, and
+   * the process exits with 0, or with 1 when `after` failed. A second signal exits at once. Several hubs
+   * of one process are closed together.
+   *
+   * @returns a function that takes it back
+   */
+  closeOnSignal(options?: SignalOptions): () => void
   /** `close()` with its defaults, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>
 }
@@ -127,17 +172,27 @@ export function koaWs(options: KoaWsOptions = {}): Hub {
     },
     detach: (server: AttachableServer) => parts.detach(server),
     route: (path: string, ...chain: Middleware<never, never>[]) => route(path, chain),
+    connection: (id: string) => parts.audiences.connection(id),
+    user: (...ids: (string | number)[]) => parts.audiences.user(ids),
+    room: (...names: string[]) => parts.audiences.room(names),
+    all: () => parts.audiences.all(),
     localConnections: parts.connections.byId,
     status: () => parts.status(),
     close: (closeOptions?: CloseOptions) => parts.close(closeOptions ?? {}),
+    closeOnSignal: (signalOptions?: SignalOptions) => parts.closeOnSignal(signalOptions ?? {}),
     [Symbol.asyncDispose]: () => parts.close({}),
   }) as unknown as Hub
   return hub
 }
 
 /** What one plugin is made of, and how its parts are wired. */
-class Parts implements UpgradeHost, Passing {
+class Parts implements UpgradeHost, Passing, ConnectionsHost, AudienceHost {
+  readonly roster: Roster
+  readonly members: LocalMembers
+  readonly audiences: Audiences
+  readonly backplane: Backplane | null
   readonly connections: Connections
+  readonly rules: RuleBook
   readonly acceptors: Acceptors
   readonly limits: Limits
   readonly origin: UpgradeHost['origin']
@@ -148,6 +203,7 @@ class Parts implements UpgradeHost, Passing {
   readonly #options: ResolvedOptions
   readonly #drops = new Drops()
   readonly #id = newId()
+  readonly #since = Date.now()
   #app: Context['app'] | null = null
   /** Used in several apps that do not agree about proxies. */
   #several = false
@@ -158,10 +214,30 @@ class Parts implements UpgradeHost, Passing {
     this.origin = options
     this.limits = new Limits(options)
     this.acceptors = new Acceptors(options)
-    this.connections = new Connections(
-      { ...options, patience: options.handshakeTimeout },
-      this.#drops,
-    )
+    this.rules = options.rules
+    this.roster = new Roster((topic, here) => this.#topicChanged(topic, here))
+    this.members = new LocalMembers(this.roster, frameDeflate(options), this)
+    this.audiences = new Audiences(this)
+    this.connections = new Connections({ ...options, patience: options.handshakeTimeout }, this)
+    this.backplane =
+      options.adapter?.connect({
+        id: this.#id,
+        deliver: (order) => this.members.deliver(order),
+        answer: (question) => this.members.answer(question),
+      }) ?? null
+  }
+
+  /** Somebody is in a room, or is here as a user, for the first time; or nobody any more. */
+  #topicChanged(topic: string, here: boolean): Promise<void> | undefined {
+    if (here) return this.backplane?.subscribe(topic)
+    this.backplane?.unsubscribe(topic)
+    return undefined
+  }
+
+  // ---- ConnectionsHost
+
+  to(connection: Connection, rooms: readonly string[]): Audience {
+    return this.audiences.room(rooms, [connection.id])
   }
 
   // ---- UpgradeHost
@@ -204,8 +280,8 @@ class Parts implements UpgradeHost, Passing {
     return this.#app
   }
 
-  count(name: string): void {
-    this.#drops.add(name)
+  count(reason: DropReason | string, many = 1, connection?: Connection): void {
+    this.#drops.add(reason, many, connection)
   }
 
   admit(connection: Connection, admission: Admission): ReturnType<UpgradeHost['admit']> {
@@ -265,8 +341,15 @@ class Parts implements UpgradeHost, Passing {
       ready: !draining,
       reasons: draining ? ['draining'] : [],
       connections: this.connections.byId.size,
+      rooms: this.roster.rooms.members.size,
+      users: this.roster.users.size,
       pending: this.pending.size,
       draining,
+      backplane: this.backplane?.status ?? {
+        state: 'none',
+        since: this.#since,
+        queued: { messages: 0, bytes: 0 },
+      },
       drops: this.#drops.snapshot(),
     }
   }
@@ -276,6 +359,16 @@ class Parts implements UpgradeHost, Passing {
     const { code = 1012, timeout = 10_000, readyDelay = 0, server = false } = options
     this.#closing ??= shutDown(this, { code, timeout, readyDelay, server })
     return this.#closing
+  }
+
+  closeOnSignal(options: SignalOptions): () => void {
+    checkSignalOptions(options)
+    const { timeout, readyDelay } = options
+    return closeOnSignal(() => this.close({ timeout, readyDelay, server: true }), options)
+  }
+
+  async closeBackplane(): Promise<void> {
+    await this.backplane?.close()
   }
 
   refuseUpgrades(): void {
@@ -293,6 +386,13 @@ class Parts implements UpgradeHost, Passing {
   terminateUpgrades(): void {
     for (const upgrade of [...this.pending]) upgrade.terminate()
   }
+}
+
+/** How frames for many are compressed; null when compression is off. */
+function frameDeflate({ perMessageDeflate }: ResolvedOptions): FrameDeflate | null {
+  if (!perMessageDeflate) return null
+  const { threshold = 1024, zlibDeflateOptions } = perMessageDeflate
+  return { threshold, options: zlibDeflateOptions as FrameDeflate['options'] }
 }
 
 /** The first forwarded address that the app trusts, as Koa's `ctx.ip` finds it. */

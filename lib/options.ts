@@ -1,8 +1,11 @@
 import type { IncomingMessage } from 'node:http'
 import type { Context } from 'koa'
 import type { Connection } from './connection/connection.ts'
+import { RuleBook, type RuleOptions, ruleChecks } from './connection/rules.ts'
 import type { CloseInfo } from './connection/types.ts'
 import { OptionsError } from './errors.ts'
+import type { Adapter } from './hub/adapter.ts'
+import { isCloseCode } from './protocol/close-codes.ts'
 import { defaultFragments } from './upgrade/acceptor.ts'
 import type { RejectMode } from './upgrade/host.ts'
 import type { OriginPolicy } from './upgrade/origin.ts'
@@ -25,7 +28,7 @@ export interface DeflateOptions {
 }
 
 /** The options of `koaWs()`. Durations are milliseconds, sizes are bytes. */
-export interface KoaWsOptions {
+export interface KoaWsOptions extends RuleOptions {
   /**
    * Which pages may open a WebSocket here. `'same'`: host and port of Origin equal those of Host
    * (X-Forwarded-Host only with `app.proxy`). A list of origins and RegExps is allowed in addition.
@@ -70,6 +73,8 @@ export interface KoaWsOptions {
   perMessageDeflate?: boolean | DeflateOptions | undefined
   /** The name of `ctx.ws`. @default 'ws' */
   property?: string | undefined
+  /** Joins the hubs of several instances. @default this instance stands alone */
+  adapter?: Adapter | undefined
 }
 
 /** All options, with their defaults filled in. */
@@ -90,6 +95,8 @@ export interface ResolvedOptions {
   readonly closeTimeout: number
   readonly perMessageDeflate: false | DeflateOptions
   readonly property: string
+  readonly rules: RuleBook
+  readonly adapter: Adapter | undefined
 }
 
 const DEFLATE: DeflateOptions = {
@@ -130,6 +137,11 @@ const property: Check = (value) =>
     ? null
     : `must be a name other than "hub", not ${describe(value)}.`
 
+const adapter: Check = (value) =>
+  typeof (value as Partial<Adapter> | null)?.connect === 'function'
+    ? null
+    : `must be an adapter, such as memoryAdapter() makes, not ${describe(value)}.`
+
 const deflateChecks: Record<string, Check> = {
   serverNoContextTakeover: check.boolean,
   clientNoContextTakeover: check.boolean,
@@ -162,6 +174,8 @@ const checks: Record<string, Check> = {
   closeTimeout: check.milliseconds,
   perMessageDeflate: deflate,
   property,
+  adapter,
+  ...ruleChecks,
 }
 
 /**
@@ -200,12 +214,16 @@ export function resolveOptions(given: KoaWsOptions): ResolvedOptions {
     closeTimeout: given.closeTimeout ?? 2_000,
     perMessageDeflate: resolveDeflate(given.perMessageDeflate),
     property: given.property ?? 'ws',
+    rules: new RuleBook(given),
+    adapter: given.adapter,
   }
 }
 
 function resolveDeflate(given: boolean | DeflateOptions | undefined): false | DeflateOptions {
   if (!given) return false
-  return given === true ? DEFLATE : { ...DEFLATE, ...given }
+  const deflate = given === true ? DEFLATE : { ...DEFLATE, ...given }
+  // An empty message is never worth it, and ws gives no sign that it is compressing one.
+  return { ...deflate, threshold: Math.max(1, deflate.threshold ?? 1024) }
 }
 
 const closeChecks: Record<string, Check> = {
@@ -218,14 +236,18 @@ const closeChecks: Record<string, Check> = {
   server: check.boolean,
 }
 
-/** The codes that a close frame may carry (RFC 6455, section 7.4). */
-function isCloseCode(value: unknown): boolean {
-  if (typeof value !== 'number' || !Number.isInteger(value)) return false
-  if (value >= 1000 && value <= 1014) return value !== 1004 && value !== 1005 && value !== 1006
-  return value >= 3000 && value <= 4999
-}
-
 /** Check the options of `hub.close()`. */
 export function checkCloseOptions(given: unknown): void {
   validate('hub.close()', given, closeChecks)
+}
+
+/** Check the options of `hub.closeOnSignal()`. */
+export function checkSignalOptions(given: unknown): void {
+  validate('hub.closeOnSignal()', given, {
+    signals: check.strings,
+    pm2: check.boolean,
+    timeout: closeChecks['timeout'] as Check,
+    readyDelay: closeChecks['readyDelay'] as Check,
+    after: check.isFunction,
+  })
 }

@@ -8,9 +8,10 @@ const lib = join(root, 'lib')
 
 /** The stages of lib/, earliest first: a file imports from its own entry and from earlier ones. */
 const STAGES: readonly (readonly string[])[] = [
-  ['debug', 'thenable', 'validate', 'errors', 'protocol'],
+  ['debug', 'diagnostics', 'thenable', 'validate', 'errors', 'protocol'],
   ['connection'],
   ['upgrade', 'hub'],
+  ['adapters'],
   ['options'],
   ['koa-ws'],
   ['index'],

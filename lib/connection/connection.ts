@@ -1,74 +1,53 @@
 import type { AsyncResource } from 'node:async_hooks'
 import { EventEmitter } from 'node:events'
 import { type ParsedUrlQuery, parse } from 'node:querystring'
-import type { Duplex } from 'node:stream'
 import type { DefaultState } from 'koa'
 import { WebSocket } from 'ws'
 import { debugConnection, messageOf } from '../debug.ts'
 import { exposureOf, KoaWsError, toError } from '../errors.ts'
-import { CloseCode, closeCodeForStatus, closeReason } from '../protocol/close-codes.ts'
+import {
+  assertClosable,
+  CloseCode,
+  closeCodeForStatus,
+  closeReason,
+} from '../protocol/close-codes.ts'
+import { pushText } from '../protocol/envelope.ts'
+import { KOAWS_V1 } from '../protocol/subprotocol.ts'
+import type { Audience } from './audience.ts'
+import { type CloseEvent, closedError, Ending, tooSlowError } from './ending.ts'
 import { Expiry } from './expiry.ts'
-import { Inbox, type RawMessage } from './inbox.ts'
+import type { RawMessage } from './inbox.ts'
 import { epochMilliseconds } from './instant.ts'
+import { Intake, type IntakeHost } from './intake.ts'
+import type { ConnectionInternals } from './internals.ts'
 import { MessageIterator } from './iterator.ts'
 import { watchListeners } from './listeners.ts'
+import { addToBufferedAmount, Outbox } from './outbox.ts'
 import type { ConnectionFacts, ConnectionOwner } from './owner.ts'
+import { BY_FLOOD, BY_USER, Reading } from './reading.ts'
 import type { CloseInfo, Refresh, Sendable, SendOptions } from './types.ts'
-
-/** The arguments of ws's `close` event. */
-interface CloseEvent {
-  readonly code: number
-  readonly reason: Buffer
-}
 
 /** What few connections need, or only at their end: made on first use. */
 interface Extras {
   query?: ParsedUrlQuery
-  controller?: AbortController
-  closed?: Promise<CloseInfo>
-  settleClosed?: (info: CloseInfo) => void
+  ending?: Ending
   iterator?: MessageIterator | undefined
-  inbox?: Inbox | undefined
-  expiry?: Expiry<WebSocket> | undefined
-  pingedAt?: number | undefined
-  rtt?: number
-  /** The first code that we closed with. */
-  verdict?: CloseInfo
-  end?: CloseEvent
+  expiry?: Expiry<AnyConnection> | undefined
+  reading?: Reading
 }
 
 type AnyConnection = Connection<unknown>
 
-/** The handshake is done: the connection takes up its facts. For koaws itself. */
-export let openConnection: (connection: AnyConnection, facts: ConnectionFacts<Connection>) => void
-/** The handler has settled: messages that nobody wants are no longer kept. For koaws itself. */
-export let handlerSettled: (connection: AnyConnection) => void
-/** A shutdown begins: loops over the messages end. For koaws itself. */
-export let endIteration: (connection: AnyConnection) => void
-/**
- * Close because of an error in a handler or listener: an http-error of the 400s becomes
- * 4000 + status, anything else 1011. Reported to the owner unless somebody else does.
- */
-export let failConnection: (connection: AnyConnection, thrown: unknown, report: boolean) => void
+/** What koaws itself does with a connection, and applications do not. */
+export let internals: ConnectionInternals<AnyConnection, Connection>
 
-let uncork: (connection: AnyConnection) => void
-let expire: (connection: WebSocket) => void
+let intakes: IntakeHost<Connection>
 
 /** Time between a protocol error of the client and the end of its TCP connection, in milliseconds. */
 const PROTOCOL_ERROR_LINGER = 250
 const NOBODY: ReadonlySet<string> = new Set()
 const NO_PARAMS: Readonly<Record<string, string>> = Object.freeze({})
 const CAPTURE = { captureRejections: true }
-
-/** Messages are kept for a listener to come: while the handler runs, and while the inbox holds some. */
-const HOLDING = 1
-/** The handler runs. */
-const HANDLING = 2
-/** Something was sent in this turn. */
-const CORKED = 4
-/** We have closed for cause, and the client is heard no more. */
-const DEAF = 8
-
 /**
  * One accepted WebSocket. It is a `ws` WebSocket (RFC 6455), so what is written for `ws` works on
  * it, with these differences:
@@ -100,10 +79,13 @@ export class Connection<State = DefaultState>
 
   #url = ''
   #owner: ConnectionOwner<Connection> | null = null
-  #socket: Duplex | null = null
+  #outbox: Outbox<Connection> | null = null
   #scope: AsyncResource | null = null
   #extras: Extras | null = null
-  #flags: number = HOLDING | HANDLING
+  readonly #intake: Intake<Connection> = new Intake(this as Connection, intakes)
+  #slot: object | null = null
+  #pingedAt = 0
+  #rtt = 0
 
   /** Called by ws when it has accepted a handshake. */
   constructor(address: null, protocols?: undefined, options?: object) {
@@ -139,17 +121,12 @@ export class Connection<State = DefaultState>
 
   /** The last round trip of a ping in milliseconds; undefined until a pong has answered one. */
   get rtt(): number | undefined {
-    return this.#extras?.rtt
+    return this.#rtt > 0 ? this.#rtt : undefined
   }
 
   /** Aborts when the connection has ended. */
   get signal(): AbortSignal {
-    const extras = this.#lazy()
-    if (!extras.controller) {
-      extras.controller = new AbortController()
-      if (extras.end) extras.controller.abort(closedError())
-    }
-    return extras.controller.signal
+    return this.#ending().signal
   }
 
   /**
@@ -157,12 +134,7 @@ export class Connection<State = DefaultState>
    * be told: then `clean` is false.
    */
   get closed(): Promise<CloseInfo> {
-    const extras = this.#lazy()
-    extras.closed ??= new Promise((resolve) => {
-      if (extras.end) resolve(closeInfo(extras))
-      else extras.settleClosed = resolve
-    })
-    return extras.closed
+    return this.#ending().closed
   }
 
   /**
@@ -179,9 +151,27 @@ export class Connection<State = DefaultState>
   }
 
   /**
+   * Send a message of the subprotocol `koaws.v1`.
+   *
+   * @throws KoaWsError when the connection speaks another
+   * @throws TypeError when the type is no string of 1 to 255 bytes, or the data has no JSON form
+   */
+  push(type: string, data?: unknown): void {
+    const text = pushText(type, data)
+    if (this.protocol !== KOAWS_V1) {
+      throw new KoaWsError(
+        'ERR_KOAWS_NOT_NEGOTIATED',
+        'This connection does not speak koaws.v1: accept it with { subprotocol: "koaws.v1" }, or use send() or json().',
+      )
+    }
+    this.send(text)
+  }
+
+  /**
    * Enter rooms. Local membership holds at once; the promise never rejects.
    *
    * @throws TypeError when a name is no string of 1 to 255 bytes
+   * @throws KoaWsError when it would be in more than `maxRooms`; then it enters none of them
    */
   join(...rooms: string[]): Promise<void> {
     return this.#owner?.join(this as Connection, rooms) ?? Promise.resolve()
@@ -190,6 +180,12 @@ export class Connection<State = DefaultState>
   /** Leave rooms; a room that the connection is not in is ignored. */
   leave(...rooms: string[]): void {
     this.#owner?.leave(this as Connection, rooms)
+  }
+
+  /** The members of rooms, without this connection: `connection.to('lobby').send('hi')`. */
+  to(...rooms: string[]): Audience {
+    if (!this.#owner) throw closedError()
+    return this.#owner.to(this as Connection, rooms)
   }
 
   /**
@@ -222,15 +218,22 @@ export class Connection<State = DefaultState>
         'This connection is being iterated already: one loop reads it, and shares what it read.',
       )
     }
-    extras.iterator = new MessageIterator(this, () => {
-      extras.iterator = undefined
-    })
+    extras.iterator = new MessageIterator(
+      this,
+      () => this.#reading(),
+      () => {
+        extras.iterator = undefined
+      },
+    )
     return extras.iterator
   }
 
   // ---- ws's own methods, with what a connection adds
 
-  /** ws's `send`; what is sent in one turn of the event loop leaves in one write. */
+  /**
+   * ws's `send`; what is sent in one turn of the event loop leaves in one write. For a client that is
+   * too slow (`maxBufferedAmount`, `slowConsumer`) the message is dropped: the callback gets an error.
+   */
   override send(data: Sendable, callback?: (error?: Error) => void): void
   override send(data: Sendable, options: SendOptions, callback?: (error?: Error) => void): void
   override send(
@@ -238,58 +241,75 @@ export class Connection<State = DefaultState>
     options?: SendOptions | ((error?: Error) => void),
     callback?: (error?: Error) => void,
   ): void {
-    if ((this.#flags & CORKED) === 0 && this.#socket !== null) this.#cork(this.#socket)
+    const outbox = this.#outbox
+    if (outbox === null || this.readyState !== WebSocket.OPEN) {
+      super.send(data, options as SendOptions, callback)
+      return
+    }
+    if (!outbox.admits()) {
+      this.#owner?.count('dropped', 1, this as Connection)
+      const told = typeof options === 'function' ? options : callback
+      if (told) process.nextTick(told, tooSlowError())
+      return
+    }
+    outbox.begin(data)
     super.send(data, options as SendOptions, callback)
+    outbox.finished(typeof options !== 'object' || options.fin !== false)
   }
 
-  /** ws's `ping`; the first pong after it sets `rtt`. */
+  /** ws's `ping`; the next pong sets `rtt`. */
   override ping(data?: unknown, mask?: boolean, callback?: (error: Error) => void): void {
-    const extras = this.#lazy()
-    if (extras.pingedAt === undefined) {
-      extras.pingedAt = performance.now()
-      super.once('pong', () => {
-        extras.rtt = performance.now() - (extras.pingedAt as number)
-        extras.pingedAt = undefined
-      })
-    }
+    if (this.#pingedAt === 0) this.#pingedAt = performance.now()
     super.ping(data, mask, callback)
+  }
+
+  /** ws's `pong`. It leaves at once: ws ends a client whose pings wait for too many of them. */
+  override pong(data?: unknown, mask?: boolean, callback?: (error: Error) => void): void {
+    super.pong(data, mask, callback)
+    this.#outbox?.push()
   }
 
   /** Begin the closing handshake (RFC 6455, section 7.1.2). */
   override close(code?: number, reason?: string | Buffer): void {
     if (this.readyState === WebSocket.OPEN) {
-      this.#lazy().verdict ??= {
-        code: code ?? 1005,
-        reason: reason === undefined ? '' : String(reason),
-        clean: false,
-      }
+      assertClosable(code, reason)
+      this.#ending().decide(code ?? 1005, reason === undefined ? '' : String(reason))
+      this.#outbox?.end()
     }
     super.close(code, reason)
-    // Whoever does not read cannot see the peer's close frame.
-    if (this.readyState === WebSocket.CLOSING && this.isPaused) this.resume()
+    if (this.readyState === WebSocket.CLOSING) this.#extras?.reading?.open()
   }
 
-  /** End the TCP connection at once. What was sent before in this turn is handed to the kernel. */
+  /** End the TCP connection at once. What was sent before is handed to the kernel. */
   override terminate(): void {
-    this.#uncork()
+    this.#outbox?.push()
+    this.#outbox?.end()
     super.terminate()
   }
 
   /** Stop reading from the client: TCP backpressure. */
   override pause(): void {
-    this.#extras?.inbox?.disownPause()
-    this.#extras?.iterator?.disownPause()
-    super.pause()
+    this.#reading().stop(BY_USER)
+  }
+
+  /** Go on reading, unless koaws itself has stopped it as well (a flood, or a loop that is busy). */
+  override resume(): void {
+    this.#reading().goOn(BY_USER)
   }
 
   override emit(event: string | symbol, ...args: unknown[]): boolean {
     if (event === 'message') {
-      if (this.#flags & (HOLDING | DEAF) && this.#hold(args as unknown as RawMessage)) return true
+      if (this.#intake.take(args as unknown as RawMessage)) return true
     } else if (event === 'close') {
       return this.#emitClose(args[0] as number, args[1] as Buffer)
     } else if (event === 'error') {
       this.#sawError(args[0])
       if (this.listenerCount('error') === 0) return false
+    } else if (event === 'ping') this.#intake.arrived()
+    else if (event === 'pong') {
+      this.#intake.arrived()
+      if (this.#pingedAt > 0) this.#rtt = performance.now() - this.#pingedAt
+      this.#pingedAt = 0
     }
     return this.#emitNow(event, args)
   }
@@ -310,7 +330,7 @@ export class Connection<State = DefaultState>
     this.#url = facts.url
     write(this, 'ip', facts.ip)
     this.#owner = facts.owner
-    this.#socket = facts.socket
+    this.#outbox = new Outbox(this as Connection, facts.socket, facts.owner, facts.compression)
     this.#scope = facts.scope
     if (facts.expiresAt !== null) this.#expireAt(facts.expiresAt)
   }
@@ -326,50 +346,6 @@ export class Connection<State = DefaultState>
     }
   }
 
-  /** Keep a message for a listener to come, or drop it; false when somebody shall hear it now. */
-  #hold(message: RawMessage): boolean {
-    if ((this.#flags & DEAF) !== 0) {
-      this.#owner?.unheard(1)
-      return true
-    }
-    const { inbox } = this.#lazy()
-    if (!inbox && this.listenerCount('message') > 0) return false
-    // Once we close, no more is taken in: a client that goes on sending must not fill memory.
-    if (this.readyState === WebSocket.OPEN) (inbox ?? this.#newInbox()).push(message)
-    else this.#owner?.unheard(1)
-    return true
-  }
-
-  #newInbox(): Inbox {
-    const inbox = new Inbox({
-      hears: () => this.listenerCount('message') > 0,
-      deliver: (message) => this.#emitNow('message', message as unknown as unknown[]),
-      stopReading: () => super.pause(),
-      isPaused: () => this.isPaused,
-      goOnReading: () => this.resume(),
-      emptied: (discarded) => this.#inboxEmptied(discarded),
-    })
-    this.#lazy().inbox = inbox
-    return inbox
-  }
-
-  #inboxEmptied(discarded: number): void {
-    this.#lazy().inbox = undefined
-    // When nobody came to listen, it is from here on as with plain ws.
-    if (discarded > 0 || (this.#flags & HANDLING) === 0) this.#flags &= ~HOLDING
-    if (discarded === 0) return
-    debugConnection('%s: %d messages discarded, nobody listened', this.id, discarded)
-    this.#owner?.unheard(discarded)
-  }
-
-  #handlerSettled(): void {
-    this.#flags &= ~HANDLING
-    const inbox = this.#extras?.inbox
-    if (!inbox) this.#flags &= ~HOLDING
-    else if (this.listenerCount('message') > 0) inbox.flushSoon()
-    else inbox.discard()
-  }
-
   #fail(thrown: unknown, report: boolean): void {
     const error = toError(thrown)
     const { status, message } = exposureOf(error)
@@ -382,18 +358,41 @@ export class Connection<State = DefaultState>
   }
 
   /** Close, and hear nothing more from whoever has lost the right to be heard. */
-  #closeForCause(code: number, reason: string): void {
-    this.#flags |= DEAF
-    this.#extras?.inbox?.discard()
+  #closeForCause(code: number, reason: string, atOnce = false): void {
+    this.#intake.deafen()
     const unheard = this.#extras?.iterator?.cutOff() ?? 0
-    if (unheard > 0) this.#owner?.unheard(unheard)
-    this.close(code, reason)
+    if (unheard > 0) this.#owner?.count('unheard', unheard, this as Connection)
+    if (!atOnce) {
+      this.close(code, reason)
+      return
+    }
+    this.#ending().decide(code, reason)
+    this.terminate()
+  }
+
+  #ending(): Ending {
+    const extras = this.#lazy()
+    extras.ending ??= new Ending()
+    return extras.ending
+  }
+
+  #reading(): Reading {
+    const extras = this.#lazy()
+    extras.reading ??= new Reading(this)
+    return extras.reading
+  }
+
+  #endIteration(): Promise<void> | null {
+    const iterator = this.#extras?.iterator
+    if (!iterator) return null
+    iterator.end()
+    return Promise.race([this.#intake.settled, this.closed.then(() => {})])
   }
 
   #listens(event: string | symbol, listener: unknown): void {
-    if (event === 'message') this.#extras?.inbox?.flushSoon()
+    if (event === 'message') this.#intake.listened()
     else if (event === 'close') {
-      if (this.#lazy().end) this.#tellClosed(listener as (...args: unknown[]) => unknown)
+      if (this.#extras?.ending?.event) this.#tellClosed(listener as (...args: unknown[]) => unknown)
     }
   }
 
@@ -401,7 +400,7 @@ export class Connection<State = DefaultState>
   #tellClosed(listener: (...args: unknown[]) => unknown): void {
     const tell = (): void => {
       if (!this.rawListeners('close').includes(listener)) return
-      const { code, reason } = this.#lazy().end as CloseEvent
+      const { code, reason } = this.#ending().event as CloseEvent
       const call = (): unknown => listener.call(this, code, reason)
       try {
         const result = this.#scope === null ? call() : this.#scope.runInAsyncScope(call)
@@ -410,24 +409,20 @@ export class Connection<State = DefaultState>
         this.#fail(error, true)
       }
     }
-    process.nextTick(() => {
-      const inbox = this.#extras?.inbox
-      if (inbox) inbox.afterwards(tell)
-      else tell()
-    })
+    process.nextTick(() => this.#intake.afterwards(tell))
   }
 
   #emitClose(code: number, reason: Buffer): boolean {
-    const extras = this.#lazy()
-    if (extras.end) return false
-    extras.end = { code, reason }
-    extras.expiry?.cancel()
+    const ending = this.#ending()
+    if (ending.event) return false
+    ending.event = { code, reason }
+    this.#extras?.expiry?.cancel()
+    this.#intake.dispose()
+    this.#outbox?.dispose()
     this.#owner?.unreachable(this as Connection)
     const heard = this.#emitNow('close', [code, reason])
-    const info = closeInfo(extras)
-    extras.controller?.abort(closedError())
-    extras.settleClosed?.(info)
-    this.#owner?.ended(this as Connection, info)
+    ending.settle()
+    this.#owner?.ended(this as Connection, ending.info)
     return heard
   }
 
@@ -440,29 +435,54 @@ export class Connection<State = DefaultState>
   #expireAt(at: number | null): void {
     const extras = this.#lazy()
     extras.expiry?.cancel()
-    if (extras.end) return
-    extras.expiry = at === null ? undefined : new Expiry<WebSocket>(at, expire, this)
-  }
-
-  #cork(socket: Duplex): void {
-    this.#flags |= CORKED
-    socket.cork()
-    process.nextTick(uncork, this)
-  }
-
-  #uncork(): void {
-    if ((this.#flags & CORKED) === 0) return
-    this.#flags &= ~CORKED
-    this.#socket?.uncork()
+    if (extras.ending?.event) return
+    extras.expiry = at === null ? undefined : new Expiry<AnyConnection>(at, expire, this)
   }
 
   static {
-    openConnection = (connection, facts) => connection.#open(facts)
-    handlerSettled = (connection) => connection.#handlerSettled()
-    endIteration = (connection) => connection.#extras?.iterator?.end()
-    failConnection = (connection, thrown, report) => connection.#fail(thrown, report)
-    uncork = (connection) => connection.#uncork()
-    expire = (connection) => (connection as Connection).#closeForCause(CloseCode.expired, 'expired')
+    intakes = {
+      hears: (connection) => connection.listenerCount('message') > 0,
+      isOpen: (connection) => connection.readyState === WebSocket.OPEN,
+      deliver: (connection, message) =>
+        connection.#emitNow('message', message as unknown as unknown[]),
+      reading: (connection) => connection.#reading(),
+      unheard: (connection, count) => connection.#owner?.count('unheard', count, connection),
+      floodRules: (connection) => connection.#owner?.rules.flood ?? false,
+      id: (connection) => connection.id,
+      holdBack(connection) {
+        connection.#owner?.count('flood', 1, connection)
+        connection.#reading().stop(BY_FLOOD)
+      },
+      goOn: (connection) => connection.#reading().goOn(BY_FLOOD),
+      tooMuch(connection) {
+        connection.#owner?.count('floodClosed', 1, connection)
+        connection.#closeForCause(CloseCode.policyViolation, 'too many messages')
+      },
+    }
+
+    internals = {
+      open: (connection, facts) => connection.#open(facts),
+      handlerSettled: (connection) => connection.#intake.handlerSettled(),
+      endIteration: (connection) => connection.#endIteration(),
+      fail: (connection, thrown, report) => connection.#fail(thrown, report),
+      closeForCause: (connection, code, reason, atOnce) =>
+        connection.#closeForCause(code, reason, atOnce),
+      outboxOf: (connection) => connection.#outbox as Outbox | null,
+      maxRoomsOf: (connection) => connection.#owner?.rules.maxRooms ?? 0,
+      lifeSigns(connection) {
+        const socket = connection.#outbox?.socket as { bytesRead?: number } | undefined
+        return (socket?.bytesRead ?? 0) + connection.#intake.heard
+      },
+      ping(connection) {
+        connection.#pingedAt = performance.now()
+        connection.#outbox?.ping()
+      },
+      slotOf: (connection) => connection.#slot,
+      setSlot(connection, slot) {
+        connection.#slot = slot
+      },
+    }
+    addToBufferedAmount(Connection.prototype, (connection) => connection.#outbox?.waiting ?? 0)
     watchListeners(Connection.prototype, {
       added: (connection, event, listener) => connection.#listens(event, listener),
       rejected: (connection, error) => connection.#fail(error, true),
@@ -470,19 +490,13 @@ export class Connection<State = DefaultState>
   }
 }
 
-function closeInfo({ end, verdict }: Extras): CloseInfo {
-  const { code, reason } = end as CloseEvent
-  if (code !== 1006) return { code, reason: reason.toString('utf8'), clean: true }
-  return verdict ?? { code, reason: '', clean: false }
-}
-
 /** Readonly for users; we fill it in. */
 function write<T extends object, K extends keyof T>(target: T, key: K, value: T[K]): void {
   target[key] = value
 }
 
-function closedError(): KoaWsError {
-  return new KoaWsError('ERR_KOAWS_CLOSED', 'The connection is closed')
+function expire(connection: AnyConnection): void {
+  internals.closeForCause(connection, CloseCode.expired, 'expired')
 }
 
 function terminate(connection: WebSocket): void {

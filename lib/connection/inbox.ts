@@ -1,3 +1,5 @@
+import { BY_INBOX, type Reading } from './reading.ts'
+
 /** One message as ws hands it over. */
 export type RawMessage = readonly [data: unknown, isBinary: boolean]
 
@@ -13,11 +15,8 @@ export interface InboxOwner {
   hears(): boolean
   /** Emit one message to the listeners. */
   deliver(message: RawMessage): void
-  /** Stop and go on reading from the socket. */
-  stopReading(): void
-  /** Whether reading is stopped now: a user may have resumed. */
-  isPaused(): boolean
-  goOnReading(): void
+  /** Reading from the client, to stop it when too much waits. */
+  reading(): Reading
   /** The inbox is empty, or was discarded with so many messages in it; it is not used again. */
   emptied(discarded: number): void
 }
@@ -49,10 +48,10 @@ export class Inbox {
   push(message: RawMessage): void {
     this.#messages.push(message)
     this.#bytes += sizeOf(message[0])
-    if (this.#paused && this.#owner.isPaused()) return
+    if (this.#paused) return
     if (this.#messages.length >= MAX_MESSAGES || this.#bytes >= MAX_BYTES) {
       this.#paused = true
-      this.#owner.stopReading()
+      this.#owner.reading().stop(BY_INBOX)
     }
   }
 
@@ -66,11 +65,6 @@ export class Inbox {
   /** Run something once the waiting messages are handed over or discarded. */
   afterwards(task: () => void): void {
     this.#afterwards.push(task)
-  }
-
-  /** The user pauses the connection himself: from now on the pause is his. */
-  disownPause(): void {
-    this.#paused = false
   }
 
   /** Hand over one by one while somebody listens: `once` takes one and leaves the rest. */
@@ -95,7 +89,7 @@ export class Inbox {
     clearTimeout(this.#patience)
     this.#messages.length = 0
     this.#owner.emptied(discarded)
-    if (this.#paused) this.#owner.goOnReading()
+    if (this.#paused) this.#owner.reading().goOn(BY_INBOX)
     for (const task of this.#afterwards) task()
   }
 }
@@ -108,7 +102,8 @@ function flushInbox(inbox: Inbox): void {
   inbox.flush()
 }
 
-function sizeOf(data: unknown): number {
+/** Bytes of a message in any of ws's forms. */
+export function sizeOf(data: unknown): number {
   if (Array.isArray(data)) return data.reduce((sum, part) => sum + sizeOf(part), 0)
   return (data as { byteLength?: number }).byteLength ?? 0
 }

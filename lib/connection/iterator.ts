@@ -1,4 +1,5 @@
 import type { WebSocket } from 'ws'
+import { BY_ITERATOR, type Reading } from './reading.ts'
 
 /** Waiting messages at which the connection stops reading, and at which it reads again. */
 const HIGH = 16
@@ -13,18 +14,19 @@ type Result = IteratorResult<string | Buffer, undefined>
  */
 export class MessageIterator implements AsyncIterableIterator<string | Buffer> {
   readonly #connection: WebSocket
+  readonly #reading: () => Reading
   readonly #waiting: (string | Buffer)[] = []
   readonly #readers: ((result: Result) => void)[] = []
   readonly #onEnd: () => void
   readonly #onMessage: (data: unknown, isBinary: boolean) => void
   readonly #onClose: () => void
   #paused = false
-  #pausing = false
   #done = false
 
   /** @param onEnd called once, when the iterator stops listening. */
-  constructor(connection: WebSocket, onEnd: () => void) {
+  constructor(connection: WebSocket, reading: () => Reading, onEnd: () => void) {
     this.#connection = connection
+    this.#reading = reading
     this.#onEnd = onEnd
     this.#onMessage = (data, isBinary) => this.#take(isBinary ? toBuffer(data) : textOf(data))
     this.#onClose = () => this.end()
@@ -41,11 +43,6 @@ export class MessageIterator implements AsyncIterableIterator<string | Buffer> {
     this.#goOnReading()
     this.#onEnd()
     for (const reader of this.#readers.splice(0)) reader({ value: undefined, done: true })
-  }
-
-  /** The user pauses the connection himself: from now on the pause is his. */
-  disownPause(): void {
-    if (!this.#pausing) this.#paused = false
   }
 
   /** Hand out nothing more; returns how many messages that were. */
@@ -82,19 +79,15 @@ export class MessageIterator implements AsyncIterableIterator<string | Buffer> {
       return
     }
     this.#waiting.push(message)
-    // A user may have resumed what we paused.
-    if (this.#waiting.length >= HIGH && !(this.#paused && this.#connection.isPaused)) {
-      this.#paused = true
-      this.#pausing = true
-      this.#connection.pause()
-      this.#pausing = false
-    }
+    if (this.#waiting.length < HIGH || this.#paused) return
+    this.#paused = true
+    this.#reading().stop(BY_ITERATOR)
   }
 
   #goOnReading(): void {
     if (!this.#paused) return
     this.#paused = false
-    this.#connection.resume()
+    this.#reading().goOn(BY_ITERATOR)
   }
 }
 

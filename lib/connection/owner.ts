@@ -1,21 +1,47 @@
 import type { AsyncResource } from 'node:async_hooks'
 import type { Duplex } from 'node:stream'
+import type { Audience } from './audience.ts'
+import type { Compression, OutboxOwner } from './outbox.ts'
 import type { CloseInfo } from './types.ts'
 
-/** Whom a connection `C` belongs to: told of its end and of its errors, and keeper of the rooms. */
-export interface ConnectionOwner<C> {
+/**
+ * Whom a connection `C` belongs to: told of its end and of its errors, keeper of the rooms, and of the
+ * limits.
+ */
+export interface ConnectionOwner<C> extends OutboxOwner<C> {
   /** Called before the `close` event: the connection can no longer be reached. */
   unreachable(connection: C): void
   /** Called after the `close` event. */
   ended(connection: C, info: CloseInfo): void
   /** A handler or listener threw. */
   failed(connection: C, error: Error): void
-  /** So many messages were discarded because nobody listened, or after we had closed. */
-  unheard(count: number): void
+  /** Something of this connection was dropped, or it was held back. */
+  count(reason: DropReason, many: number, connection: C): void
   join(connection: C, rooms: readonly string[]): Promise<void>
   leave(connection: C, rooms: readonly string[]): void
   roomsOf(connection: C): ReadonlySet<string>
+  /** The members of rooms, without this connection. */
+  to(connection: C, rooms: readonly string[]): Audience
 }
+
+/** The names in `status().drops` that belong to connections. */
+export type DropReason =
+  /** Messages discarded because nobody listened, or after we had closed. */
+  | 'unheard'
+  /** Messages not sent to a client that is too slow. */
+  | 'dropped'
+  /** Volatile messages not sent to a client that was behind. */
+  | 'volatile'
+  /** Connections closed with 4610. */
+  | 'slowConsumer'
+  /** Times that reading was stopped because a client sent too much. */
+  | 'flood'
+  /** Connections closed with 1008 because they went on. */
+  | 'floodClosed'
+  /** Connections ended because they were silent. */
+  | 'heartbeat'
+  /** Joins beyond `maxRooms`. */
+  | 'maxRooms'
 
 /** The facts of the handshake that a connection is made with. */
 export interface ConnectionFacts<C> {
@@ -28,6 +54,7 @@ export interface ConnectionFacts<C> {
   readonly params: Readonly<Record<string, string>>
   readonly expiresAt: number | null
   readonly socket: Duplex
+  readonly compression: Compression
   readonly owner: ConnectionOwner<C>
   readonly scope: AsyncResource | null
 }

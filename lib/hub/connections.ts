@@ -1,18 +1,20 @@
 import { randomFillSync } from 'node:crypto'
 import type { Context } from 'koa'
-import {
-  type Connection,
-  endIteration,
-  failConnection,
-  openConnection,
-} from '../connection/connection.ts'
-import type { ConnectionFacts, ConnectionOwner } from '../connection/owner.ts'
+import type { Audience } from '../connection/audience.ts'
+import { type Connection, internals } from '../connection/connection.ts'
+import type { ConnectionFacts, ConnectionOwner, DropReason } from '../connection/owner.ts'
+import type { ConnectionRules } from '../connection/rules.ts'
 import type { CloseInfo } from '../connection/types.ts'
 import { debugConnection, messageOf } from '../debug.ts'
+import { channels } from '../diagnostics.ts'
 import { KoaWsError, toError, UpgradeError } from '../errors.ts'
+import { CloseCode } from '../protocol/close-codes.ts'
+import { byeText } from '../protocol/envelope.ts'
+import { KOAWS_V1 } from '../protocol/subprotocol.ts'
 import { isThenable } from '../thenable.ts'
-import type { Drops } from './drops.ts'
-import { Rooms } from './rooms.ts'
+import { Heartbeat } from './heartbeat.ts'
+import { returnDelays } from './return-delays.ts'
+import type { Roster } from './roster.ts'
 
 /** Hooks of an application around the life of a connection. */
 export interface ConnectionHooks {
@@ -37,28 +39,43 @@ export interface NewConnection {
   readonly expiresAt: number | null
   readonly rooms: readonly string[]
   readonly inAudiences: boolean
+  readonly rules: ConnectionRules
+  readonly compression: ConnectionFacts<Connection>['compression']
   readonly socket: ConnectionFacts<Connection>['socket']
   readonly scope: ConnectionFacts<Connection>['scope']
 }
 
+/** What `Connections` needs of its hub. */
+export interface ConnectionsHost {
+  readonly roster: Roster
+  /** The members of rooms, without one connection. */
+  to(connection: Connection, rooms: readonly string[]): Audience
+  count(reason: DropReason, many: number, connection?: Connection): void
+}
+
 /** All connections of this instance: from the 101 to the last `onDisconnect`. */
 export class Connections {
-  readonly #byId = new Map<string, Connection>()
   readonly #releases = new WeakMap<Connection, () => void>()
-  readonly #owners = new WeakMap<Context['app'], Owners>()
-  readonly #rooms = new Rooms()
+  readonly #owners = new WeakMap<Context['app'], Map<ConnectionRules, Owners>>()
+  readonly #host: ConnectionsHost
+  readonly #roster: Roster
   readonly #hooks: ConnectionHooks
-  readonly #drops: Drops
+  readonly #heartbeat: Heartbeat
   /** `onDisconnect` calls that have not settled. */
   readonly #farewells = new Set<Promise<void>>()
 
-  constructor(hooks: ConnectionHooks, drops: Drops) {
+  constructor(hooks: ConnectionHooks, host: ConnectionsHost) {
     this.#hooks = hooks
-    this.#drops = drops
+    this.#host = host
+    this.#roster = host.roster
+    this.#heartbeat = new Heartbeat((connection) => {
+      host.count('heartbeat', 1, connection)
+      internals.closeForCause(connection, CloseCode.silent, 'heartbeat missed', true)
+    })
   }
 
   get byId(): ReadonlyMap<string, Connection> {
-    return this.#byId
+    return this.#roster.byId
   }
 
   /**
@@ -68,9 +85,9 @@ export class Connections {
    * while after the client had left. A promise where `onConnect` gave one; it never rejects.
    */
   add(connection: Connection, arrival: NewConnection): Error | null | Promise<Error | null> {
-    const { ctx, userId, expiresAt, socket, scope } = arrival
-    const owner = this.#ownersFor(ctx.app)[arrival.inAudiences ? 0 : 1]
-    openConnection(connection, {
+    const { ctx, userId, expiresAt, socket, scope, rules, compression } = arrival
+    const owner = this.#ownersFor(ctx.app, rules)[arrival.inAudiences ? 0 : 1]
+    internals.open(connection, {
       id: newId(),
       userId,
       state: ctx.state,
@@ -80,12 +97,17 @@ export class Connections {
       params: paramsOf(ctx),
       expiresAt,
       socket,
+      compression,
       owner,
       scope,
     })
-    this.#byId.set(connection.id, connection)
+    this.#roster.add(connection, arrival.inAudiences)
+    if (rules.heartbeat) this.#heartbeat.add(connection, rules.heartbeat)
+    if (channels.connection.hasSubscribers) channels.connection.publish({ connection })
     try {
-      if (arrival.rooms.length > 0) this.#rooms.join(connection, arrival.rooms)
+      if (arrival.rooms.length > 0) {
+        void this.#roster.rooms.join(connection, arrival.rooms, rules.maxRooms)
+      }
       const { onConnect } = this.#hooks
       if (!onConnect) return null
       const result = onConnect(connection, ctx)
@@ -106,50 +128,98 @@ export class Connections {
     this.#releases.set(connection, release)
   }
 
-  /** Close every connection; the reason for each is the same. */
-  closeAll(code: number, reason: string): void {
-    for (const connection of this.#byId.values()) {
-      endIteration(connection)
+  /**
+   * End the loops over messages, and wait for the handlers that they stand in: what had arrived is
+   * worked off.
+   */
+  async endLoops(): Promise<void> {
+    const handlers: Promise<void>[] = []
+    for (const connection of this.byId.values()) {
+      const handler = internals.endIteration(connection)
+      if (handler) handlers.push(handler)
+    }
+    await Promise.all(handlers)
+  }
+
+  /**
+   * Close every connection. Each is told its own time to come back: in the reason of a 1012, and in
+   * the message `bye` of `koaws.v1`.
+   */
+  closeAll(code: number): void {
+    const delays = returnDelays(this.byId.size)
+    for (const connection of this.byId.values()) {
+      const after = delays.pop() as number
+      const reason = code === CloseCode.restart ? `restart, retry in ${after} ms` : ''
+      if (connection.protocol === KOAWS_V1) connection.send(byeText(code, reason, after))
       connection.close(code, reason)
     }
   }
 
   terminateAll(): void {
-    for (const connection of this.#byId.values()) connection.terminate()
+    for (const connection of this.byId.values()) connection.terminate()
   }
 
   /** Settles once nobody is left and every `onDisconnect` has settled. */
   async gone(): Promise<void> {
-    for (const connection of this.#byId.values()) await connection.closed
+    for (const connection of this.byId.values()) await connection.closed
     while (this.#farewells.size > 0) await Promise.all(this.#farewells)
   }
 
-  /** The owners of an app: they know where errors go. The second is for those in no audience. */
-  #ownersFor(app: Context['app']): Owners {
-    const known = this.#owners.get(app)
-    if (known) return known
-    const owner: ConnectionOwner<Connection> = {
+  /**
+   * The owners of an app's connections with these rules: they know where errors go. The second is for
+   * those in no audience.
+   */
+  #ownersFor(app: Context['app'], rules: ConnectionRules): Owners {
+    let ofApp = this.#owners.get(app)
+    if (!ofApp) {
+      ofApp = new Map()
+      this.#owners.set(app, ofApp)
+    }
+    let owners = ofApp.get(rules)
+    if (!owners) {
+      const owner = this.#ownerFor(app, rules)
+      owners = [owner, { ...owner, join: refuseRooms }]
+      ofApp.set(rules, owners)
+    }
+    return owners
+  }
+
+  #ownerFor(app: Context['app'], rules: ConnectionRules): ConnectionOwner<Connection> {
+    const { rooms } = this.#roster
+    return {
+      rules,
+      tooSlow: (connection) => {
+        this.#host.count('slowConsumer', 1, connection)
+        internals.closeForCause(connection, CloseCode.slowConsumer, 'too slow')
+      },
       unreachable: (connection) => {
-        this.#byId.delete(connection.id)
-        this.#rooms.remove(connection)
+        this.#heartbeat.remove(connection)
+        this.#roster.delete(connection)
       },
       ended: (connection, info) => this.#ended(app, connection, info),
       failed: (connection, error) => reportError(app, error, placeOf(connection)),
-      unheard: (count) => this.#drops.add('unheard', count),
-      join: (connection, rooms) => {
-        if (this.#byId.has(connection.id)) this.#rooms.join(connection, rooms)
-        return Promise.resolve()
-      },
-      leave: (connection, rooms) => this.#rooms.leave(connection, rooms),
-      roomsOf: (connection) => this.#rooms.of(connection),
+      count: (reason, many, connection) => this.#host.count(reason, many, connection),
+      join: (connection, names) => this.#join(connection, names, rules.maxRooms),
+      leave: (connection, names) => rooms.leave(connection, names),
+      roomsOf: (connection) => rooms.of(connection),
+      to: (connection, names) => this.#host.to(connection, names),
     }
-    const owners: Owners = [owner, { ...owner, join: refuseRooms }]
-    this.#owners.set(app, owners)
-    return owners
+  }
+
+  #join(connection: Connection, names: readonly string[], most: number): Promise<void> {
+    if (!this.byId.has(connection.id)) return Promise.resolve()
+    try {
+      const joined = this.#roster.rooms.join(connection, names, most)
+      return joined === undefined ? Promise.resolve() : joined.then(ignore)
+    } catch (error) {
+      if (error instanceof KoaWsError) this.#host.count('maxRooms', 1, connection)
+      throw error
+    }
   }
 
   #ended(app: Context['app'], connection: Connection, info: CloseInfo): void {
     this.#releases.get(connection)?.()
+    if (channels.close.hasSubscribers) channels.close.publish({ connection, ...info })
     const { onDisconnect } = this.#hooks
     if (!onDisconnect) return
     const report = (error: unknown): void => reportError(app, error, placeOf(connection))
@@ -186,7 +256,7 @@ function paramsOf(ctx: Context): Readonly<Record<string, string>> {
 /** Nobody gets in whom `onConnect` did not let in; the error is the caller's to report. */
 function connectFailed(connection: Connection, thrown: unknown): Error {
   const error = toError(thrown)
-  failConnection(connection, error, false)
+  internals.fail(connection, error, false)
   return error
 }
 

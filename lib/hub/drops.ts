@@ -1,9 +1,12 @@
+import { channels } from '../diagnostics.ts'
+
 /** Counts of what was refused or dropped, each under the name of its reason. */
 export class Drops {
   readonly #counts = new Map<string, number>()
 
-  add(name: string, many = 1): void {
-    this.#counts.set(name, (this.#counts.get(name) ?? 0) + many)
+  add(reason: string, many = 1, connection?: unknown): void {
+    this.#counts.set(reason, (this.#counts.get(reason) ?? 0) + many)
+    if (channels.drop.hasSubscribers) channels.drop.publish({ reason, count: many, connection })
   }
 
   /** A copy, for `status()`. */

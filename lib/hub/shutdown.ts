@@ -28,6 +28,8 @@ export interface Closing {
   /** End those that are still being answered. */
   terminateUpgrades(): void
   readonly servers: ReadonlySet<Server>
+  /** Let go of the other instances. */
+  closeBackplane(): Promise<void>
 }
 
 /** {@link CloseOptions}, with the defaults filled in. */
@@ -46,8 +48,12 @@ export async function shutDown(closing: Closing, options: CloseStages): Promise<
   const servers = server ? [...closing.servers].map(closeServer) : []
   const { connections } = closing
   const until = Date.now() + timeout
-  connections.closeAll(code, code === 1012 ? 'restart' : '')
-  const deadline = cancellableDelay(timeout)
+  // Loops work off what has arrived, for at most half of the time that there is.
+  const share = cancellableDelay(timeout / 2)
+  await Promise.race([connections.endLoops(), share.promise])
+  share.cancel()
+  connections.closeAll(code)
+  const deadline = cancellableDelay(until - Date.now())
   const late = await Promise.race([
     Promise.all([connections.gone(), closing.upgradesSettled()]).then(() => false),
     deadline.promise,
@@ -60,6 +66,7 @@ export async function shutDown(closing: Closing, options: CloseStages): Promise<
     for (const connection of connections.byId.values()) await connection.closed
   }
   await closeServers(servers, until - Date.now())
+  await closing.closeBackplane()
 }
 
 /**

@@ -7,6 +7,8 @@ export const CloseCode = {
   normal: 1000,
   /** A frame that RFC 6455 does not allow. */
   protocolError: 1002,
+  /** The client went on sending more than `flood` allows. */
+  policyViolation: 1008,
   /** A message above `maxPayload`. */
   tooBig: 1009,
   /** The handler, or a listener of the connection, threw. */
@@ -17,6 +19,10 @@ export const CloseCode = {
   expired: 4401,
   /** `refresh()` named another user than the one who connected. */
   otherUser: 4403,
+  /** The client was silent for longer than `heartbeat` allows. */
+  silent: 4408,
+  /** The client takes less than it is sent (`maxBufferedAmount`, `slowConsumer`). */
+  slowConsumer: 4610,
 } as const
 
 /** The close code for an HTTP status of a client that is told over the WebSocket: 4000 + status. */
@@ -35,4 +41,27 @@ export function closeReason(text: string): string {
   let end = 123
   while (end > 0 && ((bytes[end] as number) & 0xc0) === 0x80) end--
   return bytes.toString('utf8', 0, end)
+}
+
+/** The codes that a close frame may carry (RFC 6455, section 7.4). */
+export function isCloseCode(value: unknown): boolean {
+  if (typeof value !== 'number' || !Number.isInteger(value)) return false
+  if (value >= 1000 && value <= 1014) return value !== 1004 && value !== 1005 && value !== 1006
+  return value >= 3000 && value <= 4999
+}
+
+/**
+ * Check what a close frame is to carry, before anything happens.
+ *
+ * @throws RangeError for a code that must not be sent, or a reason above 123 bytes
+ */
+export function assertClosable(code: unknown, reason: unknown): void {
+  if (code !== undefined && !isCloseCode(code)) {
+    throw new RangeError(
+      `A close code is 1000 to 1003, 1007 to 1014, or 3000 to 4999, not ${String(code)}.`,
+    )
+  }
+  if (reason !== undefined && Buffer.byteLength(reason as string) > 123) {
+    throw new RangeError('A close reason has at most 123 bytes of UTF-8.')
+  }
 }

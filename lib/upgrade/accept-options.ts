@@ -1,5 +1,6 @@
 import type { Context } from 'koa'
 import { epochMilliseconds } from '../connection/instant.ts'
+import { type RuleOptions, ruleChecks } from '../connection/rules.ts'
 import { OptionsError, UpgradeError } from '../errors.ts'
 import { KOAWS_V1 } from '../protocol/subprotocol.ts'
 import { askOption, assertName, type Check, check, validate } from '../validate.ts'
@@ -12,7 +13,7 @@ export type FromContext<T, C = Context> = T | ((ctx: C) => T)
 export type SubprotocolChooser<C = Context> = (offered: readonly string[], ctx: C) => string | false
 
 /** How one route accepts. What is not set is the plugin's. */
-export interface AcceptOptions<C = Context> {
+export interface AcceptOptions<C = Context> extends RuleOptions {
   /**
    * The subprotocol to speak: a name, a list by preference, or a chooser. Nothing that matches: 400.
    * Not set: the first that is offered, other than a credential and `koaws.v1`.
@@ -74,6 +75,7 @@ export const acceptChecks: Record<string, Check> = {
   reject: check.oneOf('auto', 'http', 'close'),
   maxPayload: check.count,
   maxFragments: check.count,
+  ...ruleChecks,
 }
 
 /**
@@ -165,6 +167,14 @@ export function roomsOf({ rooms }: AcceptOptions, ctx: Context): readonly string
     throw new OptionsError('The option "rooms" must give an array of names.')
   for (const name of names) assertName('room', name)
   return names
+}
+
+/** @throws OptionsError when there are more than a connection may be in */
+export function assertRooms(rooms: readonly string[], most: number): void {
+  if (rooms.length <= most) return
+  throw new OptionsError(
+    `The option "rooms" gave ${rooms.length} rooms, and "maxRooms" allows ${most}.`,
+  )
 }
 
 /**

@@ -1,17 +1,18 @@
 import type { Context } from 'koa'
 import { captureAsyncContext } from '../connection/async-context.ts'
-import { type Connection, failConnection, handlerSettled } from '../connection/connection.ts'
+import { type Connection, internals } from '../connection/connection.ts'
 import { debugUpgrade, loggablePath } from '../debug.ts'
 import { toError, UpgradeError } from '../errors.ts'
 import { isThenable } from '../thenable.ts'
 import {
   type AcceptOptions,
+  assertRooms,
   chooseSubprotocol,
   expiryOf,
   roomsOf,
   userOf,
 } from './accept-options.ts'
-import { clientGone } from './acceptor.ts'
+import { type Accepted, clientGone } from './acceptor.ts'
 import { finishResponse, headerLines } from './finished-response.ts'
 import type { UpgradeHost } from './host.ts'
 import { slimContext } from './records.ts'
@@ -74,7 +75,7 @@ export function acceptDeferred(upgrade: Upgrade): void {
   const goOn = (failure: Error | null): void => {
     if (failure === null) runHandler(connection, handler, ctx, host)
     else {
-      handlerSettled(connection)
+      internals.handlerSettled(connection)
       host.report(failure, ctx)
     }
   }
@@ -92,12 +93,12 @@ function runHandler(
     const result = handler(connection, ctx)
     if (isThenable(result)) {
       result.then(
-        () => handlerSettled(connection),
+        () => internals.handlerSettled(connection),
         (error: unknown) => handlerFailed(connection, error, ctx, host),
       )
       return
     }
-    handlerSettled(connection)
+    internals.handlerSettled(connection)
   } catch (error) {
     handlerFailed(connection, error, ctx, host)
   }
@@ -110,8 +111,8 @@ function handlerFailed(
   host: UpgradeHost,
 ): void {
   const error = toError(thrown)
-  failConnection(connection, error, false)
-  handlerSettled(connection)
+  internals.fail(connection, error, false)
+  internals.handlerSettled(connection)
   host.report(error, ctx)
 }
 
@@ -119,8 +120,8 @@ function handlerFailed(
 export function chainEnded(upgrade: Upgrade, error: unknown, failed: boolean): void {
   const { connection, ctx, socket } = upgrade
   if (!connection) return
-  if (failed) failConnection(connection, error, false) // Koa reports what the chain threw
-  handlerSettled(connection)
+  if (failed) internals.fail(connection, error, false) // Koa reports what the chain threw
+  internals.handlerSettled(connection)
   if (ctx) slimContext(ctx, socket)
   upgrade.release()
 }
@@ -138,7 +139,9 @@ function performHandshake(
   const userId = userOf(options, host, ctx)
   const expiresAt = expiryOf(options, ctx)
   const rooms = roomsOf(options, ctx)
-  const connection = writeSwitch(upgrade, options, subprotocol, 101)
+  const rules = host.rules.for(options)
+  assertRooms(rooms, rules.maxRooms)
+  const { connection, compression } = writeSwitch(upgrade, options, subprotocol, 101)
   if (debugUpgrade.enabled) debugUpgrade('%s accepted', loggablePath(req.url))
   const { address } = upgrade
   upgrade.address = undefined // from here on the connection is what is counted
@@ -151,6 +154,8 @@ function performHandshake(
     expiresAt,
     rooms,
     inAudiences: options.hub !== false,
+    rules,
+    compression,
     address,
     socket,
     scope: captureAsyncContext(),
@@ -169,7 +174,7 @@ export function rejectByClose(
   reason: string,
 ): void {
   const { res, ctx } = upgrade
-  const connection = writeSwitch(upgrade, {}, subprotocol, res.statusCode)
+  const { connection } = writeSwitch(upgrade, {}, subprotocol, res.statusCode)
   // It counts as long as it is open.
   const { address } = upgrade
   const counted = upgrade.checkedFor
@@ -177,7 +182,7 @@ export function rejectByClose(
   if (address !== undefined) connection.once('close', () => counted?.limits.release(address))
   upgrade.settle()
   finish(upgrade, ctx as Context)
-  handlerSettled(connection)
+  internals.handlerSettled(connection)
   connection.close(code, reason)
 }
 
@@ -203,7 +208,7 @@ function writeSwitch(
   options: AcceptOptions,
   subprotocol: string | false,
   status: number,
-): Connection {
+): Accepted {
   const { req, res, socket, head } = upgrade
   const { maxPayload, maxFragments } = options
   const before = res.statusCode
@@ -213,10 +218,10 @@ function writeSwitch(
     // Hooks that wait for the head of the response (on-headers) get their moment.
     res.writeHead(status)
     const acceptor = (upgrade.host as UpgradeHost).acceptors.for(maxPayload, maxFragments)
-    const connection = acceptor.accept(req, socket, head, subprotocol, headerLines(res))
+    const accepted = acceptor.accept(req, socket, head, subprotocol, headerLines(res))
     upgrade.phase = 'accepted'
     releaseGuard(socket) // ws guards it now
-    return connection
+    return accepted
   } catch (error) {
     res.statusCode = before
     throw error

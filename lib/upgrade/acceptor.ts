@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { WebSocketServer } from 'ws'
 import { Connection } from '../connection/connection.ts'
+import type { Compression } from '../connection/outbox.ts'
 import { UpgradeError } from '../errors.ts'
 
 /** What ws is told about the connections that it makes. */
@@ -10,6 +11,12 @@ export interface WsOptions {
   readonly maxFragments: number
   readonly closeTimeout: number
   readonly perMessageDeflate: boolean | object
+}
+
+/** A handshake that is done. */
+export interface Accepted {
+  readonly connection: Connection
+  readonly compression: Compression
 }
 
 const NON_ASCII = /\P{ASCII}/u
@@ -23,6 +30,7 @@ export class Acceptor {
   #subprotocol: string | false = false
   #headers: readonly string[] = []
   #failure: Error | null = null
+  #compression: Compression = 'none'
 
   constructor(options: WsOptions) {
     this.#server = new WebSocketServer({
@@ -33,6 +41,7 @@ export class Acceptor {
       handleProtocols: () => this.#subprotocol,
     } as never)
     this.#server.on('headers', (lines) => {
+      this.#compression = compressionOf(lines)
       for (const line of this.#headers) lines.push(line)
     })
     // With a listener ws writes nothing of its own to a client that it turns away.
@@ -53,7 +62,7 @@ export class Acceptor {
     head: Buffer,
     subprotocol: string | false,
     headers: readonly string[],
-  ): Connection {
+  ): Accepted {
     this.#subprotocol = subprotocol
     this.#headers = headers
     this.#failure = null
@@ -65,11 +74,25 @@ export class Acceptor {
       connection = accepted as Connection
     })
     if (latin1) socket.setDefaultEncoding('utf8')
-    if (connection) return connection
+    if (connection) return { connection, compression: this.#compression }
     const failure = this.#failure as Error | null
     if (failure) throw new UpgradeError('ERR_KOAWS_BAD_HANDSHAKE', failure.message)
     throw clientGone()
   }
+}
+
+const EXTENSIONS = 'Sec-WebSocket-Extensions: '
+
+/**
+ * How the 101 says that messages are compressed (RFC 7692, section 7.1). A frame can be shared when
+ * it begins anew and may look back as far as deflate can.
+ */
+function compressionOf(lines: readonly string[]): Compression {
+  const line = lines.find((one) => one.startsWith(EXTENSIONS))
+  if (!line?.includes('permessage-deflate')) return 'none'
+  if (!line.includes('server_no_context_takeover')) return 'own'
+  const bits = /server_max_window_bits="?(\d+)/.exec(line)
+  return bits === null || bits[1] === '15' ? 'shared' : 'own'
 }
 
 /** The error of an accept that nobody waits for any more. */

@@ -2,6 +2,8 @@ import type { AsyncResource } from 'node:async_hooks'
 import type { Duplex } from 'node:stream'
 import type { Context } from 'koa'
 import type { Connection } from '../connection/connection.ts'
+import type { Compression } from '../connection/outbox.ts'
+import type { ConnectionRules, RuleBook } from '../connection/rules.ts'
 import type { Acceptors } from './acceptor.ts'
 import type { Refusal } from './handshake.ts'
 import type { Limits } from './limits.ts'
@@ -43,6 +45,8 @@ export interface Admission {
   readonly rooms: readonly string[]
   /** False keeps it out of all audiences. */
   readonly inAudiences: boolean
+  readonly rules: ConnectionRules
+  readonly compression: Compression
   /** What the limits were told to count it under; undefined when nothing is counted. */
   readonly address: string | undefined
   readonly socket: Duplex
@@ -55,6 +59,7 @@ export interface UpgradeHost {
   readonly origin: OriginRules
   readonly limits: Limits
   readonly acceptors: Acceptors
+  readonly rules: RuleBook
   readonly filter: ((req: Context['req']) => boolean) | undefined
   readonly reject: RejectMode
   readonly handshakeTimeout: number

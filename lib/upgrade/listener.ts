@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Context } from 'koa'
 import { debugUpgrade, loggablePath, messageOf } from '../debug.ts'
+import { channels } from '../diagnostics.ts'
 import { askOption } from '../validate.ts'
 import { clientGone } from './acceptor.ts'
 import { offerOf } from './first-upgrade.ts'
@@ -140,7 +141,7 @@ export class UpgradeListener {
       return
     }
     const answer = (claimed: (() => boolean) | null): void => {
-      if (ours === null) whenAnswered(socket, null, () => this.#refuse(socket, FILTER_FAILED))
+      if (ours === null) whenAnswered(socket, null, () => this.#refuse(socket, FILTER_FAILED, req))
       else this.#answer(req, socket, head, claimed, passOn)
     }
     if (!neighbours) {
@@ -187,7 +188,7 @@ export class UpgradeListener {
       const res = new ServerResponse(req)
       const upgrade = this.#open(req, socket, head, res, claimed, passOn)
       if (!(upgrade instanceof Upgrade)) {
-        this.#refuse(socket, upgrade)
+        this.#refuse(socket, upgrade, req)
         return
       }
       res.assignSocket(socket as Socket)
@@ -239,7 +240,11 @@ export class UpgradeListener {
     return upgrade
   }
 
-  #refuse(socket: Duplex, refusal: Refusal): void {
+  #refuse(socket: Duplex, refusal: Refusal, req: IncomingMessage): void {
+    if (channels.upgrade.hasSubscribers) {
+      const { status, code } = refusal
+      channels.upgrade.publish({ path: loggablePath(req.url), status, code, duration: 0 })
+    }
     debugUpgrade('refused: %s %s', refusal.code, refusal.message)
     for (const host of this.#hosts) host.count(countName(refusal))
     writeRefusal(socket, refusal)

@@ -5,6 +5,7 @@ import { inspect } from 'node:util'
 import type { Context } from 'koa'
 import type { Connection } from '../connection/connection.ts'
 import { debugUpgrade, loggablePath } from '../debug.ts'
+import { channels } from '../diagnostics.ts'
 import { UpgradeError } from '../errors.ts'
 import type { AcceptOptions } from './accept-options.ts'
 import { clientGone } from './acceptor.ts'
@@ -249,6 +250,7 @@ export class Upgrade {
     clearTimeout(this.#deadline)
     const { socket, host } = this
     if (upgradeOf(socket) !== this) return
+    if (channels.upgrade.hasSubscribers) this.#announce()
     ;(socket as Linked)[kUpgrade] = undefined
     socket.removeListener('close', socketOnClose)
     socket.removeListener('end', socketOnEnd)
@@ -258,6 +260,16 @@ export class Upgrade {
     if (this.address !== undefined) (this.checkedFor as UpgradeHost).limits.release(this.address)
     this.address = undefined
     this.#deadline = undefined
+  }
+
+  #announce(): void {
+    const answered = this.phase === 'accepted' || this.phase === 'http'
+    channels.upgrade.publish({
+      path: loggablePath(this.req.url),
+      status: answered ? this.res.statusCode : 0,
+      code: (this.#aborted as { code?: string } | null)?.code,
+      duration: Date.now() - this.#startedAt,
+    })
   }
 
   /** After the 101 nothing of the request may be kept by who keeps `ctx.ws`. */

@@ -1,0 +1,79 @@
+import type { Duplex } from 'node:stream'
+import { unsentOf } from './unsent.ts'
+
+/** How often those who are behind are looked at, in milliseconds. */
+const LOOK_EVERY = 250
+/** So many looks in a row without progress, and it has stalled: one second. */
+const STALLED_AFTER = 4
+
+/** A connection whose socket did not take all at once. */
+export interface Congested {
+  readonly socket: Duplex
+  /** It took something since the last look; `idle` milliseconds ago, when it did not. */
+  progress(moved: boolean, stalled: boolean): void
+  /** Everything has been taken. */
+  relieved(): void
+}
+
+interface Progress {
+  /** What was left of the write under way. */
+  unsent: number | undefined
+  waiting: number
+  /** All that was ever taken, as far as Node knows. */
+  taken: number
+  /** Looks in a row without progress. */
+  idle: number
+}
+
+const behind = new Map<Congested, Progress>()
+let timer: NodeJS.Timeout | undefined
+
+/**
+ * Watch a connection until everything has been taken. Progress is counted in looks and not in
+ * milliseconds: between two of them the loop has turned, so a blocked loop blames nobody.
+ */
+export function watchProgress(one: Congested): void {
+  behind.set(one, { ...measure(one.socket), idle: 0 })
+  timer ??= setInterval(look, LOOK_EVERY).unref()
+}
+
+export function forgetProgress(one: Congested): void {
+  behind.delete(one)
+  stopWhenIdle()
+}
+
+/** For how many milliseconds nothing was taken; 0 for one that is not behind. */
+export function idleTime(one: Congested): number {
+  return (behind.get(one)?.idle ?? 0) * LOOK_EVERY
+}
+
+function look(): void {
+  for (const [one, progress] of behind) {
+    if (one.socket.destroyed || one.socket.writableLength === 0) {
+      behind.delete(one)
+      one.relieved()
+      continue
+    }
+    const now = measure(one.socket)
+    const moved =
+      now.unsent !== progress.unsent ||
+      now.waiting < progress.waiting ||
+      now.taken !== progress.taken
+    progress.idle = moved ? 0 : progress.idle + 1
+    Object.assign(progress, now)
+    one.progress(moved, progress.idle >= STALLED_AFTER)
+  }
+  stopWhenIdle()
+}
+
+function measure(socket: Duplex): Omit<Progress, 'idle'> {
+  const { bytesWritten } = socket as { bytesWritten?: number }
+  const waiting = socket.writableLength
+  return { unsent: unsentOf(socket), waiting, taken: (bytesWritten ?? 0) - waiting }
+}
+
+function stopWhenIdle(): void {
+  if (behind.size > 0 || !timer) return
+  clearInterval(timer)
+  timer = undefined
+}

@@ -1,0 +1,251 @@
+import type { Duplex } from 'node:stream'
+import { WebSocket } from 'ws'
+import { type Congested, forgetProgress, idleTime, watchProgress } from './congestion.ts'
+import { type Batch, EMPTY, EMPTY_COMPRESSING, type Frame, PING } from './frame.ts'
+import type { ConnectionRules } from './rules.ts'
+import { type Flushable, flushAtEndOfTurn } from './turn.ts'
+
+/** A batch above this many bytes does not wait for the end of the turn; nor does what is corked. */
+const MOST_PER_WRITE = 64 * 1024
+/** So many times `maxBufferedAmount`, and it is too slow whether or not it takes something. */
+const HARD_LIMIT = 16
+
+/** It is in the list of this turn. */
+const TOUCHED = 1
+/** The socket is corked until the end of the turn. */
+const CORKED = 2
+/** The socket did not take all at once. */
+const CONGESTED = 4
+/** It takes nothing, and too much waits. */
+const STALLED = 8
+/** A message of the application is sent in parts, and not whole yet. */
+const FRAGMENTING = 16
+/** It takes compressed frames that others get too. */
+const COMPRESSING = 32
+/** Everything goes through ws: what it sends is not known byte by byte. */
+const THROUGH_WS = 64
+/** Nothing more is sent. */
+const ENDED = 128
+const UNUSUAL = CONGESTED | FRAGMENTING | COMPRESSING | THROUGH_WS | ENDED
+
+/** How compression was negotiated: not at all, with frames that all can share, or with a context. */
+export type Compression = 'none' | 'shared' | 'own'
+
+/** Who is told of a connection that is too slow. */
+export interface OutboxOwner<C> {
+  readonly rules: ConnectionRules
+  /** Close it with 4610. */
+  tooSlow(connection: C): void
+}
+
+/** What became of one frame for one connection. */
+export type Outcome = 'sent' | 'dropped' | 'gone'
+
+/** Frames for connections that are being sent a message in parts: rare. */
+const held = new WeakMap<object, Frame[]>()
+
+/**
+ * The sending side of one connection: what the hub sends to many, and what ws sends to this one, in
+ * the order of the calls. All that comes together in one turn of the event loop leaves in one write.
+ */
+export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Congested {
+  readonly socket: Duplex
+  readonly #connection: C
+  readonly #owner: OutboxOwner<C>
+  #batch: Batch
+  #flags: number
+
+  constructor(connection: C, socket: Duplex, owner: OutboxOwner<C>, compression: Compression) {
+    this.#connection = connection
+    this.socket = socket
+    this.#owner = owner
+    this.#batch = compression === 'shared' ? EMPTY_COMPRESSING : EMPTY
+    this.#flags = compression === 'none' ? 0 : compression === 'shared' ? COMPRESSING : THROUGH_WS
+  }
+
+  /** Bytes that wait here and not yet in the socket. */
+  get waiting(): number {
+    let size = this.#batch.size
+    if ((this.#flags & FRAGMENTING) !== 0) {
+      for (const frame of held.get(this) ?? []) size += frame.plain.length
+    }
+    return size
+  }
+
+  /** For how many milliseconds the client has taken nothing of what waits; null when nothing waits. */
+  get idleTime(): number | null {
+    if ((this.#flags & CONGESTED) === 0 || this.socket.writableLength === 0) return null
+    return idleTime(this)
+  }
+
+  /** Put a frame behind everything that was sent before. */
+  add(frame: Frame, volatile: boolean): Outcome {
+    if ((this.#flags & UNUSUAL) !== 0) {
+      if ((this.#flags & ENDED) !== 0) return 'gone'
+      if (!this.#takes(volatile)) return 'dropped'
+      if ((this.#flags & FRAGMENTING) !== 0) {
+        this.#hold(frame)
+        return 'sent'
+      }
+      if ((this.#flags & THROUGH_WS) !== 0 || this.#wsIsBusy()) {
+        this.begin(null)
+        WebSocket.prototype.send.call(this.#connection, frame.payload, { binary: frame.binary })
+        this.finished(true)
+        return 'sent'
+      }
+    }
+    if ((this.#flags & TOUCHED) === 0) this.#touch()
+    else if (this.#batch.size > 0 && this.#batch.size + frame.plain.length > MOST_PER_WRITE) {
+      this.#writeBatch()
+      this.#pushed()
+    }
+    this.#batch = frame.after(this.#batch)
+    return 'sent'
+  }
+
+  /** Whether a message may be sent to this client now; when it may not, it has been dropped. */
+  admits(): boolean {
+    return (this.#flags & UNUSUAL) === 0 || this.#takes(false)
+  }
+
+  /** ws is about to write: what waits goes first, and the socket is corked until the turn ends. */
+  begin(data: unknown): void {
+    if (typeof data === 'object' && data instanceof Blob) this.#flags |= THROUGH_WS // ws reads it later, and sends it then
+    this.#writeBatch()
+    if ((this.#flags & CORKED) !== 0) return
+    this.#flags |= CORKED
+    this.socket.cork()
+    if ((this.#flags & TOUCHED) === 0) this.#touch()
+  }
+
+  /** ws has written a message, or with `whole` false a part of one. */
+  finished(whole: boolean): void {
+    if (!whole) this.#flags |= FRAGMENTING
+    else if ((this.#flags & FRAGMENTING) !== 0) {
+      this.#flags &= ~FRAGMENTING
+      const frames = held.get(this)
+      held.delete(this)
+      for (const frame of frames ?? []) this.add(frame, false)
+    }
+    if (this.socket.writableLength > MOST_PER_WRITE) this.push()
+  }
+
+  /** What waits goes before a close frame, and nothing after it. */
+  end(): void {
+    this.#writeBatch()
+    this.#flags |= ENDED
+  }
+
+  /** Hand everything to the kernel now. */
+  push(): void {
+    this.#writeBatch()
+    this.#pushed()
+  }
+
+  /** A ping that does not wait for the messages before it. */
+  ping(): void {
+    this.socket.write(PING)
+  }
+
+  /** The turn has ended. */
+  flush(): void {
+    this.#flags &= ~TOUCHED
+    this.push()
+  }
+
+  /** The connection is gone, and with it what waits. */
+  dispose(): void {
+    this.#flags |= ENDED
+    this.#batch = EMPTY
+    held.delete(this)
+    if ((this.#flags & CONGESTED) !== 0) forgetProgress(this)
+  }
+
+  // ---- Congested
+
+  progress(moved: boolean, stalled: boolean): void {
+    if (moved) this.#flags &= ~STALLED
+    if (!stalled || this.#pending() <= this.#owner.rules.maxBufferedAmount) return
+    this.#flags |= STALLED
+    if (this.#owner.rules.slowConsumer === 'close') this.#tooSlow()
+  }
+
+  relieved(): void {
+    this.#flags &= ~(CONGESTED | STALLED)
+  }
+
+  // ---- the rest
+
+  /** Whether a client that is behind may be sent more. */
+  #takes(volatile: boolean): boolean {
+    if ((this.#flags & (CONGESTED | FRAGMENTING)) === 0) return true
+    const pending = this.#pending()
+    if (pending === 0) return true
+    if (volatile && (this.#flags & CONGESTED) !== 0) return false
+    const { maxBufferedAmount, slowConsumer } = this.#owner.rules
+    if (pending > maxBufferedAmount * HARD_LIMIT) {
+      if (slowConsumer === 'close') this.#tooSlow()
+      return false
+    }
+    return (this.#flags & STALLED) === 0 || slowConsumer === 'close'
+  }
+
+  #pending(): number {
+    return this.#connection.bufferedAmount
+  }
+
+  #tooSlow(): void {
+    if ((this.#flags & ENDED) === 0) this.#owner.tooSlow(this.#connection)
+  }
+
+  /** ws is compressing, or reading a Blob: what is written now would overtake that. */
+  #wsIsBusy(): boolean {
+    return this.#connection.bufferedAmount > this.socket.writableLength + this.#batch.size
+  }
+
+  #hold(frame: Frame): void {
+    const frames = held.get(this)
+    if (frames) frames.push(frame)
+    else held.set(this, [frame])
+  }
+
+  #touch(): void {
+    this.#flags |= TOUCHED
+    flushAtEndOfTurn(this)
+  }
+
+  #writeBatch(): void {
+    const batch = this.#batch
+    if (batch.size === 0) return
+    this.#batch = batch.compresses ? EMPTY_COMPRESSING : EMPTY
+    if (this.#connection.readyState === WebSocket.OPEN) this.socket.write(batch.bytes)
+  }
+
+  /** Let go of the cork, and see whether the kernel took all. */
+  #pushed(): void {
+    if ((this.#flags & CORKED) !== 0) {
+      this.#flags &= ~CORKED
+      this.socket.uncork()
+    }
+    if (this.socket.writableLength === 0 || (this.#flags & (CONGESTED | ENDED)) !== 0) return
+    this.#flags |= CONGESTED
+    watchProgress(this)
+  }
+}
+
+/**
+ * Count what waits here in ws's `bufferedAmount` too. A property, because ws's types declare a field.
+ */
+export function addToBufferedAmount<C extends WebSocket>(
+  prototype: C,
+  waitingOf: (connection: C) => number,
+): void {
+  const inWs = Object.getOwnPropertyDescriptor(WebSocket.prototype, 'bufferedAmount')
+  const ofWs = inWs?.get as (this: C) => number
+  Object.defineProperty(prototype, 'bufferedAmount', {
+    ...inWs,
+    get(this: C): number {
+      return ofWs.call(this) + waitingOf(this)
+    },
+  })
+}

@@ -1,0 +1,29 @@
+import { debugConnection, messageOf } from '../debug.ts'
+
+/** Something that has gathered what is to be written, and writes it when the turn ends. */
+export interface Flushable {
+  flush(): void
+}
+
+let touched: Flushable[] = []
+
+/**
+ * Have something flushed when this turn of the event loop ends: after all sockets that were readable
+ * have been read (`setImmediate`), so that what many clients caused leaves in one write each.
+ */
+export function flushAtEndOfTurn(one: Flushable): void {
+  if (touched.push(one) === 1) setImmediate(endTurn)
+}
+
+function endTurn(): void {
+  const all = touched
+  touched = []
+  for (const one of all) {
+    try {
+      one.flush()
+    } catch (error) {
+      // A stream of somebody else's making: its own fault must not keep the others waiting.
+      debugConnection('a flush threw: %s', messageOf(error))
+    }
+  }
+}

@@ -1,0 +1,94 @@
+import { debugConnection, messageOf } from '../debug.ts'
+
+/** What ends a process that is told to stop. */
+export interface SignalOptions {
+  /** The signals to listen for. @default ['SIGTERM', 'SIGINT'] */
+  signals?: readonly NodeJS.Signals[] | undefined
+  /** Whether PM2's message `shutdown` counts as well. @default true */
+  pm2?: boolean | undefined
+  /** See `hub.close()`. @default 10_000 */
+  timeout?: number | undefined
+  /** See `hub.close()`. @default 0 */
+  readyDelay?: number | undefined
+  /** Runs when everything is closed, before the process exits: databases, queues. Awaited. */
+  after?: (() => unknown) | undefined
+}
+
+/** One hub that closes when the process is told to stop. */
+interface Closer {
+  readonly close: () => Promise<void>
+  readonly after: (() => unknown) | undefined
+}
+
+/** All hubs of this process: it exits when the last is closed. */
+const closers = new Map<string, Set<Closer>>()
+const listeners = new Map<string, () => void>()
+let stopping = false
+
+/** The name under which PM2's message is kept beside the signals. */
+const PM2 = 'message:shutdown'
+
+/**
+ * Close when the process is told to stop, run `after`, and exit with code 0, or 1 when `after` fails.
+ * A second signal exits at once.
+ *
+ * @returns a function that takes it back
+ */
+export function closeOnSignal(
+  close: () => Promise<void>,
+  { signals = ['SIGTERM', 'SIGINT'], pm2 = true, after }: SignalOptions,
+): () => void {
+  const closer: Closer = { close, after }
+  const names = pm2 ? [...signals, PM2] : [...signals]
+  for (const name of names) listenFor(name).add(closer)
+  return () => {
+    for (const name of names) leave(name, closer)
+  }
+}
+
+function listenFor(name: string): Set<Closer> {
+  const known = closers.get(name)
+  if (known) return known
+  const set = new Set<Closer>()
+  closers.set(name, set)
+  const listener = (): void => void stop(name)
+  if (name === PM2) {
+    const onMessage = (message: unknown): void => {
+      if (message === 'shutdown') listener()
+    }
+    process.on('message', onMessage)
+    // Listening alone would keep a process with an IPC channel alive.
+    ;(process as { channel?: { unref?: () => void } }).channel?.unref?.()
+    listeners.set(name, () => process.off('message', onMessage))
+  } else {
+    process.on(name as NodeJS.Signals, listener)
+    listeners.set(name, () => process.off(name, listener))
+  }
+  return set
+}
+
+function leave(name: string, closer: Closer): void {
+  const set = closers.get(name)
+  if (!set?.delete(closer) || set.size > 0) return
+  closers.delete(name)
+  listeners.get(name)?.()
+  listeners.delete(name)
+}
+
+async function stop(name: string): Promise<void> {
+  // Whoever asks twice does not want to wait.
+  if (stopping) process.exit(1)
+  stopping = true
+  const all = [...(closers.get(name) ?? [])]
+  let code = 0
+  await Promise.all(all.map((closer) => closer.close()))
+  for (const { after } of all) {
+    try {
+      await after?.()
+    } catch (error) {
+      code = 1
+      debugConnection('closeOnSignal: "after" failed: %s', messageOf(error))
+    }
+  }
+  process.exit(code)
+}
