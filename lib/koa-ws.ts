@@ -5,7 +5,7 @@ import type { Audience } from './connection/audience.ts'
 import type { Connection } from './connection/connection.ts'
 import type { FrameDeflate } from './connection/frame.ts'
 import type { DropReason } from './connection/owner.ts'
-import type { RuleBook } from './connection/rules.ts'
+import { RuleBook } from './connection/rules.ts'
 import { debugUpgrade } from './debug.ts'
 import { OptionsError } from './errors.ts'
 import type { Backplane, BackplaneStatus } from './hub/adapter.ts'
@@ -214,7 +214,7 @@ class Parts implements UpgradeHost, Passing, ConnectionsHost, AudienceHost {
     this.origin = options
     this.limits = new Limits(options)
     this.acceptors = new Acceptors(options)
-    this.rules = options.rules
+    this.rules = new RuleBook(options)
     this.roster = new Roster((topic, here) => this.#topicChanged(topic, here))
     this.members = new LocalMembers(this.roster, frameDeflate(options), this)
     this.audiences = new Audiences(this)

@@ -1,7 +1,12 @@
 import type { IncomingMessage } from 'node:http'
 import type { Context } from 'koa'
 import type { Connection } from './connection/connection.ts'
-import { RuleBook, type RuleOptions, ruleChecks } from './connection/rules.ts'
+import {
+  type ConnectionRules,
+  type RuleOptions,
+  resolveRules,
+  ruleChecks,
+} from './connection/rules.ts'
 import type { CloseInfo } from './connection/types.ts'
 import { OptionsError } from './errors.ts'
 import type { Adapter } from './hub/adapter.ts'
@@ -78,7 +83,7 @@ export interface KoaWsOptions extends RuleOptions {
 }
 
 /** All options, with their defaults filled in. */
-export interface ResolvedOptions {
+export interface ResolvedOptions extends ConnectionRules {
   readonly origin: OriginPolicy
   readonly hosts: ReadonlySet<string> | undefined
   readonly filter: KoaWsOptions['filter'] | undefined
@@ -95,7 +100,6 @@ export interface ResolvedOptions {
   readonly closeTimeout: number
   readonly perMessageDeflate: false | DeflateOptions
   readonly property: string
-  readonly rules: RuleBook
   readonly adapter: Adapter | undefined
 }
 
@@ -214,7 +218,7 @@ export function resolveOptions(given: KoaWsOptions): ResolvedOptions {
     closeTimeout: given.closeTimeout ?? 2_000,
     perMessageDeflate: resolveDeflate(given.perMessageDeflate),
     property: given.property ?? 'ws',
-    rules: new RuleBook(given),
+    ...resolveRules(given),
     adapter: given.adapter,
   }
 }

@@ -55,14 +55,18 @@ interface CloseRow {
 const KNOWN_CLOSES: Record<keyof typeof CloseCode, readonly [client: string, meaning: string]> = {
   normal: ['as the application says', 'A normal end. Sent when the application closes with it.'],
   protocolError: ['stop', 'The client sent a frame that RFC 6455 does not allow. Sent by ws.'],
+  policyViolation: [
+    'stop',
+    'A message has more fragments than `maxFragments` (sent by ws), or the client went on for `flood.close` to send more than `flood` allows.',
+  ],
   tooBig: ['stop', 'A message is above `maxPayload`. Sent by ws.'],
   internal: [
     'back off',
     "The handler, `onConnect` or a listener of the connection threw, and it was no http-error of the 400s. The error went to `app.on('error')`.",
   ],
   restart: [
-    'back off, with a random delay',
-    '`hub.close()` was called: the server restarts, or another instance takes over.',
+    'come back after the delay in the reason',
+    '`hub.close()` was called: the server restarts, or another instance takes over. The reason is `restart, retry in <ms> ms`; each client gets its own delay.',
   ],
   expired: [
     'get a new token, then come back once',
@@ -71,6 +75,14 @@ const KNOWN_CLOSES: Record<keyof typeof CloseCode, readonly [client: string, mea
   otherUser: [
     'stop; log in anew',
     '`connection.refresh()` named another user than the one who connected.',
+  ],
+  silent: [
+    'back off',
+    'Nothing came from the client within the `heartbeat`’s timeout after a ping. It is terminated: only `connection.closed` tells this code.',
+  ],
+  slowConsumer: [
+    'back off',
+    'The client takes less than it is sent: see the options `maxBufferedAmount` and `slowConsumer`.',
   ],
 }
 
@@ -82,13 +94,6 @@ const OTHER_CLOSES: readonly CloseRow[] = [
     anchor: '1007',
     client: 'stop',
     meaning: 'A text message, or a close reason, is no valid UTF-8. Sent by ws.',
-  },
-  {
-    code: '1008',
-    name: '–',
-    anchor: '1008',
-    client: 'stop',
-    meaning: 'A message has more fragments than `maxFragments`. Sent by ws.',
   },
   {
     code: '4000 + status',
@@ -221,6 +226,18 @@ export const optionSections: readonly OptionsSection[] = [
     intro: 'Of one route. What is not set is the plugin’s. `C` is the ctx of the route.',
   },
   {
+    file: 'lib/connection/rules.ts',
+    type: 'HeartbeatOptions',
+    title: 'heartbeat',
+    intro: 'What the option `heartbeat` takes in place of `false`.',
+  },
+  {
+    file: 'lib/connection/rules.ts',
+    type: 'FloodOptions',
+    title: 'flood',
+    intro: 'What the option `flood` takes in place of `false`.',
+  },
+  {
     file: 'lib/koa-ws.ts',
     type: 'AttachOptions',
     title: 'hub.attach(server, options)',
@@ -231,6 +248,12 @@ export const optionSections: readonly OptionsSection[] = [
     type: 'CloseOptions',
     title: 'hub.close(options)',
     intro: 'How the hub closes.',
+  },
+  {
+    file: 'lib/hub/signals.ts',
+    type: 'SignalOptions',
+    title: 'hub.closeOnSignal(options)',
+    intro: 'What ends a process that is told to stop.',
   },
   {
     file: 'lib/upgrade/bearer.ts',
@@ -245,6 +268,7 @@ const NAMED_TYPES: readonly (readonly [file: string, name: string])[] = [
   ['lib/upgrade/origin.ts', 'OriginPolicy'],
   ['lib/upgrade/origin.ts', 'OriginPredicate'],
   ['lib/upgrade/host.ts', 'RejectMode'],
+  ['lib/connection/rules.ts', 'SlowConsumerPolicy'],
   ['lib/upgrade/accept-options.ts', 'FromContext'],
   ['lib/upgrade/accept-options.ts', 'SubprotocolChooser'],
 ]
@@ -273,13 +297,17 @@ function optionsPage(): string {
   return `${lines.join('\n').trimEnd()}\n`
 }
 
-/** The properties of an interface, in the order of the source. */
+/** Interfaces that others extend, and where they are. */
+const BASES: Readonly<Record<string, string>> = { RuleOptions: 'lib/connection/rules.ts' }
+
+/** The properties of an interface, in the order of the source, and those of what it extends. */
 export function optionsOf(file: string, type: string): DocumentedOption[] {
   const source = readFileSync(join(root, file), 'utf8')
-  const body = new RegExp(
-    `^export interface ${type}(?:<[^\\n]*>)? \\{\\n([\\s\\S]*?)^\\}`,
+  const found = new RegExp(
+    `^export interface ${type}(?:<[^\\n]*>)? (?:extends (\\w+) )?\\{\\n([\\s\\S]*?)^\\}`,
     'm',
-  ).exec(source)?.[1]
+  ).exec(source)
+  const [, base, body] = found ?? []
   if (body === undefined) throw new Error(`${file} has no interface ${type}`)
   const options: DocumentedOption[] = []
   const rest = body.replace(
@@ -291,7 +319,11 @@ export function optionsOf(file: string, type: string): DocumentedOption[] {
     },
   )
   if (rest.trim() !== '') throw new Error(`${file}: cannot read this of ${type}:\n${rest}`)
-  return options
+  if (base === undefined) return options
+  const inherited = optionsOf(BASES[base] as string, base)
+  // What a route does not set is the plugin's, whatever that is.
+  const ofRoute = type === 'AcceptOptions'
+  return [...options, ...inherited.map((one) => (ofRoute ? { ...one, fallback: null } : one))]
 }
 
 /** `?:` says it already; and a function alone needs no brackets. */
@@ -314,7 +346,7 @@ function textOf(comment: string): [text: string, fallback: string | null] {
 /** A literal is code, words are words, and a literal with words behind it is both. */
 function fallbackCell(fallback: string): string {
   const [, literal, words = ''] =
-    /^('[^']*'|true|false|[\d_,]*\d)(?![\w])(.*)$/.exec(fallback) ?? []
+    /^('[^']*'|true|false|[\d_,]*\d|\{[^}]*\})(?![\w])(.*)$/.exec(fallback) ?? []
   return literal === undefined ? fallback : `${code(literal)}${words}`
 }
 

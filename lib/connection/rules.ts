@@ -94,33 +94,43 @@ export const ruleChecks: Record<keyof RuleOptions, Check> = {
   maxRooms: check.count,
 }
 
+const DEFAULTS: ConnectionRules = {
+  heartbeat: { interval: 25_000, timeout: 10_000 },
+  maxBufferedAmount: 1024 * 1024,
+  slowConsumer: 'close',
+  flood: { messages: 500, per: 100, close: undefined },
+  maxRooms: 128,
+}
+
+/** Fill in what is not set. */
+export function resolveRules(
+  given: RuleOptions,
+  base: ConnectionRules = DEFAULTS,
+): ConnectionRules {
+  return {
+    heartbeat: heartbeatOf(given.heartbeat) ?? base.heartbeat,
+    maxBufferedAmount: given.maxBufferedAmount ?? base.maxBufferedAmount,
+    slowConsumer: given.slowConsumer ?? base.slowConsumer,
+    flood: floodOf(given.flood) ?? base.flood,
+    maxRooms: given.maxRooms ?? base.maxRooms,
+  }
+}
+
 /** All rules that a hub has come to know, so that those with the same share one object. */
 export class RuleBook {
   /** The plugin's own. */
   readonly base: ConnectionRules
   readonly #known = new Map<string, ConnectionRules>()
 
-  constructor(options: RuleOptions) {
-    this.base = {
-      heartbeat: heartbeatOf(options.heartbeat) ?? { interval: 25_000, timeout: 10_000 },
-      maxBufferedAmount: options.maxBufferedAmount ?? 1024 * 1024,
-      slowConsumer: options.slowConsumer ?? 'close',
-      flood: floodOf(options.flood) ?? { messages: 500, per: 100, close: undefined },
-      maxRooms: options.maxRooms ?? 128,
-    }
+  constructor({ heartbeat, maxBufferedAmount, slowConsumer, flood, maxRooms }: ConnectionRules) {
+    this.base = { heartbeat, maxBufferedAmount, slowConsumer, flood, maxRooms }
   }
 
   /** The rules of a route: what it does not set is the plugin's. */
   for(options: RuleOptions): ConnectionRules {
     const { base } = this
     if (!setsRules(options)) return base
-    const rules: ConnectionRules = {
-      heartbeat: heartbeatOf(options.heartbeat) ?? base.heartbeat,
-      maxBufferedAmount: options.maxBufferedAmount ?? base.maxBufferedAmount,
-      slowConsumer: options.slowConsumer ?? base.slowConsumer,
-      flood: floodOf(options.flood) ?? base.flood,
-      maxRooms: options.maxRooms ?? base.maxRooms,
-    }
+    const rules = resolveRules(options, base)
     const key = JSON.stringify(rules)
     const known = this.#known.get(key)
     if (!known) this.#known.set(key, rules)
