@@ -1,16 +1,11 @@
-import type { AsyncResource } from 'node:async_hooks'
+import { AsyncResource } from 'node:async_hooks'
 import { EventEmitter } from 'node:events'
 import { type ParsedUrlQuery, parse } from 'node:querystring'
 import type { DefaultState } from 'koa'
 import { WebSocket } from 'ws'
 import { debugConnection, messageOf } from '../debug.ts'
 import { exposureOf, KoaWsError, toError } from '../errors.ts'
-import {
-  assertClosable,
-  CloseCode,
-  closeCodeForStatus,
-  closeReason,
-} from '../protocol/close-codes.ts'
+import { CloseCode, closeCodeForStatus, closeReason } from '../protocol/close-codes.ts'
 import { pushText } from '../protocol/envelope.ts'
 import { KOAWS_V1 } from '../protocol/subprotocol.ts'
 import type { Audience } from './audience.ts'
@@ -253,7 +248,9 @@ export class Connection<State = DefaultState>
       return
     }
     outbox.begin(data)
-    super.send(data, options as SendOptions, callback)
+    // The write comes later, in nobody's async context.
+    if (typeof options === 'function') super.send(data, AsyncResource.bind(options))
+    else super.send(data, options as SendOptions, callback && AsyncResource.bind(callback))
     outbox.finished(typeof options !== 'object' || options.fin !== false)
   }
 
@@ -271,12 +268,13 @@ export class Connection<State = DefaultState>
 
   /** Begin the closing handshake (RFC 6455, section 7.1.2). */
   override close(code?: number, reason?: string | Buffer): void {
-    if (this.readyState === WebSocket.OPEN) {
-      assertClosable(code, reason)
+    const open = this.readyState === WebSocket.OPEN
+    if (open) this.#outbox?.settle()
+    super.close(code, reason)
+    if (open) {
       this.#ending().decide(code ?? 1005, reason === undefined ? '' : String(reason))
       this.#outbox?.end()
     }
-    super.close(code, reason)
     if (this.readyState === WebSocket.CLOSING) this.#extras?.reading?.open()
   }
 

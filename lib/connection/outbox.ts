@@ -130,9 +130,13 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
     if (this.socket.writableLength > MOST_PER_WRITE) this.push()
   }
 
-  /** What waits goes before a close frame, and nothing after it. */
-  end(): void {
+  /** What waits goes before what ws writes next. */
+  settle(): void {
     this.#writeBatch()
+  }
+
+  /** Nothing is sent any more. */
+  end(): void {
     this.#flags |= ENDED
   }
 

@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks'
 import { debugConnection, messageOf } from '../debug.ts'
 
 /** Something that has gathered what is to be written, and writes it when the turn ends. */
@@ -6,6 +7,9 @@ export interface Flushable {
 }
 
 let touched: Flushable[] = []
+
+/** The writes of a turn belong to nobody in particular: they do not run in the context of the first. */
+const nobody = new AsyncResource('koaws.turn', { requireManualDestroy: true })
 
 /**
  * Have something flushed when this turn of the event loop ends: after all sockets that were readable
@@ -16,6 +20,10 @@ export function flushAtEndOfTurn(one: Flushable): void {
 }
 
 function endTurn(): void {
+  nobody.runInAsyncScope(flushAll)
+}
+
+function flushAll(): void {
   const all = touched
   touched = []
   for (const one of all) {

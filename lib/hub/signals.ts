@@ -57,8 +57,10 @@ function listenFor(name: string): Set<Closer> {
       if (message === 'shutdown') listener()
     }
     process.on('message', onMessage)
-    // Listening alone would keep a process with an IPC channel alive.
-    ;(process as { channel?: { unref?: () => void } }).channel?.unref?.()
+    // Listening alone would keep a process with an IPC channel alive, where nobody else listens.
+    if (process.listenerCount('message') === 1) {
+      ;(process as { channel?: { unref?: () => void } }).channel?.unref?.()
+    }
     listeners.set(name, () => process.off('message', onMessage))
   } else {
     process.on(name as NodeJS.Signals, listener)
@@ -81,7 +83,8 @@ async function stop(name: string): Promise<void> {
   stopping = true
   const all = [...(closers.get(name) ?? [])]
   let code = 0
-  await Promise.all(all.map((closer) => closer.close()))
+  const closed = await Promise.allSettled(all.map((closer) => closer.close()))
+  if (closed.some(({ status }) => status === 'rejected')) code = 1
   for (const { after } of all) {
     try {
       await after?.()

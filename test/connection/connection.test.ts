@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { once } from 'node:events'
 import { expect } from 'chai'
 import { WebSocket } from 'ws'
@@ -108,6 +109,36 @@ describe('a connection', () => {
     expect(() => other.json(undefined)).to.throw(TypeError, 'JSON form')
     expect(() => other.json(() => {})).to.throw(TypeError)
     expect(() => other.json(1n)).to.throw(TypeError)
+  })
+
+  it('calls back in the async context of the send, whoever else sends in that turn', async () => {
+    const { connection, site } = await connected()
+    await openSocket(site.port, '/other')
+    const [first, second] = [...site.hub.localConnections.values()] as [Connection, Connection]
+    const storage = new AsyncLocalStorage<string>()
+    const told: (string | undefined)[] = []
+    const done = deferred<void>()
+    const callback = (): void => {
+      told.push(storage.getStore())
+      if (told.length === 3) done.resolve()
+    }
+    storage.run('ann', () => first.send('a', callback))
+    storage.run('bob', () => second.send('b', { binary: true }, callback))
+    storage.run('eve', () => connection.send('c', callback))
+    await done.promise
+    expect(told.sort()).to.deep.equal(['ann', 'bob', 'eve'])
+  })
+
+  it("throws ws's own errors for a close that cannot be, and goes on sending", async () => {
+    const { connection, socket } = await connected()
+    connection.send('before')
+    expect(() => connection.close(1005)).to.throw(TypeError, 'valid error code')
+    expect(() => connection.close(1000, 'x'.repeat(124))).to.throw(RangeError)
+    connection.send('after')
+    expect(await socket.next()).to.equal('before')
+    expect(await socket.next()).to.equal('after')
+    connection.close(1000)
+    expect((await socket.closed).code).to.equal(1000)
   })
 
   it('hands what was sent to the kernel before terminate() ends it', async () => {

@@ -3,11 +3,14 @@ import { expect } from 'chai'
 import { expectTypeOf } from 'expect-type'
 import Koa from 'koa'
 import koaWs, {
+  type Audience,
   accept,
   type Connection,
   type ContextWs,
+  type Delivery,
   type Handler,
   type Hub,
+  type Members,
   type RouteParams,
 } from '../../lib/index.ts'
 
@@ -127,6 +130,30 @@ describe('types', () => {
     accept(handler, {
       subprotocol: (offered, ctx) => (ctx.path === '/' ? (offered[0] ?? false) : false),
     })
+  })
+
+  it('audiences are typed', () => {
+    const hub = koaWs()
+    const audience = hub.room('a', 'b').except('id').exceptUser(7, 'u').local().volatile()
+    expectTypeOf(audience).toEqualTypeOf<Audience>()
+    const delivery = hub.user('u', 7).send('hi')
+    expectTypeOf(delivery).toEqualTypeOf<Delivery>()
+    expectTypeOf(delivery.local).toEqualTypeOf<number>()
+    expectTypeOf(delivery.backplane).resolves.toEqualTypeOf<'sent' | 'queued' | 'failed' | 'none'>()
+    expectTypeOf(hub.all().count()).resolves.toEqualTypeOf<number>()
+    expectTypeOf(hub.connection('id').members()).resolves.toEqualTypeOf<Members>()
+    const check = (connection: Connection): void => {
+      expectTypeOf(connection.to('a')).toEqualTypeOf<Audience>()
+      hub.all().except(connection)
+      // @ts-expect-error not a message
+      hub.all().send({ a: 1 })
+      // @ts-expect-error a room is named by a string
+      hub.room(7)
+    }
+    expect(check).to.be.a('function')
+    // @ts-expect-error a number of seconds
+    expect(() => koaWs({ heartbeat: 25 })).to.throw('milliseconds')
+    expect(() => koaWs({ heartbeat: { interval: 25 } })).to.throw('seconds')
   })
 
   it("a connection has ws's typed listeners", () => {
