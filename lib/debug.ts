@@ -20,6 +20,12 @@ export function loggablePath(url: string | undefined): string {
   return loggable((url ?? '').split('?', 1)[0])
 }
 
+/** The path of a request, control characters escaped and cut to 200 characters. */
+export function pathOf(url: string | undefined): string {
+  const quoted = loggablePath(url)
+  return quoted.slice(1, quoted.endsWith('…"') ? -2 : -1)
+}
+
 /**
  * A value that a client chose, made safe for one log line: control characters escaped, at most 200
  * characters.

@@ -25,7 +25,7 @@ export const channels: {
 
 /** Payload of `koaws:upgrade`. */
 export interface UpgradeEvent {
-  /** The path without the query, control characters escaped. */
+  /** The path without the query, control characters escaped, at most 200 characters. */
   readonly path: string
   /** The status that was answered: 101 is an accept, 0 means that the client left or nobody answered. */
   readonly status: number
@@ -53,7 +53,7 @@ export interface DropEvent {
   /** The name that it is counted under in `status().drops`. */
   readonly reason: string
   readonly count: number
-  /** Whom it happened to; undefined before there is a connection. */
+  /** Whom it happened to; undefined before there is a connection, and for a send to many. */
   readonly connection: unknown
 }
 

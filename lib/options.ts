@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import { constants } from 'node:os'
 import type { Context } from 'koa'
 import type { Connection } from './connection/connection.ts'
 import {
@@ -245,10 +246,19 @@ export function checkCloseOptions(given: unknown): void {
   validate('hub.close()', given, closeChecks)
 }
 
+const signals: Check = (value) => {
+  const wrong = check.strings(value)
+  if (wrong) return wrong
+  const unknown = (value as string[]).find((name) => !(name in constants.signals))
+  if (unknown !== undefined) return `holds ${describe(unknown)}, which is no signal of this system.`
+  const unheard = (value as string[]).find((name) => name === 'SIGKILL' || name === 'SIGSTOP')
+  return unheard === undefined ? null : `holds ${unheard}, which no process can listen to.`
+}
+
 /** Check the options of `hub.closeOnSignal()`. */
 export function checkSignalOptions(given: unknown): void {
   validate('hub.closeOnSignal()', given, {
-    signals: check.strings,
+    signals,
     pm2: check.boolean,
     timeout: closeChecks['timeout'] as Check,
     readyDelay: closeChecks['readyDelay'] as Check,

@@ -148,3 +148,9 @@ function nameProblem(name: unknown): string | null {
     return 'not a longer one'
   return null
 }
+
+/** Options without what is undefined, for a library that would take that in place of its defaults. */
+export function withoutUndefined<T extends object>(options: T): T {
+  if (!Object.values(options).includes(undefined)) return options
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T
+}

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream'
-import { unsentOf } from './unsent.ts'
+import { takenOf } from './taken.ts'
 
 /** How often those who are behind are looked at, in milliseconds. */
 const LOOK_EVERY = 250
@@ -9,18 +9,17 @@ const STALLED_AFTER = 4
 /** A connection whose socket did not take all at once. */
 export interface Congested {
   readonly socket: Duplex
-  /** It took something since the last look; `idle` milliseconds ago, when it did not. */
+  /** A look: whether it took something since the last, and whether it has taken nothing for 1 s. */
   progress(moved: boolean, stalled: boolean): void
   /** Everything has been taken. */
   relieved(): void
 }
 
 interface Progress {
-  /** What was left of the write under way. */
-  unsent: number | undefined
+  /** What the kernel has taken in all. */
+  taken: number | undefined
+  /** What waits, for streams that cannot tell what was taken. */
   waiting: number
-  /** All that was ever taken, as far as Node knows. */
-  taken: number
   /** Looks in a row without progress. */
   idle: number
 }
@@ -55,10 +54,7 @@ function look(): void {
       continue
     }
     const now = measure(one.socket)
-    const moved =
-      now.unsent !== progress.unsent ||
-      now.waiting < progress.waiting ||
-      now.taken !== progress.taken
+    const moved = now.taken !== progress.taken || now.waiting < progress.waiting
     progress.idle = moved ? 0 : progress.idle + 1
     Object.assign(progress, now)
     one.progress(moved, progress.idle >= STALLED_AFTER)
@@ -67,9 +63,7 @@ function look(): void {
 }
 
 function measure(socket: Duplex): Omit<Progress, 'idle'> {
-  const { bytesWritten } = socket as { bytesWritten?: number }
-  const waiting = socket.writableLength
-  return { unsent: unsentOf(socket), waiting, taken: (bytesWritten ?? 0) - waiting }
+  return { taken: takenOf(socket), waiting: socket.writableLength }
 }
 
 function stopWhenIdle(): void {

@@ -8,6 +8,7 @@ import { exposureOf, KoaWsError, toError } from '../errors.ts'
 import { CloseCode, closeCodeForStatus, closeReason } from '../protocol/close-codes.ts'
 import { pushText } from '../protocol/envelope.ts'
 import { KOAWS_V1 } from '../protocol/subprotocol.ts'
+import { withoutUndefined } from '../validate.ts'
 import type { Audience } from './audience.ts'
 import { type CloseEvent, closedError, Ending, tooSlowError } from './ending.ts'
 import { Expiry } from './expiry.ts'
@@ -250,18 +251,20 @@ export class Connection<State = DefaultState>
     outbox.begin(data)
     // The write comes later, in nobody's async context.
     if (typeof options === 'function') super.send(data, AsyncResource.bind(options))
-    else super.send(data, options as SendOptions, callback && AsyncResource.bind(callback))
+    else super.send(data, withoutUndefined(options ?? {}), callback && AsyncResource.bind(callback))
     outbox.finished(typeof options !== 'object' || options.fin !== false)
   }
 
   /** ws's `ping`; the next pong sets `rtt`. */
   override ping(data?: unknown, mask?: boolean, callback?: (error: Error) => void): void {
     if (this.#pingedAt === 0) this.#pingedAt = performance.now()
+    if (this.readyState === WebSocket.OPEN) this.#outbox?.begin()
     super.ping(data, mask, callback)
   }
 
   /** ws's `pong`. It leaves at once: ws ends a client whose pings wait for too many of them. */
   override pong(data?: unknown, mask?: boolean, callback?: (error: Error) => void): void {
+    if (this.readyState === WebSocket.OPEN) this.#outbox?.begin()
     super.pong(data, mask, callback)
     this.#outbox?.push()
   }
@@ -269,7 +272,7 @@ export class Connection<State = DefaultState>
   /** Begin the closing handshake (RFC 6455, section 7.1.2). */
   override close(code?: number, reason?: string | Buffer): void {
     const open = this.readyState === WebSocket.OPEN
-    if (open) this.#outbox?.settle()
+    if (open) this.#outbox?.begin()
     super.close(code, reason)
     if (open) {
       this.#ending().decide(code ?? 1005, reason === undefined ? '' : String(reason))

@@ -36,6 +36,8 @@ export interface OutboxOwner<C> {
   readonly rules: ConnectionRules
   /** Close it with 4610. */
   tooSlow(connection: C): void
+  /** Messages that were to be sent are not. */
+  count(reason: 'dropped', many: number, connection: C): void
 }
 
 /** What became of one frame for one connection. */
@@ -88,7 +90,7 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
         return 'sent'
       }
       if ((this.#flags & THROUGH_WS) !== 0 || this.#wsIsBusy()) {
-        this.begin(null)
+        this.begin()
         WebSocket.prototype.send.call(this.#connection, frame.payload, { binary: frame.binary })
         this.finished(true)
         return 'sent'
@@ -109,13 +111,14 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
   }
 
   /** ws is about to write: what waits goes first, and the socket is corked until the turn ends. */
-  begin(data: unknown): void {
-    if (typeof data === 'object' && data instanceof Blob) this.#flags |= THROUGH_WS // ws reads it later, and sends it then
+  begin(data?: unknown): void {
+    if (typeof data === 'object' && data instanceof Blob) this.#flags |= THROUGH_WS // sent when it is read
+    if ((this.#flags & CORKED) === 0) {
+      this.#flags |= CORKED
+      this.socket.cork()
+      if ((this.#flags & TOUCHED) === 0) this.#touch()
+    }
     this.#writeBatch()
-    if ((this.#flags & CORKED) !== 0) return
-    this.#flags |= CORKED
-    this.socket.cork()
-    if ((this.#flags & TOUCHED) === 0) this.#touch()
   }
 
   /** ws has written a message, or with `whole` false a part of one. */
@@ -128,11 +131,6 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
       for (const frame of frames ?? []) this.add(frame, false)
     }
     if (this.socket.writableLength > MOST_PER_WRITE) this.push()
-  }
-
-  /** What waits goes before what ws writes next. */
-  settle(): void {
-    this.#writeBatch()
   }
 
   /** Nothing is sent any more. */
@@ -161,6 +159,8 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
   dispose(): void {
     this.#flags |= ENDED
     this.#batch = EMPTY
+    const unsent = held.get(this)?.length ?? 0
+    if (unsent > 0) this.#owner.count('dropped', unsent, this.#connection)
     held.delete(this)
     if ((this.#flags & CONGESTED) !== 0) forgetProgress(this)
   }

@@ -104,19 +104,16 @@ export class LocalMembers {
   }
 
   answer({ type, target }: Question): Answer {
-    const members = type === 'members' ? this.#all(target).map(describe) : []
-    if (type === 'members') return { count: members.length, members }
-    let count = 0
-    this.#roster.each(target, () => {
-      count++
-    })
-    return { count, members }
+    const all = this.#all(target)
+    return { count: all.length, members: type === 'members' ? all.map(describe) : [] }
   }
 
-  /** A copy: what is done to members may change who is one. */
+  /** Those that are not closing. A copy: what is done to members may change who is one. */
   #all(target: Target): Connection[] {
     const all: Connection[] = []
-    this.#roster.each(target, (connection) => all.push(connection))
+    this.#roster.each(target, (connection) => {
+      if (connection.readyState === connection.OPEN) all.push(connection)
+    })
     return all
   }
 }

@@ -83,6 +83,8 @@ async function stop(name: string): Promise<void> {
   stopping = true
   const all = [...(closers.get(name) ?? [])]
   let code = 0
+  // The timers of a shutdown keep no process alive, and it is not over when the last socket is gone.
+  setInterval(() => {}, 2 ** 31 - 1)
   const closed = await Promise.allSettled(all.map((closer) => closer.close()))
   if (closed.some(({ status }) => status === 'rejected')) code = 1
   for (const { after } of all) {

@@ -171,10 +171,9 @@ export function roomsOf({ rooms }: AcceptOptions, ctx: Context): readonly string
 
 /** @throws OptionsError when there are more than a connection may be in */
 export function assertRooms(rooms: readonly string[], most: number): void {
-  if (rooms.length <= most) return
-  throw new OptionsError(
-    `The option "rooms" gave ${rooms.length} rooms, and "maxRooms" allows ${most}.`,
-  )
+  const { size } = rooms.length <= most ? { size: 0 } : new Set(rooms)
+  if (size <= most) return
+  throw new OptionsError(`The option "rooms" gave ${size} rooms, and "maxRooms" allows ${most}.`)
 }
 
 /**

@@ -2,7 +2,7 @@ import { type IncomingMessage, type Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Context } from 'koa'
-import { debugUpgrade, loggablePath, messageOf } from '../debug.ts'
+import { debugUpgrade, loggablePath, messageOf, pathOf } from '../debug.ts'
 import { channels } from '../diagnostics.ts'
 import { askOption } from '../validate.ts'
 import { clientGone } from './acceptor.ts'
@@ -141,8 +141,9 @@ export class UpgradeListener {
       return
     }
     const answer = (claimed: (() => boolean) | null): void => {
-      if (ours === null) whenAnswered(socket, null, () => this.#refuse(socket, FILTER_FAILED, req))
-      else this.#answer(req, socket, head, claimed, passOn)
+      if (ours === null) {
+        whenAnswered(socket, null, () => this.#refuse(socket, announced(req, FILTER_FAILED)))
+      } else this.#answer(req, socket, head, claimed, passOn)
     }
     if (!neighbours) {
       answer(null)
@@ -188,7 +189,7 @@ export class UpgradeListener {
       const res = new ServerResponse(req)
       const upgrade = this.#open(req, socket, head, res, claimed, passOn)
       if (!(upgrade instanceof Upgrade)) {
-        this.#refuse(socket, upgrade, req)
+        this.#refuse(socket, upgrade)
         return
       }
       res.assignSocket(socket as Socket)
@@ -210,7 +211,7 @@ export class UpgradeListener {
     const only = this.#onlyHost
     const refusal = malformed ?? only?.draining ?? null
     const takenOver = res.socket !== null
-    if ((refusal || !offer) && !takenOver) return refusal ?? MALFORMED_OFFER
+    if ((refusal || !offer) && !takenOver) return announced(req, refusal ?? MALFORMED_OFFER)
     armResponse(res)
     const upgrade = new Upgrade({
       req,
@@ -224,27 +225,23 @@ export class UpgradeListener {
     })
     if (refusal || !offer) {
       // The chain has begun, and answers it: whole, and with the end of the connection.
-      upgrade.refused = true
-      return refusal ?? MALFORMED_OFFER
+      upgrade.refusal = refusal ?? MALFORMED_OFFER
+      return upgrade.refusal
     }
     if (restore) upgrade.onAbandon(restore)
     upgrade.setDeadline(this.#timeout)
     if (only) {
       const early = admitEarly(upgrade, only)
       if (early) {
-        if (takenOver) upgrade.refused = true
-        else upgrade.settle()
+        upgrade.refusal = early
+        if (!takenOver) upgrade.settle()
         return early
       }
     }
     return upgrade
   }
 
-  #refuse(socket: Duplex, refusal: Refusal, req: IncomingMessage): void {
-    if (channels.upgrade.hasSubscribers) {
-      const { status, code } = refusal
-      channels.upgrade.publish({ path: loggablePath(req.url), status, code, duration: 0 })
-    }
+  #refuse(socket: Duplex, refusal: Refusal): void {
     debugUpgrade('refused: %s %s', refusal.code, refusal.message)
     for (const host of this.#hosts) host.count(countName(refusal))
     writeRefusal(socket, refusal)
@@ -268,6 +265,15 @@ const NO_OFFER: Offer = { subprotocols: [], bearers: [] }
 /** A plugin's answer to `filter`, which must be given at once. */
 export function wants({ filter }: UpgradeHost, req: IncomingMessage): boolean {
   return !filter || Boolean(askOption('filter', () => filter(req)))
+}
+
+/** Publish a refusal for which no `Upgrade` was made. */
+function announced(req: IncomingMessage, refusal: Refusal): Refusal {
+  if (channels.upgrade.hasSubscribers) {
+    const { status, code } = refusal
+    channels.upgrade.publish({ path: pathOf(req.url), status, code, duration: 0 })
+  }
+  return refusal
 }
 
 const FILTER_FAILED: Refusal = {

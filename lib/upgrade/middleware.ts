@@ -91,7 +91,7 @@ async function decideUpgrade(
   const refusal = host.draining ?? admit(upgrade, host, ctx.app)
   if (refusal) {
     host.count(countName(refusal))
-    upgrade.refused = true
+    upgrade.refusal = refusal
     throw refusalError(refusal)
   }
   upgrade.setHost(host)

@@ -162,7 +162,7 @@ function decide(upgrade: Upgrade, res: ServerResponse, mayHold = false): Verdict
   if (res.statusCode === 101) {
     if (upgrade.deferred) return switchProtocols(upgrade)
     refuseStray101(upgrade, res)
-  } else if (!upgrade.refused) {
+  } else if (!upgrade.refusal) {
     if (res.statusCode === 404 && upgrade.passOn) {
       upgrade.abandon()
       return 'swallow'

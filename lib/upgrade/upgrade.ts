@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream'
 import { inspect } from 'node:util'
 import type { Context } from 'koa'
 import type { Connection } from '../connection/connection.ts'
-import { debugUpgrade, loggablePath } from '../debug.ts'
+import { debugUpgrade, loggablePath, pathOf } from '../debug.ts'
 import { channels } from '../diagnostics.ts'
 import { UpgradeError } from '../errors.ts'
 import type { AcceptOptions } from './accept-options.ts'
@@ -88,8 +88,8 @@ export class Upgrade {
   /** The connection of an accept inside of the chain. */
   accepting: Promise<Connection> | null = null
   connection: Connection | null = null
-  /** Whether the answer is ours and not the chain's. */
-  refused = false
+  /** The answer, where it is ours and not the chain's. */
+  refusal: Refusal | null = null
   /** While hooks of `writeHead` run for the 101. */
   collecting = false
   /** Undo what was struck from the request; set by who strikes. */
@@ -179,7 +179,7 @@ export class Upgrade {
   refuse(refusal: Refusal): void {
     if (this.phase !== 'deciding' && this.phase !== 'held') return
     this.phase = 'deciding'
-    this.refused = true
+    this.refusal = refusal
     if (debugUpgrade.enabled)
       debugUpgrade('%s refused: %s', loggablePath(this.req.url), refusal.code)
     this.#abort(refusalError(refusal))
@@ -264,10 +264,11 @@ export class Upgrade {
 
   #announce(): void {
     const answered = this.phase === 'accepted' || this.phase === 'http'
+    const aborted = this.#aborted as { code?: string } | null
     channels.upgrade.publish({
-      path: loggablePath(this.req.url),
-      status: answered ? this.res.statusCode : 0,
-      code: (this.#aborted as { code?: string } | null)?.code,
+      path: pathOf(this.req.url),
+      status: answered ? this.res.statusCode : (this.refusal?.status ?? 0),
+      code: this.refusal?.code ?? aborted?.code,
       duration: Date.now() - this.#startedAt,
     })
   }

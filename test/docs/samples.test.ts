@@ -512,22 +512,147 @@ const table: Record<string, Entry[]> = {
       },
     },
   ],
-  'docs/guides/behind-nginx.md heartbeat.mjs': [
+
+  'docs/guides/rooms.md rooms.mjs': [
     {
-      env: { PING: '1000' },
-      check: async ({ port, folder, open }) => {
-        const conf = readFileSync(join(folder, 'nginx.conf'), 'utf8')
+      check: async ({ open, fetch }) => {
+        const one = await open('/rooms/lobby')
+        const two = await open('/rooms/lobby')
+        const other = await open('/rooms/other')
+        const joined = (await one.nextJson()) as { type: string; id: string }
+        expect(joined.type).to.equal('joined')
+        expect(await (await fetch('/rooms/lobby/count')).json()).to.deep.equal({ count: 2 })
+        one.send('hi')
+        const said = { type: 'said', said: 'hi' }
+        expect(await one.nextJson()).to.deep.equal(said)
+        expect(await two.nextJson()).to.deep.equal(said)
+        const notice = await fetch('/rooms/lobby/notices', { method: 'POST' })
+        expect(await notice.json()).to.deep.equal({ local: 2, dropped: 0 })
+        two.close()
+        expect(await one.nextJson()).to.deep.equal({ type: 'notice' })
+        expect(await one.nextJson()).to.deep.equal({ type: 'left', id: joined.id })
+        other.send('alone')
+        expect(await other.nextJson()).to.deep.equal({ type: 'said', said: 'alone' })
+      },
+    },
+  ],
+
+  'docs/guides/targeted-push.md push.mjs': [
+    {
+      check: async ({ open, refused, fetch }) => {
+        const as = (name: string) => ({ headers: { authorization: `Bearer token-of-${name}` } })
+        const post = async (path: string, name: string) =>
+          (await fetch(path, { method: 'POST', ...as(name) })).text()
+        const [ann, tab, bob] = [
+          await open('/live', as('ann')),
+          await open('/live', { protocols: ['app.v1', 'koaws.bearer.token-of-ann'] }),
+          await open('/live', as('bob')),
+        ]
+        for (const socket of [ann, tab]) expect(await socket.next()).to.equal('hello ann')
+        expect(await bob.next()).to.equal('hello bob')
+        expect(await post('/messages/ann', 'bob')).to.equal('{"local":2}')
+        for (const socket of [ann, tab]) {
+          expect(await socket.nextJson()).to.deep.equal({ from: 'bob' })
+        }
+        expect(await post('/messages/eve', 'bob')).to.equal('{"local":0}')
+        expect(await post('/everybody', 'ann')).to.equal('{"local":1}')
+        expect(await bob.nextJson()).to.deep.equal({ from: 'ann' })
+        expect(await post('/logout-everywhere', 'ann')).to.equal('bye')
+        for (const socket of [ann, tab]) {
+          expect(await socket.closed).to.deep.equal({ code: 4401, reason: 'logged out' })
+        }
+        expect((await refused('/live', as('ann'))).status).to.equal(401)
+        expect(bob.readyState).to.equal(bob.OPEN)
+      },
+    },
+  ],
+
+  'docs/guides/heartbeat.md heartbeat.mjs': [
+    {
+      env: { INTERVAL: '1000', TIMEOUT: '500' },
+      check: async ({ port, open, output }) => {
+        const conf = blocks.find(({ file }) => file === 'nginx.conf')?.code as string
+        // What the page says of proxies, with limits that a test can wait for.
         const front = await startNginx(
           conf.replace('proxy_read_timeout 1h', 'proxy_read_timeout 2s'),
           port,
         )
         const socket = await openSocket(front, '/')
-        for (let pings = 0; pings < 3; pings++) await once(socket, 'ping')
-        expect(socket.readyState).to.equal(socket.OPEN)
+        for (let pongs = 0; pongs < 4; pongs++) {
+          expect(((await socket.nextJson()) as { rtt: number }).rtt).to.be.within(0, 1000)
+        }
         const mute = await open('/')
         mute.pong = () => {}
         expect((await mute.closed).code).to.equal(1006)
+        await output.seen(/gone 4408/)
         expect(socket.readyState).to.equal(socket.OPEN)
+      },
+    },
+  ],
+
+  'docs/guides/slow-consumers.md slow.mjs': [
+    {
+      check: async ({ open, output }) => {
+        const taking = await open('/all')
+        const some = await open('/some')
+        some.pause()
+        await output.seen(/dropping/)
+        const all = await open('/all')
+        all.pause()
+        await output.seen(/closed 4610 false/)
+        expect(some.readyState).to.equal(some.OPEN)
+        expect(taking.readyState).to.equal(taking.OPEN)
+        expect(output.text.match(/closed/g)).to.have.lengthOf(1)
+        all.terminate()
+      },
+    },
+  ],
+
+  'docs/guides/limits.md flood.mjs': [
+    {
+      check: async ({ open }) => {
+        const calm = await open('/')
+        for (let i = 0; i < 200; i++) calm.send(`${i}`) // held back, and nothing is lost
+        for (let i = 0; i < 200; i++) expect(await calm.next()).to.equal(`${i}`)
+        const mad = await open('/')
+        const timer = setInterval(() => {
+          for (let i = 0; i < 50; i++) mad.send('more')
+        }, 20)
+        const { code, reason } = await mad.closed
+        clearInterval(timer)
+        expect([code, reason]).to.deep.equal([1008, 'too many messages'])
+        calm.send('x'.repeat(4097))
+        expect((await calm.closed).code).to.equal(1009)
+      },
+    },
+  ],
+
+  'docs/guides/diagnostics.md metrics.mjs': [
+    {
+      check: async ({ open, refused, fetch }) => {
+        const socket = await open('/live')
+        socket.send('12345')
+        const other = await open('/live')
+        other.close(4999)
+        await other.closed
+        await refused('/live', { headers: { origin: 'https://elsewhere.example' } })
+        await refused('/nobody')
+        const text = async () => (await fetch('/metrics')).text()
+        while (!(await text()).includes('koaws_messages_total')) await wait(10)
+        const lines = (await text()).trim().split('\n')
+        for (const line of lines) expect(line).to.match(/^\w+(\{(\w+="\w+",?)+\})? \d+$/)
+        expect(lines).to.include.members([
+          'koaws_connections 1',
+          'koaws_rooms 1',
+          'koaws_ready 1',
+          'koaws_upgrades_total{status="101"} 2',
+          'koaws_upgrades_total{status="403"} 1',
+          'koaws_upgrades_total{status="404"} 1',
+          'koaws_drops_total{reason="origin"} 1',
+          'koaws_messages_total 1',
+          'koaws_message_bytes_total 5',
+          'koaws_closes_total{code="other",clean="true"} 1',
+        ])
       },
     },
   ],
@@ -538,11 +663,13 @@ const table: Record<string, Entry[]> = {
         const socket = await open('/live')
         expect((await fetch('/ready')).status).to.equal(200)
         child.kill('SIGTERM')
-        await output.seen(/SIGTERM/)
-        expect((await fetch('/ready')).status).to.equal(503)
+        while ((await fetch('/ready')).status === 200) await wait(10)
         const late = await open('/live') // readyDelay: still let in
-        expect(await socket.closed).to.deep.equal({ code: 1012, reason: 'restart' })
-        expect((await late.closed).code).to.equal(1012)
+        for (const { code, reason } of [await socket.closed, await late.closed]) {
+          expect(code).to.equal(1012)
+          const [, ms] = /^restart, retry in (\d+) ms$/.exec(reason) ?? []
+          expect(Number(ms)).to.be.within(0, 5_000)
+        }
         await refused('/live').then(unexpected, () => {}) // nobody listens
         expect(await exitOf(child)).to.equal(0)
         await output.seen(/left 1012 true/)
@@ -553,6 +680,7 @@ const table: Record<string, Entry[]> = {
 
   'docs/guides/testing.md test/echo.test.ts': [mocha(/4 passing/)],
   'docs/guides/testing.md test/auth.test.ts': [mocha(/4 passing/)],
+  'docs/guides/testing.md test/instances.test.ts': [mocha(/1 passing/)],
   'docs/guides/testing.md test/port.test.ts': [mocha(/3 passing/)],
 
   'docs/guides/migrating.md from-koa-easy-ws.mjs': [

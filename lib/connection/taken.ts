@@ -1,0 +1,24 @@
+import type { Duplex } from 'node:stream'
+
+interface Handle {
+  readonly bytesWritten?: unknown
+  readonly writeQueueSize?: unknown
+  /** Below TLS: the handle of the TCP connection. */
+  readonly _parent?: Handle
+}
+
+/**
+ * How many bytes the kernel has taken from a socket in all; undefined where that cannot be told.
+ *
+ * This is the one place that looks behind Node's public API. `writableLength` counts a write as
+ * waiting until all of it is gone, so a client that slowly takes 16 MiB looks like one that takes
+ * nothing. Node's own idle timeout (`net.Socket.setTimeout`) asks the same handle for the same reason.
+ * Without it progress is seen at the end of each write only. `test/connection/taken.test.ts` holds
+ * this against the running Node.
+ */
+export function takenOf(socket: Duplex): number | undefined {
+  const handle = (socket as { _handle?: Handle | null })._handle
+  const { bytesWritten, writeQueueSize } = handle?._parent ?? handle ?? {}
+  if (typeof bytesWritten !== 'number' || typeof writeQueueSize !== 'number') return undefined
+  return bytesWritten - writeQueueSize
+}

@@ -1,0 +1,490 @@
+import { readFileSync } from 'node:fs'
+import { createServer } from 'node:https'
+import { expect } from 'chai'
+import type { Connection } from '../../lib/index.ts'
+import type { TestSocket } from '../../lib/testing/index.ts'
+import { selfSigned } from '../support/certificate.ts'
+import {
+  block,
+  inTime,
+  KIB,
+  LibTimers,
+  type LimitSite,
+  limitSite,
+  MIB,
+  pass,
+  stuff,
+  throttle,
+  topUp,
+  within,
+} from '../support/limits.ts'
+import { closeFrame, frame } from '../support/raw.ts'
+import { cleanUp, eventually, listen, openSocket, turn } from '../support/server.ts'
+
+describe('slow consumers', function () {
+  this.timeout(30_000)
+  afterEach(cleanUp)
+
+  const NO_BEAT = { heartbeat: false, closeTimeout: 200 } as const
+
+  /** A client that takes nothing from now on. */
+  async function mute(site: LimitSite, path?: string) {
+    const made = await site.raw(path)
+    made.client.socket.pause()
+    return made
+  }
+
+  /** Send one message, and resolve once it has been handed to the kernel. */
+  const sent = (connection: Connection, data: Buffer | string): Promise<Error | undefined> =>
+    new Promise((resolve) => connection.send(data, (error) => resolve(error ?? undefined)))
+
+  async function reaches(site: LimitSite, socket: TestSocket, connection: Connection) {
+    connection.send('are you well?')
+    expect(await inTime(5_000, socket.next(), 'the neighbour')).to.equal('are you well?')
+    expect(site.hub.localConnections.has(connection.id)).to.equal(true)
+  }
+
+  describe('are closed', () => {
+    it('but not a healthy client that gets 16 MiB at once, nor several times in a row', async () => {
+      const site = await limitSite(NO_BEAT)
+      const { socket, connection } = await site.socket()
+      for (let i = 0; i < 4; i++) {
+        const taken = sent(connection, Buffer.alloc(16 * MIB, i))
+        const message = (await inTime(10_000, socket.next(), 'the message')) as Buffer
+        expect(message.length).to.equal(16 * MIB)
+        expect(message[16 * MIB - 1]).to.equal(i)
+        expect(await taken).to.equal(undefined)
+      }
+      expect(connection.readyState).to.equal(1)
+      expect(site.drops('slowConsumer')).to.equal(0)
+      expect(site.drops('dropped')).to.equal(0)
+    })
+
+    it('but not one that takes a little every 100 ms, while far more waits', async () => {
+      const site = await limitSite(NO_BEAT)
+      const { socket, connection } = await site.socket()
+      const end = throttle(socket, 384 * KIB)
+      const began = performance.now()
+      connection.send(Buffer.alloc(15 * MIB))
+      await turn()
+      expect(connection.bufferedAmount).to.be.above(8 * MIB)
+      const message = (await inTime(25_000, socket.next(), 'the message')) as Buffer
+      end()
+      expect(message.length).to.equal(15 * MIB)
+      expect(performance.now() - began, 'it was to be slow').to.be.above(2_500)
+      expect(connection.readyState).to.equal(1)
+      expect(site.drops('slowConsumer')).to.equal(0)
+      connection.send('on it goes')
+      expect(await socket.next()).to.equal('on it goes')
+    })
+
+    it('but not one that takes a little every 100 ms over TLS', async () => {
+      const { key, cert } = selfSigned()
+      const site = await limitSite(NO_BEAT)
+      const server = createServer(
+        { key: readFileSync(key), cert: readFileSync(cert) },
+        site.app.callback(),
+      )
+      site.hub.attach(server)
+      const port = await listen(server as never)
+      const socket = await openSocket(`wss://127.0.0.1:${port}/`, '/', {
+        rejectUnauthorized: false,
+      })
+      await eventually(() => site.hub.localConnections.size === 1)
+      const [connection] = [...site.hub.localConnections.values()] as [Connection]
+      const end = throttle(socket, 384 * KIB)
+      connection.send(Buffer.alloc(15 * MIB))
+      const message = (await inTime(25_000, socket.next(), 'the message')) as Buffer
+      end()
+      expect(message.length).to.equal(15 * MIB)
+      expect(connection.readyState).to.equal(1)
+      expect(site.drops('slowConsumer')).to.equal(0)
+    })
+
+    it('when they take nothing for about a second and more than the limit waits', async () => {
+      const site = await limitSite(NO_BEAT)
+      const healthy = await site.socket()
+      const { client, connection } = await mute(site)
+      const began = performance.now()
+      connection.send(Buffer.alloc(15 * MIB))
+      const took = await within(6_000, () => connection.readyState !== 1, 'the close')
+      expect(took).to.be.within(700, 4_000)
+      expect(site.drops('slowConsumer')).to.equal(1)
+      await reaches(site, healthy.socket, healthy.connection)
+      expect(await inTime(3_000, connection.closed, 'closed')).to.deep.equal({
+        code: 4610,
+        reason: 'too slow',
+        clean: false,
+      })
+      expect(performance.now() - began).to.be.below(6_000)
+      expect(site.drops('slowConsumer')).to.equal(1)
+      expect(site.hub.localConnections.size).to.equal(1)
+      client.socket.destroy()
+    })
+
+    it('and are told 4610 when they read again in time', async () => {
+      const site = await limitSite({ ...NO_BEAT, closeTimeout: 10_000 })
+      const { socket, connection } = await site.socket()
+      socket.pause()
+      connection.send(Buffer.alloc(15 * MIB))
+      await within(6_000, () => connection.readyState === 2, 'the close')
+      socket.resume()
+      expect(await inTime(8_000, socket.closed, 'the client')).to.deep.equal({
+        code: 4610,
+        reason: 'too slow',
+      })
+      expect(await connection.closed).to.include({ code: 4610, clean: true })
+    })
+
+    it('but not with exactly the limit waiting; one message more is too much', async () => {
+      const site = await limitSite(NO_BEAT)
+      const healthy = await site.socket()
+      const { connection } = await mute(site)
+      await stuff(connection)
+      topUp(connection, MIB)
+      await pass(2_500)
+      expect(connection.bufferedAmount).to.equal(MIB)
+      expect(connection.readyState).to.equal(1)
+      expect(site.drops('slowConsumer')).to.equal(0)
+      connection.send('x')
+      await within(2_000, () => connection.readyState !== 1, 'the close')
+      expect(site.drops('slowConsumer')).to.equal(1)
+      expect(await inTime(3_000, connection.closed, 'closed')).to.include({
+        code: 4610,
+        clean: false,
+      })
+      await reaches(site, healthy.socket, healthy.connection)
+    })
+
+    it('at once when more than 16 times the limit waits before a send', async () => {
+      const site = await limitSite({ ...NO_BEAT, maxBufferedAmount: 256 * KIB })
+      const healthy = await site.socket()
+      const { connection } = await mute(site)
+      await stuff(connection)
+      topUp(connection, 16 * 256 * KIB)
+      connection.send('x')
+      expect(connection.readyState, 'exactly 16 times waited').to.equal(1)
+      expect(connection.bufferedAmount).to.equal(16 * 256 * KIB + 3)
+      connection.send('y')
+      expect(connection.readyState).to.equal(2)
+      expect(site.drops('slowConsumer')).to.equal(1)
+      expect(site.drops('dropped')).to.equal(1)
+      expect(await inTime(3_000, connection.closed, 'closed')).to.include({
+        code: 4610,
+        clean: false,
+      })
+      await reaches(site, healthy.socket, healthy.connection)
+    })
+
+    it('at once by a broadcast too, which reaches the others', async () => {
+      const site = await limitSite({ ...NO_BEAT, maxBufferedAmount: 256 * KIB })
+      const healthy = await site.socket()
+      const { connection } = await mute(site)
+      await stuff(connection)
+      topUp(connection, 16 * 256 * KIB)
+      connection.send('x')
+      const delivery = site.hub.all().send('all')
+      expect(delivery).to.include({ local: 1, dropped: 1 })
+      expect(connection.readyState).to.equal(2)
+      expect(await healthy.socket.next()).to.equal('all')
+      expect(site.drops('slowConsumer')).to.equal(1)
+    })
+
+    it('also when they send a lot themselves', async () => {
+      const site = await limitSite({ ...NO_BEAT, flood: false }, (connection) => {
+        connection.on('message', () => {})
+      })
+      const { client, connection } = await mute(site)
+      const message = frame(2, Buffer.alloc(10 * KIB))
+      const timer = setInterval(() => client.write(message), 10)
+      try {
+        connection.send(Buffer.alloc(15 * MIB))
+        const took = await within(6_000, () => connection.readyState !== 1, 'the close')
+        expect(took).to.be.within(700, 4_000)
+        expect(await inTime(3_000, connection.closed, 'closed')).to.include({
+          code: 4610,
+          clean: false,
+        })
+        expect(site.drops('slowConsumer')).to.equal(1)
+      } finally {
+        clearInterval(timer)
+      }
+    })
+
+    it('also when we do not read from them', async () => {
+      const site = await limitSite(NO_BEAT)
+      const { connection } = await mute(site)
+      connection.pause()
+      connection.send(Buffer.alloc(15 * MIB))
+      await within(6_000, () => connection.readyState !== 1, 'the close')
+      expect(await inTime(3_000, connection.closed, 'closed')).to.include({ code: 4610 })
+    })
+
+    it('and the verdict is theirs alone though they vanish by RST afterwards', async () => {
+      const site = await limitSite({ ...NO_BEAT, closeTimeout: 5_000 })
+      const { client, connection } = await mute(site)
+      connection.send(Buffer.alloc(15 * MIB))
+      await within(6_000, () => connection.readyState !== 1, 'the close')
+      client.reset()
+      expect(await inTime(3_000, connection.closed, 'closed')).to.include({
+        code: 4610,
+        clean: false,
+      })
+    })
+
+    it('by what their route says', async () => {
+      const site = await limitSite({ ...NO_BEAT, maxBufferedAmount: 256 * KIB }, () => {}, {
+        '/roomy': { maxBufferedAmount: 8 * MIB },
+        '/drop': { slowConsumer: 'drop' },
+      })
+      const ends: Record<string, Connection> = {}
+      for (const path of ['/plain', '/roomy', '/drop']) {
+        const { connection } = await mute(site, path)
+        await stuff(connection)
+        topUp(connection, MIB)
+        ends[path] = connection
+      }
+      await within(4_000, () => ends['/plain']?.readyState !== 1, 'the close')
+      await pass(1_500)
+      expect(ends['/roomy']?.readyState).to.equal(1)
+      expect(ends['/drop']?.readyState).to.equal(1)
+      expect(site.drops('slowConsumer')).to.equal(1)
+      expect(await sent(ends['/drop'] as Connection, 'x')).to.have.property(
+        'code',
+        'ERR_KOAWS_SLOW_CONSUMER',
+      )
+    })
+
+    it('unless it was this process that hung', async () => {
+      const site = await limitSite(NO_BEAT)
+      const { socket, connection } = await site.socket()
+      const message = socket.next()
+      connection.send(Buffer.alloc(15 * MIB))
+      await turn()
+      expect(connection.bufferedAmount, 'in flight').to.be.above(MIB)
+      // A backlog: each timer is due when the one before it and koaws's own have run, and all of
+      // them hang. No socket gets a turn between them.
+      for (let i = 1; i <= 7; i++) setTimeout(block, i * 300 - 20, 300)
+      block(300)
+      expect(await inTime(10_000, message, 'the message')).to.have.length(15 * MIB)
+      expect(connection.readyState).to.equal(1)
+      expect(site.drops('slowConsumer')).to.equal(0)
+    })
+  })
+
+  describe("with slowConsumer: 'drop'", () => {
+    const DROP = { ...NO_BEAT, maxBufferedAmount: 256 * KIB, slowConsumer: 'drop' } as const
+
+    it('lose messages, which are counted, and live; and get them again once they read', async () => {
+      const site = await limitSite(DROP)
+      const healthy = await site.socket()
+      const { client, connection } = await mute(site)
+      await stuff(connection)
+      topUp(connection, 512 * KIB)
+      expect(site.hub.all().send('not yet')).to.include({ local: 2, dropped: 0 })
+      expect(await healthy.socket.next()).to.equal('not yet')
+
+      await within(
+        4_000,
+        () => site.hub.connection(connection.id).send('stalled?').dropped === 1,
+        'the stall',
+      )
+      const before = site.drops('dropped')
+      expect(before).to.equal(1)
+      expect(site.hub.all().send('hub')).to.include({ local: 1, dropped: 1 })
+      expect(await sent(connection, 'own')).to.have.property('code', 'ERR_KOAWS_SLOW_CONSUMER')
+      const error = await new Promise<Error | undefined>((resolve) =>
+        connection.send('own', { binary: true }, resolve),
+      )
+      expect(error).to.have.property('code', 'ERR_KOAWS_SLOW_CONSUMER')
+      connection.json({ no: 'callback' })
+      expect(site.drops('dropped')).to.equal(before + 4)
+      expect(await healthy.socket.next()).to.equal('hub')
+      await pass(1_500)
+      expect(connection.readyState).to.equal(1)
+      expect(site.drops('slowConsumer')).to.equal(0)
+
+      client.socket.resume()
+      await within(5_000, () => connection.bufferedAmount === 0, 'the taking')
+      // A test below is about this very moment; here it may take until the next look.
+      await pass(300)
+      expect(await sent(connection, 'and again')).to.equal(undefined)
+      await client.until(() => client.text.includes('and again'))
+      expect(client.text).to.include('not yet')
+      expect(client.text).not.to.include('own')
+      expect(client.text).not.to.include('no":"callback')
+    })
+
+    it('lose nothing with exactly the limit waiting', async () => {
+      const site = await limitSite({ ...DROP, maxBufferedAmount: MIB })
+      const { connection } = await mute(site)
+      await stuff(connection)
+      topUp(connection, MIB)
+      await pass(2_000)
+      expect(site.hub.all().send('')).to.include({ local: 1, dropped: 0 })
+      expect(site.drops('dropped')).to.equal(0)
+      // Now 2 bytes more than that wait.
+      await within(3_000, () => site.hub.all().send('').dropped === 1, 'the drop')
+    })
+
+    it('lose at once what comes when more than 16 times the limit waits', async () => {
+      const site = await limitSite(DROP)
+      const { connection } = await mute(site)
+      await stuff(connection)
+      topUp(connection, 16 * 256 * KIB)
+      expect(site.hub.all().send('x')).to.include({ local: 1, dropped: 0 })
+      expect(site.hub.all().send('y')).to.include({ local: 0, dropped: 1 })
+      expect(connection.readyState).to.equal(1)
+      expect(site.drops('dropped')).to.equal(1)
+      expect(site.drops('slowConsumer')).to.equal(0)
+    })
+
+    it('go on at once when they take something again, though much still waits', async () => {
+      const site = await limitSite(DROP)
+      const { socket, connection } = await site.socket()
+      socket.pause()
+      connection.send(Buffer.alloc(4 * MIB - 100))
+      connection.send(Buffer.alloc(4 * MIB - 100))
+      await within(4_000, () => site.hub.all().send('s').dropped === 1, 'the stall')
+      const end = throttle(socket, 512 * KIB)
+      await within(8_000, () => site.hub.all().send('r').local === 1, 'the relief')
+      end()
+      expect(connection.readyState).to.equal(1)
+    })
+  })
+
+  it('are passed over by volatile(), which reaches the healthy', async () => {
+    const site = await limitSite(NO_BEAT)
+    const healthy = await site.socket()
+    const { client, connection } = await mute(site)
+    expect(site.hub.all().volatile().send('both')).to.include({ local: 2, dropped: 0 })
+    expect(await healthy.socket.next()).to.equal('both')
+    await stuff(connection)
+    expect(site.hub.all().volatile().send('skipped')).to.include({ local: 1, dropped: 1 })
+    expect(site.hub.all().send('kept')).to.include({ local: 2, dropped: 0 })
+    expect(await healthy.socket.next()).to.equal('skipped')
+    expect(await healthy.socket.next()).to.equal('kept')
+    expect(site.drops('volatile')).to.equal(1)
+    expect(site.drops('dropped')).to.equal(0)
+    client.socket.resume()
+    await within(5_000, () => connection.bufferedAmount === 0, 'the taking')
+    expect(site.hub.all().volatile().send('once more')).to.include({ local: 2, dropped: 0 })
+    await client.until(() => client.text.includes('once more'))
+    expect(client.text).to.include('kept').and.not.to.include('skipped')
+  })
+
+  it('do not make a broadcast wait for them', async () => {
+    const site = await limitSite({ ...NO_BEAT, maxBufferedAmount: 64 * MIB })
+    const healthy = await Promise.all(
+      Array.from({ length: 20 }, async () => {
+        const { socket } = await site.socket()
+        return socket
+      }),
+    )
+    const { connection } = await mute(site)
+    await stuff(connection)
+    const text = 'x'.repeat(16 * KIB)
+    for (let i = 0; i < 100; i++) {
+      expect(site.hub.all().send(`${i} ${text}`).local).to.equal(21)
+      if (i % 10 === 0) await turn()
+    }
+    await inTime(
+      8_000,
+      Promise.all(
+        healthy.map(async (socket) => {
+          for (let i = 0; i < 100; i++)
+            expect(parseInt(String(await socket.next()), 10)).to.equal(i)
+        }),
+      ),
+      'the healthy',
+    )
+    expect(connection.bufferedAmount).to.be.above(100 * 16 * KIB)
+  })
+
+  it('bufferedAmount counts what waits for the end of the turn, and what waits for a fragment', async () => {
+    const site = await limitSite(NO_BEAT)
+    const { socket, connection } = await site.socket()
+    expect(connection.bufferedAmount).to.equal(0)
+    site.hub.all().send('hello')
+    site.hub.all().send('abc')
+    expect(connection.bufferedAmount).to.equal(12)
+    await within(1_000, () => connection.bufferedAmount === 0, 'the write')
+    connection.send('half', { fin: false })
+    site.hub.all().send('between')
+    expect(connection.bufferedAmount).to.equal(6 + 9)
+    connection.send('whole')
+    await within(1_000, () => connection.bufferedAmount === 0, 'the write')
+    expect([await socket.next(), await socket.next()]).to.deep.equal(['hello', 'abc'])
+    expect([await socket.next(), await socket.next()]).to.deep.equal(['halfwhole', 'between'])
+  })
+
+  it('what the hub and the connection send in one turn leaves in one write, and is counted till then', async () => {
+    const site = await limitSite(NO_BEAT)
+    const { socket, connection } = await site.socket()
+    connection.send('own')
+    site.hub.all().send('of the hub')
+    connection.send('own again')
+    expect(connection.bufferedAmount).to.equal(5 + 12 + 11)
+    expect([await socket.next(), await socket.next(), await socket.next()]).to.deep.equal([
+      'own',
+      'of the hub',
+      'own again',
+    ])
+    site.hub.all().send('hub first')
+    connection.send('own')
+    expect(connection.bufferedAmount).to.equal(11 + 5)
+    expect([await socket.next(), await socket.next()]).to.deep.equal(['hub first', 'own'])
+  })
+
+  it('are none as soon as they have taken everything', async () => {
+    const site = await limitSite({ ...NO_BEAT, maxBufferedAmount: 256 * KIB, slowConsumer: 'drop' })
+    const { socket, connection } = await site.socket()
+    const audience = site.hub.connection(connection.id)
+    connection.send(Buffer.alloc(8 * MIB))
+    expect(await socket.next()).to.have.length(8 * MIB)
+    await within(2_000, () => connection.bufferedAmount === 0, 'the taking')
+    expect(audience.volatile().send('a').dropped, 'the first').to.equal(0)
+    expect(audience.volatile().send('b').dropped, 'the second').to.equal(0)
+  })
+
+  it('are none as soon as they have taken everything, also after a stall', async () => {
+    const site = await limitSite({ ...NO_BEAT, maxBufferedAmount: 256 * KIB, slowConsumer: 'drop' })
+    const { socket, connection } = await site.socket()
+    const audience = site.hub.connection(connection.id)
+    socket.pause()
+    await stuff(connection)
+    topUp(connection, 512 * KIB)
+    await within(4_000, () => audience.send('s').dropped === 1, 'the stall')
+    socket.resume()
+    await within(2_000, () => connection.bufferedAmount === 0, 'the taking')
+    expect(audience.send('a').dropped, 'the first').to.equal(0)
+    expect(audience.send('b').dropped, 'the second').to.equal(0)
+  })
+
+  it('are watched by one timer, which ends when nobody is behind', async () => {
+    const timers = new LibTimers()
+    try {
+      const site = await limitSite(NO_BEAT)
+      const healthy = await site.socket()
+      healthy.connection.send('x')
+      await turn()
+      expect(timers.of('connection/congestion')).to.equal(0)
+      const first = await mute(site)
+      const second = await mute(site)
+      await stuff(first.connection)
+      await stuff(second.connection)
+      expect(timers.of('connection/congestion')).to.equal(1)
+      first.client.socket.resume()
+      await within(3_000, () => first.connection.bufferedAmount === 0, 'the taking')
+      expect(timers.of('connection/congestion')).to.equal(1)
+      second.client.reset()
+      second.connection.terminate()
+      await second.connection.closed
+      await within(2_000, () => timers.of('connection/congestion') === 0, 'the end of the timer')
+      first.client.write(closeFrame())
+      expect(await first.connection.closed).to.include({ code: 1000, clean: true })
+    } finally {
+      timers.stop()
+    }
+  })
+})

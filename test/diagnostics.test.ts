@@ -1,0 +1,514 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { expect } from 'chai'
+import {
+  accept,
+  type CloseEvent,
+  type Connection,
+  type ConnectionEvent,
+  type DropEvent,
+  type KoaWsOptions,
+  type MessageEvent,
+  type UpgradeEvent,
+} from '../lib/index.ts'
+import { frame, handshake, type RawAnswer, rawClient, textFrame } from './support/raw.ts'
+import {
+  cleanUp,
+  deferred,
+  eventually,
+  makeHub,
+  openSocket,
+  serve,
+  turn,
+} from './support/server.ts'
+
+/** What a path is exactly has a test of its own. */
+const unquoted = (path: string): string => path.replace(/^"(.*)"$/, '$1')
+
+interface Events {
+  upgrade: UpgradeEvent
+  connection: ConnectionEvent
+  message: MessageEvent
+  drop: DropEvent
+  close: CloseEvent
+}
+
+type Name = keyof Events
+const NAMES: Name[] = ['upgrade', 'connection', 'message', 'drop', 'close']
+
+describe('the channels of node:diagnostics_channel', () => {
+  let subscribed: [name: string, listener: (event: unknown) => void][] = []
+
+  /** What is published from now on. */
+  function record(...names: Name[]): { [K in Name]: Events[K][] } & { order: Name[] } {
+    const events: Record<Name, unknown[]> = {
+      upgrade: [],
+      connection: [],
+      message: [],
+      drop: [],
+      close: [],
+    }
+    const order: Name[] = []
+    for (const name of names) {
+      const listener = (event: unknown): void => {
+        events[name].push(event)
+        order.push(name)
+      }
+      subscribe(`koaws:${name}`, listener)
+      subscribed.push([`koaws:${name}`, listener])
+    }
+    return { ...events, order } as { [K in Name]: Events[K][] } & { order: Name[] }
+  }
+
+  function stopRecording(): void {
+    for (const [name, listener] of subscribed) unsubscribe(name, listener)
+    subscribed = []
+  }
+
+  afterEach(async () => {
+    stopRecording()
+    await cleanUp()
+  })
+
+  async function answerTo(port: number, path: string, headers = {}): Promise<RawAnswer> {
+    const client = await rawClient(port)
+    client.write(handshake(path, headers))
+    const answer = await client.answer()
+    if (answer.status !== 101) await client.end()
+    return answer
+  }
+
+  /** The one upgrade that was told of, without the time that it took. */
+  async function onlyUpgrade(
+    events: UpgradeEvent[],
+    longest = 1_000,
+  ): Promise<Omit<UpgradeEvent, 'duration'>> {
+    await eventually(() => events.length > 0, 'an event')
+    await turn()
+    await turn()
+    const told = events.map(({ path, status, code }) => `${path} ${status} ${code}`)
+    expect(told, `published: ${told.join(', ')}`).to.have.lengthOf(1)
+    const [event] = events.splice(0) as [UpgradeEvent]
+    expect(event).to.have.all.keys('path', 'status', 'code', 'duration')
+    const { duration, path, status, code } = event
+    expect(duration).to.be.within(0, longest)
+    return { path: unquoted(path), status, code }
+  }
+
+  // The first upgrade of a server that nobody attached takes another way to the same end.
+  for (const attach of [true, false]) {
+    describe(attach ? 'koaws:upgrade' : 'koaws:upgrade, for the first request of a server', () => {
+      const made = (build: Parameters<typeof serve>[0], options: KoaWsOptions = {}) =>
+        serve(build, { ...options, attach })
+
+      it('tells of an accept after the chain', async () => {
+        const { port } = await made((app) => app.use(accept(() => {})))
+        const { upgrade } = record('upgrade')
+        await answerTo(port, '/after?token=secret')
+        const expected = { path: '/after', status: 101, code: undefined }
+        expect(await onlyUpgrade(upgrade)).to.deep.equal(expected)
+      })
+
+      it('tells of an accept inside, with the time that it took', async () => {
+        const { port } = await made((app) =>
+          app.use(async (ctx) => {
+            await new Promise((resolve) => setTimeout(resolve, 60))
+            await ctx.ws?.()
+            ctx.status = 200
+          }),
+        )
+        const { upgrade } = record('upgrade')
+        await answerTo(port, '/inside')
+        await eventually(() => upgrade.length > 0)
+        expect(upgrade[0]?.duration).to.be.within(55, 1_000)
+        const expected = { path: '/inside', status: 101, code: undefined }
+        expect(await onlyUpgrade(upgrade)).to.deep.equal(expected)
+      })
+
+      it('tells of a rejection by the chain, which is none of koaws', async () => {
+        const { port } = await made((app) =>
+          app.use((ctx) => {
+            if (ctx.path === '/thrown') ctx.throw(403)
+            if (ctx.path === '/set') ctx.status = 401
+          }),
+        )
+        for (const [path, status] of [
+          ['/set', 401],
+          ['/thrown', 403],
+          ['/none', 404],
+        ] as const) {
+          const { upgrade } = record('upgrade')
+          expect((await answerTo(port, path)).status).to.equal(status)
+          expect(await onlyUpgrade(upgrade)).to.deep.equal({ path, status, code: undefined })
+          stopRecording()
+        }
+      })
+
+      it('tells of a bad version', async () => {
+        const { port } = await made((app) => app.use(accept(() => {})))
+        const { upgrade, connection } = record('upgrade', 'connection')
+        expect((await answerTo(port, '/', { 'Sec-WebSocket-Version': '8' })).status).to.equal(426)
+        const expected = { path: '/', status: 426, code: 'ERR_KOAWS_VERSION' }
+        expect(await onlyUpgrade(upgrade)).to.deep.equal(expected)
+        expect(connection).to.deep.equal([])
+      })
+
+      it('tells of a foreign origin', async () => {
+        const { port } = await made((app) => app.use(accept(() => {})))
+        const { upgrade } = record('upgrade')
+        const { status } = await answerTo(port, '/page', { Origin: 'https://evil.example' })
+        expect(status).to.equal(403)
+        const expected = { path: '/page', status: 403, code: 'ERR_KOAWS_ORIGIN' }
+        expect(await onlyUpgrade(upgrade)).to.deep.equal(expected)
+      })
+
+      it('tells of a full house', async () => {
+        const { port } = await made((app) => app.use(accept(() => {})), { maxConnections: 1 })
+        const { upgrade } = record('upgrade')
+        await answerTo(port, '/first')
+        const first = { path: '/first', status: 101, code: undefined }
+        expect(await onlyUpgrade(upgrade)).to.deep.equal(first)
+        expect((await answerTo(port, '/second')).status).to.equal(503)
+        const expected = { path: '/second', status: 503, code: 'ERR_KOAWS_TOO_MANY' }
+        expect(await onlyUpgrade(upgrade)).to.deep.equal(expected)
+      })
+
+      it('tells of one that comes while the hub shuts down', async () => {
+        const { port, hub } = await made((app) => app.use(accept(() => {})))
+        await hub.close()
+        const { upgrade } = record('upgrade')
+        expect((await answerTo(port, '/late')).status).to.equal(503)
+        const expected = { path: '/late', status: 503, code: 'ERR_KOAWS_DRAINING' }
+        expect(await onlyUpgrade(upgrade)).to.deep.equal(expected)
+      })
+
+      it('tells of one that waits when the hub shuts down', async () => {
+        const { port, hub } = await made((app) => app.use(() => new Promise(() => {})))
+        const { upgrade } = record('upgrade')
+        const answer = answerTo(port, '/waits')
+        await eventually(() => hub.status().pending === 1)
+        await hub.close()
+        expect((await answer).status).to.equal(503)
+        const expected = { path: '/waits', status: 503, code: 'ERR_KOAWS_DRAINING' }
+        expect(await onlyUpgrade(upgrade)).to.deep.equal(expected)
+      })
+
+      it('tells of a chain that takes too long', async () => {
+        const { port } = await made((app) => app.use(() => new Promise(() => {})), {
+          handshakeTimeout: 150,
+        })
+        const { upgrade } = record('upgrade')
+        expect((await answerTo(port, '/slow')).status).to.equal(503)
+        expect(upgrade[0]?.duration).to.be.within(145, 1_000)
+        const expected = { path: '/slow', status: 503, code: 'ERR_KOAWS_DEADLINE' }
+        expect(await onlyUpgrade(upgrade)).to.deep.equal(expected)
+      })
+
+      for (const reset of [true, false]) {
+        it(`tells of a client that leaves by ${reset ? 'RST' : 'FIN'}`, async () => {
+          const { port, hub } = await made((app) => app.use(() => new Promise(() => {})))
+          const { upgrade } = record('upgrade')
+          const client = await rawClient(port)
+          client.write(handshake('/left'))
+          await eventually(() => hub.status().pending === 1)
+          if (reset) client.reset()
+          else client.socket.end()
+          const expected = { path: '/left', status: 0, code: 'ERR_KOAWS_CLIENT_GONE' }
+          expect(await onlyUpgrade(upgrade)).to.deep.equal(expected)
+        })
+      }
+
+      it('tells of a rejection that is a close code', async () => {
+        const { port } = await made((app) => app.use((ctx) => void (ctx.status = 401)), {
+          reject: 'close',
+        })
+        const { upgrade, connection } = record('upgrade', 'connection')
+        const client = await rawClient(port)
+        client.write(handshake('/closed'))
+        await client.answer()
+        expect(await client.closeCode()).to.equal(4401)
+        const { path, code } = await onlyUpgrade(upgrade)
+        expect([path, code]).to.deep.equal(['/closed', undefined])
+        expect(connection, 'nobody was let in').to.deep.equal([])
+      })
+
+      it('names the path as it came, without the query', async () => {
+        const { port } = await made((app) => app.use(accept(() => {})))
+        for (const [url, path] of [
+          ['/room/1?access_token=secret', '/room/1'],
+          ['/a%20%1bb', '/a%20%1bb'],
+        ] as const) {
+          const { upgrade } = record('upgrade')
+          await answerTo(port, url)
+          expect(upgrade.map((event) => event.path)).to.deep.equal([path])
+          stopRecording()
+        }
+      })
+    })
+  }
+
+  it('koaws:upgrade tells of a foreign origin with two plugins too', async () => {
+    const other = makeHub()
+    const { port } = await serve(
+      (app) => {
+        app.use(other)
+        app.use(accept(() => {}))
+      },
+      { attach: true },
+    )
+    await answerTo(port, '/warm')
+    const { upgrade } = record('upgrade')
+    const { status } = await answerTo(port, '/page', { Origin: 'https://evil.example' })
+    expect(status).to.equal(403)
+    const expected = { path: '/page', status: 403, code: 'ERR_KOAWS_ORIGIN' }
+    expect(await onlyUpgrade(upgrade)).to.deep.equal(expected)
+  })
+
+  it('koaws:connection comes before the handler, koaws:close after the last listener', async () => {
+    const order: string[] = []
+    const made = deferred<Connection>()
+    const { port } = await serve(
+      (app) =>
+        app.use(
+          accept((connection) => {
+            order.push('handler')
+            connection.on('close', () => order.push('close listener'))
+            made.resolve(connection)
+          }),
+        ),
+      {
+        onConnect: () => void order.push('onConnect'),
+        onDisconnect: () => void order.push('onDisconnect'),
+      },
+    )
+    const { connection: opened, close } = record('connection', 'close')
+    const listener = (name: string) => () => void order.push(name)
+    for (const name of ['koaws:connection', 'koaws:close']) {
+      const told = listener(name)
+      subscribe(name, told)
+      subscribed.push([name, told])
+    }
+    const socket = await openSocket(port)
+    const connection = await made.promise
+    socket.close(4123, 'enough')
+    await eventually(() => order.includes('onDisconnect'))
+    expect(order).to.deep.equal([
+      'koaws:connection',
+      'onConnect',
+      'handler',
+      'close listener',
+      'koaws:close',
+      'onDisconnect',
+    ])
+    expect(opened).to.have.lengthOf(1)
+    expect(opened[0]).to.have.all.keys('connection')
+    expect(opened[0]?.connection).to.equal(connection)
+    expect(close).to.have.lengthOf(1)
+    expect(close[0]).to.have.all.keys('connection', 'code', 'reason', 'clean')
+    expect(close[0]?.connection).to.equal(connection)
+    expect([close[0]?.code, close[0]?.reason, close[0]?.clean]).to.deep.equal([
+      4123,
+      'enough',
+      true,
+    ])
+  })
+
+  it('koaws:close tells how it ended', async () => {
+    const { port, hub } = await serve((app) =>
+      app.use(
+        accept((_connection, ctx) => {
+          if (ctx.path === '/throws') throw new Error('boom')
+        }),
+      ),
+    )
+    const { close } = record('close')
+    const told = async (): Promise<unknown[]> => {
+      await eventually(() => close.length > 0)
+      expect(close).to.have.lengthOf(1)
+      const [{ code, reason, clean }] = close.splice(0) as [CloseEvent]
+      return [code, reason, clean]
+    }
+    const gone = await rawClient(port)
+    gone.write(handshake('/'))
+    await gone.answer()
+    gone.reset()
+    expect(await told()).to.deep.equal([1006, '', false])
+    await openSocket(port, '/throws')
+    expect(await told()).to.deep.equal([1011, 'Internal Server Error', true])
+    const terminated = await openSocket(port)
+    for (const connection of hub.localConnections.values()) connection.terminate()
+    await terminated.closed
+    expect(await told()).to.deep.equal([1006, '', false])
+    const bad = await rawClient(port)
+    bad.write(handshake('/'))
+    await bad.answer()
+    bad.write(frame(3, 'x'))
+    const [code] = await told()
+    expect(code).to.be.oneOf([1002, 1006])
+    await openSocket(port)
+    await hub.close()
+    const [restart, reason, clean] = await told()
+    expect([restart, clean]).to.deep.equal([1012, true])
+    expect(reason).to.match(/^restart, retry in \d+ ms$/)
+  })
+
+  it('koaws:message tells the size in bytes, and whether it is binary', async () => {
+    const { port } = await serve((app) =>
+      app.use(
+        accept((connection, ctx) => {
+          const { type } = ctx.query
+          if (type) connection.binaryType = type as 'fragments'
+          connection.on('message', () => {})
+        }),
+      ),
+    )
+    for (const type of ['', 'arraybuffer', 'fragments']) {
+      const { message, connection } = record('message', 'connection')
+      const client = await rawClient(port)
+      client.write(handshake(`/?type=${type}`))
+      await client.answer()
+      client.write(textFrame('é€'))
+      client.write(frame(2, Buffer.alloc(70_000)))
+      client.write(textFrame(''))
+      client.write(Buffer.concat([frame(2, 'abc', false), frame(0, 'de', true)]))
+      await eventually(() => message.length === 4, 'four messages')
+      expect(message.map(({ size, binary }) => [size, binary])).to.deep.equal([
+        [5, false],
+        [70_000, true],
+        [0, false],
+        [5, true],
+      ])
+      for (const event of message) {
+        expect(event).to.have.all.keys('connection', 'size', 'binary')
+        expect(event.connection).to.equal(connection[0]?.connection)
+      }
+      stopRecording()
+    }
+  })
+
+  it('koaws:message tells of messages that nobody listens to, and koaws:drop that they are lost', async () => {
+    const { port, hub } = await serve((app) => app.use(accept(() => turn())))
+    const { message, drop, order } = record('message', 'drop')
+    const client = await rawClient(port)
+    client.write(Buffer.concat([Buffer.from(handshake('/')), textFrame('a'), textFrame('b')]))
+    await client.answer()
+    await eventually(() => drop.length > 0)
+    const [connection] = hub.localConnections.values()
+    expect(message.map(({ size }) => size)).to.deep.equal([1, 1])
+    expect(drop.map(({ reason, count }) => [reason, count])).to.deep.equal([['unheard', 2]])
+    expect(drop[0]?.connection).to.equal(connection)
+    expect(order).to.deep.equal(['message', 'message', 'drop'])
+    expect(hub.status().drops).to.deep.equal({ unheard: 2 })
+  })
+
+  it('koaws:drop tells reason, count, and whom it happened to', async () => {
+    const { port, hub } = await serve((app) => app.use(accept(() => {})), {
+      attach: true,
+      maxRooms: 2,
+      flood: { messages: 10, per: 100, close: 100 },
+      heartbeat: { interval: 200, timeout: 100 },
+    })
+    const { drop } = record('drop')
+    const told = async (reason: string): Promise<DropEvent> => {
+      await eventually(() => drop.some((event) => event.reason === reason), reason)
+      const event = drop.find((one) => one.reason === reason) as DropEvent
+      expect(event).to.have.all.keys('reason', 'count', 'connection')
+      return event
+    }
+    await answerTo(port, '/', { Origin: 'https://evil.example' })
+    expect(await told('origin')).to.deep.equal({
+      reason: 'origin',
+      count: 1,
+      connection: undefined,
+    })
+    await answerTo(port, '/', { 'Sec-WebSocket-Key': 'short' })
+    expect(await told('badHandshake')).to.deep.equal({
+      reason: 'badHandshake',
+      count: 1,
+      connection: undefined,
+    })
+    await openSocket(port)
+    await eventually(() => hub.localConnections.size === 1)
+    const [connection] = hub.localConnections.values() as Iterable<Connection>
+    expect(() => connection?.join('a', 'b', 'c')).to.throw('at most 2')
+    expect((await told('maxRooms')).connection).to.equal(connection)
+    connection?.close()
+    await eventually(() => hub.localConnections.size === 0)
+
+    const mute = await rawClient(port) // answers no ping
+    mute.write(handshake('/'))
+    await mute.answer()
+    const [silent] = hub.localConnections.values()
+    expect((await told('heartbeat')).connection).to.equal(silent)
+    await mute.end()
+
+    const flooder = await rawClient(port)
+    flooder.write(handshake('/'))
+    await flooder.answer()
+    const [flooding] = hub.localConnections.values()
+    const flood = setInterval(
+      () => flooder.write(Buffer.concat(Array.from({ length: 50 }, () => textFrame('x')))),
+      5,
+    )
+    expect((await told('flood')).connection).to.equal(flooding)
+    expect((await told('floodClosed')).connection).to.equal(flooding)
+    clearInterval(flood)
+
+    // What is counted is what was published.
+    const sums: Record<string, number> = {}
+    for (const { reason, count } of drop) sums[reason] = (sums[reason] ?? 0) + count
+    expect(hub.status().drops).to.deep.equal(sums)
+  })
+
+  it('koaws:drop tells of a client that is too slow', async () => {
+    const made: Connection[] = []
+    const { port } = await serve(
+      (app) => app.use(accept((connection) => void made.push(connection))),
+      {
+        maxBufferedAmount: 64 * 1024,
+      },
+    )
+    const { drop, close } = record('drop', 'close')
+    const client = await rawClient(port)
+    client.write(handshake('/'))
+    await client.answer()
+    client.socket.pause()
+    const [connection] = made as [Connection]
+    for (let i = 0; i < 40 && drop.length === 0; i++) {
+      connection.send(Buffer.alloc(512 * 1024))
+      await turn()
+    }
+    await eventually(() => drop.some(({ reason }) => reason === 'slowConsumer'), 'slowConsumer')
+    expect(drop.find(({ reason }) => reason === 'slowConsumer')).to.deep.equal({
+      reason: 'slowConsumer',
+      count: 1,
+      connection,
+    })
+    client.reset()
+    await eventually(() => close.length === 1)
+    expect([close[0]?.code, close[0]?.clean]).to.deep.equal([4610, false])
+  })
+
+  it('publish nothing to who has unsubscribed, and go on for the others', async () => {
+    const { port, hub } = await serve(
+      (app) => app.use(accept((connection) => connection.on('message', () => {}))),
+      { attach: true },
+    )
+    const left = record(...NAMES)
+    const once = async (): Promise<void> => {
+      const socket = await openSocket(port)
+      socket.send('x')
+      await answerTo(port, '/', { 'Sec-WebSocket-Key': 'short' })
+      socket.close(1000)
+      await socket.closed
+      await eventually(() => hub.localConnections.size === 0)
+    }
+    await once()
+    stopRecording()
+    const before = NAMES.map((name) => left[name].length)
+    expect(before).to.deep.equal([2, 1, 1, 1, 1])
+    const stayed = record('close')
+    await once()
+    expect(NAMES.map((name) => left[name].length)).to.deep.equal(before)
+    expect(stayed.close).to.have.lengthOf(1)
+  })
+})

@@ -1,0 +1,376 @@
+import { type ChildProcess, fork, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { expect } from 'chai'
+import { closeFrame, handshake, rawClient, textFrame } from '../support/raw.ts'
+import { cleanUp, makeHub, openSocket, rejected } from '../support/server.ts'
+import type { SignalServer } from '../support/signal-server.ts'
+
+const PROGRAM = fileURLToPath(new URL('../support/signal-server.ts', import.meta.url))
+const SIGNALS = ['SIGTERM', 'SIGINT'] as const
+
+/** A child process and the lines that it prints. */
+class Process {
+  readonly lines: string[] = []
+  readonly child: ChildProcess
+  /** Its code, or the signal that killed it. */
+  readonly ended: Promise<number | string>
+  ports: number[] = []
+  #wake: (() => void)[] = []
+  #over = false
+
+  constructor(child: ChildProcess) {
+    this.child = child
+    const reader = createInterface({ input: child.stdout as NonNullable<typeof child.stdout> })
+    reader.on('line', (line) => {
+      this.lines.push(line)
+      for (const wake of this.#wake.splice(0)) wake()
+    })
+    this.ended = once(child, 'close').then(([code, signal]) => {
+      this.#over = true
+      for (const wake of this.#wake.splice(0)) wake()
+      return code ?? signal
+    })
+  }
+
+  get port(): number {
+    return this.ports[0] as number
+  }
+
+  /** Wait for a line that begins so. */
+  async line(start: string): Promise<string> {
+    for (;;) {
+      const found = this.lines.find((line) => line.startsWith(start))
+      if (found !== undefined) return found
+      if (this.#over) throw new Error(`it ended without "${start}": ${this.lines.join(', ')}`)
+      await new Promise<void>((resolve) => this.#wake.push(resolve))
+    }
+  }
+
+  /** The lines since it began to listen. */
+  get since(): string[] {
+    return this.lines.filter((line) => !line.startsWith('ports'))
+  }
+}
+
+describe('hub.closeOnSignal()', function () {
+  this.timeout(20_000)
+  const running: Process[] = []
+
+  afterEach(async () => {
+    await cleanUp()
+    for (const { child } of running.splice(0)) child.kill('SIGKILL')
+  })
+
+  async function start(config: SignalServer = {}, ipc = false): Promise<Process> {
+    const args = [JSON.stringify(config)]
+    const child = ipc
+      ? fork(PROGRAM, args, {
+          execArgv: ['--import=tsx'],
+          stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+        })
+      : spawn(process.execPath, ['--import=tsx', PROGRAM, ...args], {
+          stdio: ['ignore', 'pipe', 'inherit'],
+        })
+    const started = new Process(child)
+    running.push(started)
+    const line = await started.line('ports')
+    started.ports = line.split(' ').slice(1).map(Number)
+    return started
+  }
+
+  for (const signal of SIGNALS) {
+    it(`closes with 1012, waits for "after", and exits with 0 on ${signal}`, async () => {
+      const server = await start({ after: 'slow' })
+      const sockets = await Promise.all([openSocket(server.port), openSocket(server.port)])
+      const started = Date.now()
+      server.child.kill(signal)
+      for (const socket of sockets) {
+        const { code, reason } = await socket.closed
+        expect([code, reason]).to.deep.equal([1012, reason])
+        expect(reason).to.match(/^restart, retry in \d+ ms$/)
+      }
+      expect(await server.ended).to.equal(0)
+      expect(server.since).to.deep.equal(['after 0', 'after done', 'exit 0 0'])
+      expect(Date.now() - started).to.be.below(2_000)
+    })
+  }
+
+  it('closes without "after" and without clients too', async () => {
+    const server = await start()
+    server.child.kill('SIGTERM')
+    expect(await server.ended).to.equal(0)
+    expect(server.since).to.deep.equal(['exit 0 0'])
+  })
+
+  it('loses no reply to what had arrived before the signal', async () => {
+    const server = await start()
+    const socket = await openSocket(server.port)
+    for (let i = 0; i < 10; i++) socket.send(`job ${i}`)
+    // The first reply says that all of one packet has been read.
+    expect(await socket.next()).to.equal('done job 0')
+    server.child.kill('SIGTERM')
+    for (let i = 1; i < 10; i++) expect(await socket.next()).to.equal(`done job ${i}`)
+    expect((await socket.closed).code).to.equal(1012)
+    expect(await server.ended).to.equal(0)
+  })
+
+  it('exits within the timeout though a handler hangs and a client does not answer', async () => {
+    const server = await start({ stuck: true, after: 'ok', options: { timeout: 800 } })
+    const client = await rawClient(server.port)
+    client.write(handshake('/'))
+    expect((await client.answer()).status).to.equal(101)
+    client.write(textFrame('go'))
+    await server.line('stuck')
+    const started = Date.now()
+    server.child.kill('SIGTERM')
+    expect(await server.ended).to.equal(0)
+    expect(Date.now() - started).to.be.within(780, 1_600)
+    expect(server.since).to.deep.equal(['stuck', 'after 0', 'exit 0 0'])
+  })
+
+  it('runs "after" though onDisconnect never settles', async () => {
+    const server = await start({ disconnect: 'never', after: 'ok', options: { timeout: 500 } })
+    const socket = await openSocket(server.port)
+    const started = Date.now()
+    server.child.kill('SIGTERM')
+    expect((await socket.closed).code).to.equal(1012)
+    expect(await server.ended).to.equal(0)
+    expect(server.since).to.deep.equal(['after 0', 'exit 0 0'])
+    expect(Date.now() - started).to.be.within(480, 1_300)
+  })
+
+  it('runs "after" though the backplane does not close, and exits with 1', async () => {
+    const server = await start({ adapter: 'broken', after: 'ok' })
+    const socket = await openSocket(server.port)
+    server.child.kill('SIGTERM')
+    expect((await socket.closed).code).to.equal(1012)
+    expect(await server.ended).to.equal(1)
+    expect(server.since).to.deep.equal(['after 0', 'exit 1 0'])
+  })
+
+  for (const [first, second] of [
+    ['SIGTERM', 'SIGTERM'],
+    ['SIGTERM', 'SIGINT'],
+  ] as const) {
+    it(`exits at once with 1 on ${second} after ${first}`, async () => {
+      const server = await start({ after: 'ok', options: { timeout: 9_000 } })
+      const client = await rawClient(server.port) // does not answer the close frame
+      client.write(handshake('/'))
+      await client.answer()
+      server.child.kill(first)
+      expect(await client.closeCode()).to.equal(1012)
+      const started = Date.now()
+      server.child.kill(second)
+      expect(await server.ended).to.equal(1)
+      expect(Date.now() - started).to.be.below(1_000)
+      expect(server.since).to.deep.equal(['exit 1 1'])
+    })
+  }
+
+  it('exits at once with 1 on a second signal while "after" runs', async () => {
+    const server = await start({ after: 'never' })
+    server.child.kill('SIGTERM')
+    await server.line('after')
+    server.child.kill('SIGTERM')
+    expect(await server.ended).to.equal(1)
+  })
+
+  for (const after of ['throw', 'reject'] as const) {
+    it(`exits with 1 when "after" ${after}s`, async () => {
+      const server = await start({ after })
+      const socket = await openSocket(server.port)
+      server.child.kill('SIGTERM')
+      expect((await socket.closed).code).to.equal(1012)
+      expect(await server.ended).to.equal(1)
+      expect(server.since).to.deep.equal(['after 0', 'exit 1 0'])
+    })
+  }
+
+  it('closes on the message "shutdown" of PM2, and on no other', async () => {
+    const server = await start({ after: 'ok' }, true)
+    const socket = await openSocket(server.port)
+    for (const message of ['shutdow', { shutdown: true }, null, 'SHUTDOWN']) {
+      server.child.send(message as string)
+    }
+    socket.send('still there')
+    expect(await socket.next()).to.equal('done still there')
+    server.child.send('shutdown')
+    expect((await socket.closed).code).to.equal(1012)
+    expect(await server.ended).to.equal(0)
+    expect(server.since).to.deep.equal(['after 0', 'exit 0 0'])
+  })
+
+  it('a signal counts as the second after the message', async () => {
+    const server = await start({ after: 'never' }, true)
+    server.child.send('shutdown')
+    await server.line('after')
+    server.child.kill('SIGINT')
+    expect(await server.ended).to.equal(1)
+  })
+
+  it('with pm2: false does not listen to the message; with other signals not to SIGINT', async () => {
+    const server = await start({ options: { pm2: false, signals: ['SIGUSR2'] } }, true)
+    const socket = await openSocket(server.port)
+    server.child.send('shutdown')
+    socket.send('still there')
+    expect(await socket.next()).to.equal('done still there')
+    server.child.kill('SIGUSR2')
+    expect((await socket.closed).code).to.equal(1012)
+    expect(await server.ended).to.equal(0)
+    const other = await start({ options: { signals: ['SIGUSR2'] } })
+    other.child.kill('SIGINT')
+    expect(await other.ended).to.equal('SIGINT')
+  })
+
+  it('closes in a worker of node:cluster, as PM2 runs it, and leaves it alive until then', async () => {
+    const program = `
+      import cluster from 'node:cluster'
+      cluster.setupPrimary({
+        exec: ${JSON.stringify(PROGRAM)},
+        args: ['{"after":"ok"}'],
+        execArgv: ['--import=tsx'],
+      })
+      const worker = cluster.fork()
+      process.on('SIGUSR2', () => worker.send('shutdown'))
+      worker.on('exit', (code) => process.stdout.write('worker ' + code + '\\n'))`
+    const args = ['--input-type=module', '-e', program]
+    const primary = new Process(
+      spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] }),
+    )
+    running.push(primary)
+    const port = Number((await primary.line('ports')).split(' ')[1])
+    const socket = await openSocket(port)
+    socket.send('hello')
+    expect(await socket.next()).to.equal('done hello')
+    primary.child.kill('SIGUSR2')
+    expect((await socket.closed).code).to.equal(1012)
+    expect(await primary.ended).to.equal(0)
+    expect(primary.since).to.deep.equal(['after 0', 'exit 0 0', 'worker 0'])
+  })
+
+  it('closes all hubs of the process before it exits', async () => {
+    const server = await start({ hubs: 2, after: 'slow' })
+    const [first, second] = server.ports as [number, number]
+    const mute = await rawClient(second) // answers late: its hub is the last to close
+    mute.write(handshake('/'))
+    await mute.answer()
+    const socket = await openSocket(first)
+    server.child.kill('SIGTERM')
+    expect((await socket.closed).code).to.equal(1012)
+    expect(await mute.closeCode()).to.equal(1012)
+    await new Promise((resolve) => setTimeout(resolve, 100)) // the first hub is closed by now
+    expect(server.since).to.deep.equal([])
+    mute.write(closeFrame(1012))
+    expect(await server.ended).to.equal(0)
+    const lines = ['after 0 0', 'after done', 'after 0 0', 'after done', 'exit 0 0 0']
+    expect(server.since).to.deep.equal(lines)
+  })
+
+  it('taken back, a signal kills as it does by default', async () => {
+    for (const signal of SIGNALS) {
+      const server = await start({ takeBack: true, after: 'ok' })
+      const socket = await openSocket(server.port)
+      server.child.kill(signal)
+      expect((await socket.closed).code).to.equal(1006)
+      expect(await server.ended).to.equal(signal)
+      expect(server.since).to.deep.equal([])
+    }
+  })
+
+  it('leaves no listener on process when it is taken back', () => {
+    const names = ['SIGTERM', 'SIGINT', 'SIGUSR2', 'message', 'exit', 'disconnect'] as const
+    const count = (): number[] => names.map((name) => process.listenerCount(name))
+    const before = count()
+    const hubs = [makeHub(), makeHub()]
+    const takeBack = hubs.map((hub) => hub.closeOnSignal())
+    const other = hubs[0]?.closeOnSignal({ signals: ['SIGUSR2'], pm2: false })
+    const during = before.map((many, i) => many + (i < 4 ? 1 : 0))
+    expect(count(), 'one listener for all hubs').to.deep.equal(during)
+    takeBack[0]?.()
+    takeBack[0]?.()
+    other?.()
+    expect(process.listenerCount('SIGTERM'), 'the second hub still listens').to.equal(during[0])
+    takeBack[1]?.()
+    expect(count()).to.deep.equal(before)
+    const again = hubs[0]?.closeOnSignal()
+    expect(process.listenerCount('SIGTERM')).to.equal(during[0])
+    again?.()
+    expect(count()).to.deep.equal(before)
+  })
+
+  it('takes upgrades during readyDelay, and closes after it', async () => {
+    const server = await start({ options: { readyDelay: 500, timeout: 2_000 } })
+    const before = await openSocket(server.port)
+    const started = Date.now()
+    server.child.kill('SIGTERM')
+    const during = await openSocket(server.port)
+    during.send('hello')
+    expect(await during.next()).to.equal('done hello')
+    expect(Date.now() - started, 'this machine is too slow for the test').to.be.below(480)
+    for (const socket of [before, during]) expect((await socket.closed).code).to.equal(1012)
+    expect(Date.now() - started).to.be.at.least(480)
+    expect(await server.ended).to.equal(0)
+  })
+
+  it('lets no upgrade in once it closes', async () => {
+    const server = await start({ options: { timeout: 3_000 } })
+    // A socket that the server has accepted before, and that becomes an upgrade only now.
+    const [mute, late] = await Promise.all([rawClient(server.port), rawClient(server.port)])
+    mute.write(handshake('/'))
+    await mute.answer()
+    late.write('GET / HTTP/1.1\r\n')
+    server.child.kill('SIGTERM')
+    expect(await mute.closeCode()).to.equal(1012)
+    late.write(handshake('/').slice('GET / HTTP/1.1\r\n'.length))
+    const { status, headers } = await late.answer()
+    expect([status, headers.get('retry-after')]).to.deep.equal([503, ['5']])
+    const error = await rejected(openSocket(server.port)).catch((other: Error) => other)
+    expect((error as NodeJS.ErrnoException).code, 'the server listens no more').to.equal(
+      'ECONNREFUSED',
+    )
+    mute.write(closeFrame(1012))
+    expect(await server.ended).to.equal(0)
+  })
+
+  for (const ipc of [false, true]) {
+    it(`does not keep a process alive${ipc ? ' that has an IPC channel' : ''}`, async () => {
+      const server = await start({ alone: true }, ipc)
+      expect(await server.ended).to.equal(0)
+      expect(server.since).to.deep.equal(['exit 0 0'])
+    })
+  }
+
+  it('throws for wrong options, and listens to nothing then', () => {
+    const hub = makeHub()
+    const before = process.listenerCount('SIGTERM')
+    const wrong: [object, string][] = [
+      [{ timout: 5_000 }, 'Did you mean "timeout"?'],
+      [{ timeout: 10 }, 'seconds'],
+      [{ timeout: -1 }, '"timeout"'],
+      [{ readyDelay: '5s' }, '"readyDelay"'],
+      [{ signals: 'SIGTERM' }, '"signals"'],
+      [{ signals: [''] }, '"signals"'],
+      [{ after: 'later' }, '"after"'],
+      [{ pm2: 1 }, '"pm2"'],
+    ]
+    for (const [options, message] of wrong) {
+      expect(() => hub.closeOnSignal(options as never), JSON.stringify(options)).to.throw(
+        Error,
+        message,
+      )
+    }
+    expect(() => hub.closeOnSignal('SIGTERM' as never)).to.throw('an object of options')
+    expect(process.listenerCount('SIGTERM')).to.equal(before)
+  })
+
+  it('throws for a signal that there is not, and for one that cannot be listened to', () => {
+    const hub = makeHub()
+    const before = process.listenerCount('SIGTERM')
+    for (const name of ['SIGTREM', 'SIGKILL', 'SIGSTOP']) {
+      expect(() => hub.closeOnSignal({ signals: ['SIGTERM', name] as never }), name).to.throw()
+      expect(process.listenerCount('SIGTERM'), `after ${name}`).to.equal(before)
+    }
+  })
+})
