@@ -48,6 +48,8 @@ export class Intake<C> {
   /** A message, ping or pong has arrived. */
   arrived(): void {
     this.heard++
+    // Whoever closes has to be read on: the client's close frame is still to come.
+    if (!this.#host.isOpen(this.#connection)) return
     if (this.#flood === null) {
       const rules = this.#host.floodRules(this.#connection)
       if (!rules) return

@@ -26,6 +26,8 @@ const COMPRESSING = 32
 const THROUGH_WS = 64
 /** Nothing more is sent. */
 const ENDED = 128
+/** It was congested, and has taken everything since. */
+const RELIEVED = 256
 const UNUSUAL = CONGESTED | FRAGMENTING | COMPRESSING | THROUGH_WS | ENDED
 
 /** How compression was negotiated: not at all, with frames that all can share, or with a context. */
@@ -78,6 +80,16 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
   get idleTime(): number | null {
     if ((this.#flags & CONGESTED) === 0 || this.socket.writableLength === 0) return null
     return idleTime(this)
+  }
+
+  /**
+   * Whether it was behind when last asked, and is not any more. What the kernel has taken may still
+   * be on its way to a slow client.
+   */
+  get wasBehind(): boolean {
+    const was = (this.#flags & RELIEVED) !== 0
+    this.#flags &= ~RELIEVED
+    return was
   }
 
   /** Put a frame behind everything that was sent before. */
@@ -175,16 +187,19 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
   }
 
   relieved(): void {
-    this.#flags &= ~(CONGESTED | STALLED)
+    this.#flags = (this.#flags & ~(CONGESTED | STALLED)) | RELIEVED
   }
 
   // ---- the rest
 
   /** Whether a client that is behind may be sent more. */
   #takes(volatile: boolean): boolean {
+    if ((this.#flags & CONGESTED) !== 0 && this.socket.writableLength === 0) {
+      forgetProgress(this)
+      this.relieved()
+    }
     if ((this.#flags & (CONGESTED | FRAGMENTING)) === 0) return true
     const pending = this.#pending()
-    if (pending === 0) return true
     if (volatile && (this.#flags & CONGESTED) !== 0) return false
     const { maxBufferedAmount, slowConsumer } = this.#owner.rules
     if (pending > maxBufferedAmount * HARD_LIMIT) {

@@ -6,10 +6,10 @@ type Rhythm = Exclude<ConnectionRules['heartbeat'], false>
 /** Into so many slots an interval is divided, unless they would be shorter than 5 ms. */
 const SLOTS = 500
 const SHORTEST_SLOT = 5
-/** The most time that one tick makes up for, in milliseconds: after a longer pause the wheel is late. */
+/** The most time that one tick can stand for, in milliseconds: a loop that was blocked for longer is late. */
 const MOST_AT_ONCE = 100
 
-/** What the life signs were when it was pinged; negative for one that could not be pinged. */
+/** What the life signs were at the ping, negative for one that is not judged by them; null between. */
 type Slot = Map<Connection, number | null>
 
 /** Pings the connections of one hub, a few at a time, and finds those whose client has gone. */
@@ -49,19 +49,21 @@ interface WheelSlot {
  * All connections with one interval, spread over the slots of a wheel that turns once in that time. A
  * slot is pinged when the wheel comes to it, and looked at when `timeout` has passed.
  *
- * The wheel counts slots and not time. When the loop was blocked it goes on where it was, and whoever
- * seems silent is looked at once more in the next tick, when what had arrived meanwhile has been read:
- * a process that hangs blames nobody.
+ * The wheel has a clock of its own, which stands still while the loop is blocked. And whoever seems
+ * silent is looked at once more in the next tick, when what had arrived has been read: a process that
+ * hangs blames nobody.
  */
 class Wheel {
   readonly #slots: WheelSlot[]
   readonly #slotTime: number
   readonly #timeout: number
-  /** The timeout in slots. */
-  readonly #patience: number
   readonly #silent: (connection: Connection) => void
   readonly #emptied: () => void
   #suspects: [connection: Connection, mark: number][] = []
+  /** Slots that were pinged, the earliest first, and when. */
+  readonly #waiting: { readonly members: Slot; readonly pingedAt: number }[] = []
+  /** Milliseconds in which the loop was not blocked. */
+  #clock = 0
   #position = 0
   /** Where the next connection goes: they come in bunches, and are spread all the same. */
   #next = 0
@@ -78,7 +80,6 @@ class Wheel {
     const count = Math.max(1, Math.round(interval / this.#slotTime))
     this.#slots = Array.from({ length: count }, () => ({ wheel: this, members: new Map() }))
     this.#timeout = timeout
-    this.#patience = Math.min(count, Math.ceil(timeout / this.#slotTime))
     this.#silent = silent
     this.#emptied = emptied
     this.#timer = setInterval(tickWheel, this.#slotTime, this)
@@ -107,19 +108,21 @@ class Wheel {
       if (internals.slotOf(connection) && this.#isSilent(connection, mark)) this.#silent(connection)
     }
     const now = performance.now()
-    const most = Math.max(2, Math.ceil(MOST_AT_ONCE / this.#slotTime))
-    const passed = Math.floor((now - this.#last) / this.#slotTime)
-    this.#last = passed > most ? now : this.#last + passed * this.#slotTime
-    for (let i = 0; i < Math.min(passed, most); i++) {
+    this.#clock += Math.min(now - this.#last, MOST_AT_ONCE)
+    this.#last = now
+    while (this.#waiting[0] && this.#clock - this.#waiting[0].pingedAt >= this.#timeout) {
+      this.#judge((this.#waiting.shift() as { members: Slot }).members)
+    }
+    const reached = Math.floor(this.#clock / this.#slotTime)
+    while (this.#position < reached) {
       this.#position++
-      this.#judge(this.#slotAt(this.#position - this.#patience).members)
       this.#ping(this.#slotAt(this.#position).members)
     }
   }
 
   #slotAt(position: number): WheelSlot {
     const count = this.#slots.length
-    return this.#slots[((position % count) + count) % count] as WheelSlot
+    return this.#slots[position % count] as WheelSlot
   }
 
   #judge(members: Slot): void {
@@ -131,16 +134,17 @@ class Wheel {
   }
 
   #ping(members: Slot): void {
-    for (const connection of members.keys()) {
-      if (connection.readyState !== connection.OPEN) continue
-      // Behind data that the client does not take a ping would wait, and say nothing.
-      const blocked = internals.outboxOf(connection)?.idleTime !== null
-      members.set(
-        connection,
-        blocked ? -1 - internals.lifeSigns(connection) : internals.lifeSigns(connection),
-      )
-      if (!blocked) internals.ping(connection)
+    if (members.size === 0) return
+    for (const [connection, mark] of members) {
+      const outbox = internals.outboxOf(connection)
+      if (mark !== null || !outbox || connection.readyState !== connection.OPEN) continue
+      // Behind data that the client has not taken a ping would wait, and say nothing.
+      const behind = outbox.idleTime !== null
+      const signs = internals.lifeSigns(connection)
+      members.set(connection, behind || outbox.wasBehind ? -1 - signs : signs)
+      if (!behind) internals.ping(connection)
     }
+    this.#waiting.push({ members, pingedAt: this.#clock })
   }
 
   #isSilent(connection: Connection, mark: number): boolean {

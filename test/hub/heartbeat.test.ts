@@ -243,6 +243,19 @@ describe('the heartbeat', function () {
     })
   })
 
+  it('does not take it for death that the end of a large send is still on its way', async () => {
+    const site = await limitSite({ heartbeat: { interval: 1_500, timeout: 200 } })
+    const { socket, connection } = await site.socket()
+    const end = throttle(socket, MIB)
+    connection.send(Buffer.alloc(16 * MIB))
+    const message = (await inTime(25_000, socket.next(), 'the message')) as Buffer
+    end()
+    expect(message.length).to.equal(16 * MIB)
+    await pass(500)
+    expect(connection.readyState).to.equal(1)
+    expect(site.drops('heartbeat')).to.equal(0)
+  })
+
   it('does not take a large send to a slow reader for death', async () => {
     const site = await limitSite({ heartbeat: { interval: 1_500, timeout: 1_500 } })
     const { socket, connection } = await site.socket()
