@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 pairs=(${VERSIONS:-koa@3.1.2,ws@8.21.1 koa@latest,ws@latest koa@2.16.4,ws@latest})
 # These replace the list of .mocharc.json.
-without=(--ignore 'test/**/support/**' --ignore 'test/peers/**' --ignore 'test/**/*.d.ts' --ignore 'test/examples/**' --ignore 'test/types/**')
+without=(--ignore 'test/**/support/**' --ignore 'test/peers/**' --ignore 'test/long/**' --ignore 'test/**/*.d.ts' --ignore 'test/examples/**' --ignore 'test/types/**')
 for pair in "${pairs[@]}"; do
   copy=$(mktemp -d "${TMPDIR:-/tmp}/koaws-versions.XXXXXX")
   trap 'rm -rf "$copy"' EXIT

@@ -1,8 +1,11 @@
 import { spawn, spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
+import { contestants } from './contestants.mjs'
 
-const children = new Set()
+/** Whatever has a stop(): guarded() calls it in the end. */
+export const children = new Set()
 
 // Without pinning the scheduler moves server and client between cores and their caches.
 export const pinned =
@@ -11,6 +14,18 @@ export const pinned =
   availableParallelism() > 1 &&
   spawnSync('taskset', ['-V']).status === 0
 
+const BUN = fileURLToPath(new URL('../node_modules/@oven/bun-linux-x64/bin/bun', import.meta.url))
+
+function runtimeOf({ runtime }) {
+  if (runtime !== 'bun') return process.execPath
+  if (existsSync(BUN)) return BUN
+  throw new Error('the optional package @oven/bun-linux-x64 is not installed (Linux on x64 only)')
+}
+
+export function onCore(core, command) {
+  return pinned ? ['taskset', '-c', String(core), ...command] : command
+}
+
 class Child {
   #process
   #pending = new Map()
@@ -18,11 +33,10 @@ class Child {
   #stderr = ''
   #gone = null
 
-  constructor(name, file, core, nodeArgs) {
+  constructor(name, runtime, file, core, nodeArgs) {
     this.name = name
     const path = fileURLToPath(new URL(file, import.meta.url))
-    const command = [process.execPath, ...nodeArgs, path]
-    if (pinned) command.unshift('taskset', '-c', String(core))
+    const command = onCore(core, [runtime, ...nodeArgs, path])
     this.#process = spawn(command[0], command.slice(1), {
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       env: {
@@ -76,6 +90,11 @@ class Child {
     })
   }
 
+  /** taskset has become the process that it starts. */
+  get pid() {
+    return this.#process.pid
+  }
+
   stop() {
     const { pid, exitCode, signalCode } = this.#process
     if (pid === undefined || exitCode !== null || signalCode !== null) return
@@ -87,12 +106,12 @@ class Child {
 }
 
 export function startClient() {
-  return new Child('client', './client.mjs', 1, [])
+  return new Child('client', process.execPath, './client.mjs', 1, [])
 }
 
 /** Rejects when the contestant cannot start; its process is gone then. */
 export async function startServer(name, behaviour, nodeArgs = []) {
-  const child = new Child(name, './server.mjs', 0, nodeArgs)
+  const child = new Child(name, runtimeOf(contestants[name]), './server.mjs', 0, nodeArgs)
   try {
     const { port } = await child.call('start', { name, behaviour }, 20_000)
     child.port = port

@@ -7,4 +7,9 @@ export const contestants = {
   'koa-easy-ws': { file: '../servers/koa-easy-ws.mjs' },
   'fastify-websocket': { file: '../servers/fastify-websocket.mjs' },
   crossws: { file: '../servers/crossws.mjs' },
+  'ws-send': { file: '../servers/room-ws.mjs', form: 'send' },
+  'ws-frame': { file: '../servers/room-ws.mjs', form: 'frame' },
+  koaws: { file: '../servers/room-koaws.mjs' },
+  'socket.io': { file: '../servers/room-socket.io.mjs' },
+  bun: { file: '../servers/room-bun.mjs', runtime: 'bun' },
 }

@@ -19,11 +19,15 @@ const LIBRARIES = [
   'fastify',
   '@fastify/websocket',
   'crossws',
+  'socket.io',
 ]
+
+const load = () => loadavg().map((value) => Number(value.toFixed(2)))
 
 export function environment() {
   const versions = { koaws: version('../../package.json') }
   for (const name of LIBRARIES) versions[name] = version(`../node_modules/${name}/package.json`)
+  versions.bun = version('../node_modules/@oven/bun-linux-x64/package.json')
   // koaws takes ws from the root: another version there would be another contest.
   const rootWs = version('../../node_modules/ws/package.json')
   if (rootWs !== null && rootWs !== versions.ws) {
@@ -36,7 +40,7 @@ export function environment() {
     cpu: cpus()[0]?.model ?? 'unknown',
     cores: availableParallelism(),
     pinned,
-    loadBefore: loadavg().map((load) => Number(load.toFixed(2))),
+    loadBefore: load(),
     versions: { ...versions, 'ws of koaws': rootWs },
   }
 }
@@ -54,6 +58,6 @@ export function writeResults(name, results) {
   const folder = new URL('../results/', import.meta.url)
   mkdirSync(folder, { recursive: true })
   const file = fileURLToPath(new URL(`${name}.json`, folder))
-  writeFileSync(file, `${JSON.stringify(results, null, 2)}\n`)
+  writeFileSync(file, `${JSON.stringify({ ...results, loadAfter: load() }, null, 2)}\n`)
   console.log(`\nwritten: ${file}`)
 }

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { drop, open } from './open.mjs'
+import { mayHoldPing, takePings } from './pings.mjs'
 
 const PAYLOAD = 32
 const REQUEST = 6 + PAYLOAD
@@ -32,6 +33,7 @@ class EchoConnection {
   #receivedBytes = 0
   #answered = 0
   #run = null
+  #rest = null
 
   constructor(socket, index) {
     this.#socket = socket
@@ -42,6 +44,7 @@ class EchoConnection {
   }
 
   run(count, depth, batches) {
+    if (this.failure) return Promise.reject(new Error(this.failure))
     return new Promise((resolve, reject) => {
       this.#run = { resolve, reject, depth, batches, toSend: count, toAnswer: count }
       this.#send(depth)
@@ -57,7 +60,19 @@ class EchoConnection {
     this.#socket.write(this.#frames.requests.subarray(from, from + number * REQUEST))
   }
 
-  #onData(chunk) {
+  /** What is no ping; nothing in a reply looks like one. */
+  #withoutPings(chunk) {
+    const all = this.#rest === null ? chunk : Buffer.concat([this.#rest, chunk])
+    const border = (REPLY - (this.#receivedBytes % REPLY)) % REPLY
+    const { bytes, rest } = takePings(all, border, REPLY, (pong) => this.#socket.write(pong))
+    this.#rest = rest
+    return bytes
+  }
+
+  #onData(received) {
+    const pinged = this.#rest !== null || mayHoldPing(received)
+    const chunk = pinged ? this.#withoutPings(received) : received
+    if (chunk.length === 0) return
     const run = this.#run
     if (run === null) return this.#fail('a frame that nobody asked for')
     const from = this.#receivedBytes % (RING * REPLY)

@@ -1,4 +1,5 @@
 import { connect } from 'node:net'
+import { takePings } from './pings.mjs'
 import { ACCEPT, TOKENS, upgradeRequest } from './request.mjs'
 
 // FIN, close, masked with zeros, code 1000.
@@ -16,7 +17,9 @@ function accepted(port, request, done) {
     failure ??= reason
     socket.destroy()
   }
-  const afterHead = (bytes) => {
+  const afterHead = (received) => {
+    // A heartbeat may be due at once.
+    const { bytes } = takePings(received, 0, received.length, () => {})
     if (bytes.length === 0) return
     if (bytes[0] !== 0x88) return fail(`expected a close frame, got 0x${bytes[0].toString(16)}`)
     closing = true

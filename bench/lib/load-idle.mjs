@@ -1,4 +1,5 @@
 import { drop, open } from './open.mjs'
+import { takePings } from './pings.mjs'
 
 let sockets = []
 let lost = 0
@@ -8,7 +9,9 @@ export async function openIdle({ port, count }) {
   sockets = await open(port, count, true)
   for (const socket of sockets) {
     socket.on('error', () => {}).on('close', () => lost++)
-    socket.resume()
+    socket.on('data', (bytes) => {
+      takePings(bytes, 0, bytes.length, (pong) => socket.write(pong))
+    })
   }
   return { open: sockets.length }
 }

@@ -1,14 +1,16 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { contestants } from './contestants.mjs'
+import { startDelay, stopDelay } from './delay.mjs'
 import { serve } from './rpc.mjs'
 
 let server
+let contestant
 
 serve({
   async start({ name, behaviour }) {
     const { file, form } = contestants[name]
-    const { start } = await import(file)
-    server = await start({ form, behaviour })
+    contestant = await import(file)
+    server = await contestant.start({ form, behaviour })
     return { port: server.address().port }
   },
   cpu() {
@@ -21,5 +23,10 @@ serve({
     await sleep(50)
     global.gc()
     return process.memoryUsage()
+  },
+  startDelay,
+  stopDelay,
+  status() {
+    return contestant.status()
   },
 })

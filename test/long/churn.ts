@@ -180,6 +180,8 @@ function clients(port: number): void {
     for (let i = 0; i < count; i++) one()
   }
 
+  // Without the server nobody is there to visit.
+  process.on('disconnect', () => process.exit(0))
   process.on('message', (order: Order) => {
     if (order.type === 'visit') visit(order.count)
     else if (order.type === 'hold') hold(order.count)

@@ -1,0 +1,125 @@
+import { spawn, spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, renameSync, statSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { children, onCore } from './children.mjs'
+import { ACCEPT, TOKENS, upgradeRequest } from './request.mjs'
+
+const SOURCE = fileURLToPath(new URL('../load/load.c', import.meta.url))
+const FOLDER = fileURLToPath(new URL('../.build/', import.meta.url))
+const PROGRAM = `${FOLDER}load`
+
+/** Compiles the load client when there is none, or an older one. */
+export function build() {
+  if (process.platform !== 'linux') throw new Error('the load client needs Linux (epoll)')
+  if (existsSync(PROGRAM) && statSync(PROGRAM).mtimeMs > statSync(SOURCE).mtimeMs) return
+  mkdirSync(FOLDER, { recursive: true })
+  const compile = (...more) =>
+    spawnSync('cc', ['-O2', '-std=c11', SOURCE, '-o', `${PROGRAM}.new`, ...more], {
+      encoding: 'utf8',
+    })
+  if (compile('-DWITH_ZLIB', '-lz').status !== 0) {
+    const { error, status, stderr } = compile()
+    if (error) throw new Error(`the load client needs a C compiler named cc: ${error.message}`)
+    if (status !== 0) throw new Error(`the load client does not compile: ${stderr}`)
+    console.log('no zlib headers (zlib1g-dev): compressed broadcasts are left out')
+  }
+  renameSync(`${PROGRAM}.new`, PROGRAM)
+}
+
+const hex = (text) => Buffer.from(text, 'latin1').toString('hex')
+
+const line = (command, values) =>
+  [command, ...Object.entries(values).map(([key, value]) => `${key}=${value}`)].join(' ')
+
+/** The C program: one command at a time, one answer each. */
+export class Load {
+  #process
+  #pending = null
+  #output = ''
+  #gone = null
+
+  constructor(core = 1) {
+    const [file, ...args] = onCore(core, [PROGRAM])
+    this.#process = spawn(file, args, { stdio: ['pipe', 'pipe', 'inherit'] })
+    children.add(this)
+    this.#process.stdin.on('error', () => {})
+    this.#process.stdout.setEncoding('utf8').on('data', (text) => this.#onData(text))
+    this.#process.on('error', (error) => this.#leave(error))
+    this.#process.on('close', (code, signal) =>
+      this.#leave(new Error(`the load client ended (${signal ?? code})`)),
+    )
+  }
+
+  #onData(text) {
+    this.#output += text
+    const end = this.#output.indexOf('\n')
+    if (end === -1) return
+    const answer = JSON.parse(this.#output.slice(0, end))
+    this.#output = this.#output.slice(end + 1)
+    const pending = this.#pending
+    this.#pending = null
+    pending?.resolve(answer)
+  }
+
+  #leave(error) {
+    this.#gone = error
+    children.delete(this)
+    this.#pending?.reject(error)
+    this.#pending = null
+  }
+
+  command(name, values = {}) {
+    if (this.#gone) return Promise.reject(this.#gone)
+    if (this.#pending) return Promise.reject(new Error('one command at a time'))
+    return new Promise((resolve, reject) => {
+      this.#pending = { resolve, reject }
+      this.#process.stdin.write(`${line(name, values)}\n`)
+    })
+  }
+
+  /** Rejects unless all of them open. */
+  async open(group, { port, count, kind = 'ws', deflate = false, silent = false, ...more }) {
+    const request = kind === 'socket.io' ? socketIoRequest(port) : wsRequest(port, deflate)
+    const answer = await this.command('open', {
+      group,
+      port,
+      count,
+      socketIo: Number(kind === 'socket.io'),
+      deflate: Number(deflate),
+      silent: Number(silent),
+      request: hex(request),
+      expect: hex(deflate ? 'server_no_context_takeover' : ACCEPT),
+      ...more,
+    })
+    if (answer.open !== count) {
+      throw new Error(`${answer.open} of ${count} opened ${JSON.stringify(answer.reasons)}`)
+    }
+    return answer
+  }
+
+  stop() {
+    const { pid, exitCode, signalCode } = this.#process
+    if (pid === undefined || exitCode !== null || signalCode !== null) return
+    return new Promise((resolve) => {
+      this.#process.once('exit', resolve)
+      this.#process.kill('SIGKILL')
+    })
+  }
+}
+
+function wsRequest(port, deflate) {
+  const text = upgradeRequest(port, TOKENS.valid).toString('latin1')
+  return deflate
+    ? text.replace(
+        '\r\n\r\n',
+        '\r\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n',
+      )
+    : text
+}
+
+function socketIoRequest(port) {
+  return wsRequest(port, false).replace(
+    'GET /room/lobby ',
+    'GET /socket.io/?EIO=4&transport=websocket ',
+  )
+}

@@ -1,0 +1,22 @@
+import { createServer } from 'node:http'
+import { Server } from 'socket.io'
+import { objectOf, parsePublish } from '../lib/message.mjs'
+import { listening } from './shared.mjs'
+
+export function status() {
+  return {}
+}
+
+export function start() {
+  const server = createServer()
+  const io = new Server(server, { transports: ['websocket'], serveClient: false })
+  io.on('connection', (socket) => {
+    void socket.join('lobby')
+    socket.on('publish', (text) => {
+      const { p, s, count, size } = parsePublish(text)
+      // It stringifies by itself: what it gets is the object.
+      for (let i = 0; i < count; i++) io.to('lobby').emit('m', objectOf(p, s + i, size))
+    })
+  })
+  return listening(server.listen(0, '127.0.0.1', 4096))
+}
