@@ -237,7 +237,8 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
     const batch = this.#batch
     if (batch.size === 0) return
     this.#batch = batch.compresses ? EMPTY_COMPRESSING : EMPTY
-    if (this.#connection.readyState === WebSocket.OPEN) this.socket.write(batch.bytes)
+    // Gone meanwhile: its `close` event is on the way.
+    if (this.socket.writable) this.socket.write(batch.bytes)
   }
 
   /** Let go of the cork, and see whether the kernel took all. */
