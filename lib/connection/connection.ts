@@ -12,6 +12,7 @@ import { withoutUndefined } from '../validate.ts'
 import type { Audience } from './audience.ts'
 import { type CloseEvent, closedError, Ending, tooSlowError } from './ending.ts'
 import { Expiry } from './expiry.ts'
+import { frameFault } from './frame-fault.ts'
 import type { RawMessage } from './inbox.ts'
 import { epochMilliseconds } from './instant.ts'
 import { Intake, type IntakeHost } from './intake.ts'
@@ -430,6 +431,7 @@ export class Connection<State = DefaultState>
   /** ws has begun to close; after a protocol error it would go on reading for `closeTimeout`. */
   #sawError(error: unknown): void {
     debugConnection('%s: %s', this.id, messageOf(error))
+    this.#owner?.count(frameFault(error), 1, this as Connection)
     setTimeout(terminate, PROTOCOL_ERROR_LINGER, this).unref()
   }
 

@@ -42,6 +42,14 @@ export type DropReason =
   | 'heartbeat'
   /** Joins beyond `maxRooms`. */
   | 'maxRooms'
+  /** Joins of rooms whose name is no string of 1 to 255 bytes. */
+  | 'badName'
+  /** Connections closed with 1009: a message above `maxPayload`. */
+  | 'maxPayload'
+  /** Connections closed with 1008: a message of more than `maxFragments`. */
+  | 'maxFragments'
+  /** Connections closed because of any other frame that RFC 6455 does not allow. */
+  | 'badFrame'
 
 /** The facts of the handshake that a connection is made with. */
 export interface ConnectionFacts<C> {

@@ -212,7 +212,7 @@ export class Connections {
       const joined = this.#roster.rooms.join(connection, names, most)
       return joined === undefined ? Promise.resolve() : joined.then(ignore)
     } catch (error) {
-      if (error instanceof KoaWsError) this.#host.count('maxRooms', 1, connection)
+      this.#host.count(error instanceof KoaWsError ? 'maxRooms' : 'badName', 1, connection)
       throw error
     }
   }

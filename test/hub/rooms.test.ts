@@ -173,6 +173,7 @@ describe('rooms', () => {
       }
       expect([...connection.rooms]).to.deep.equal(['r'])
       expect(hub.status().rooms).to.equal(1)
+      expect(hub.status().drops['badName']).to.equal(wrong.length)
     })
   })
 

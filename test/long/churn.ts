@@ -13,6 +13,7 @@ import { createServer } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import type { Connection, Hub } from '../../lib/index.ts'
+import { keepResult } from './support/results.ts'
 
 const SELF = fileURLToPath(import.meta.url)
 
@@ -479,6 +480,7 @@ async function run(connections: number, joins: number): Promise<boolean> {
     figures: Object.fromEntries(checks.map(([what, first, last]) => [what, [first, last]])),
   }
   process.stdout.write(`${JSON.stringify(result)}\n`)
+  if (ok && connections >= 500_000) keepResult('churn', result)
   child.send({ type: 'end' } satisfies Order)
   await once(child, 'exit')
   await hub.close()

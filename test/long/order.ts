@@ -2,6 +2,7 @@
 // Exits with 1 when a client saw anything but what was sent to it, in that order.
 import { randomOrder } from '../support/order.ts'
 import { cleanUp } from '../support/server.ts'
+import { keepResult } from './support/results.ts'
 
 const [ops = '100000', given] = process.argv.slice(2)
 const operations = Number(ops.replace('ops=', ''))
@@ -21,5 +22,16 @@ for (const mismatch of mismatches) console.log(mismatch)
 console.log(
   `${deliveries} deliveries to ${connections} connections, ${mismatches.length} mismatches, ${seconds} s`,
 )
+if (mismatches.length === 0 && operations >= 100_000) {
+  keepResult('order', {
+    seed,
+    operations,
+    takeover,
+    connections,
+    deliveries,
+    mismatches: 0,
+    seconds,
+  })
+}
 await cleanUp()
 process.exit(mismatches.length > 0 ? 1 : 0)

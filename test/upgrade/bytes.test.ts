@@ -153,7 +153,7 @@ describe('the bytes of a client', () => {
   })
 
   it('above the limits of a route end that route alone', async () => {
-    const { port } = await serve((app, hub) => {
+    const { port, hub } = await serve((app, hub) => {
       const echo = (connection: Connection): void => {
         connection.on('message', (data) => connection.send(data as Buffer))
       }
@@ -170,8 +170,15 @@ describe('the bytes of a client', () => {
     few.send('a', { fin: false })
     few.send('b')
     expect(String(await few.next())).to.equal('ab')
+    expect(hub.status().drops).to.deep.equal({ maxPayload: 1 })
     for (let i = 0; i < 3; i++) few.send('a', { fin: false })
     expect((await few.closed).code).to.equal(1008)
+    const bad = await openSocket(port, '/')
+    bad.send('fine')
+    expect(String(await bad.next())).to.equal('fine')
+    bad.send(Buffer.from([0xff]), { binary: false })
+    expect((await bad.closed).code).to.equal(1007)
+    expect(hub.status().drops).to.deep.equal({ maxPayload: 1, maxFragments: 1, badFrame: 1 })
   })
 
   it('of a pipelined GET before the upgrade: both are answered, neither inside of the other', async () => {
