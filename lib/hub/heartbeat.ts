@@ -43,6 +43,10 @@ export class Heartbeat {
 interface WheelSlot {
   readonly wheel: Wheel
   readonly members: Slot
+  /** When it was pinged, by the clock of the wheel; null when it was judged since. */
+  pingedAt: number | null
+  /** It is to be pinged again, and waits for its verdict first. */
+  due: boolean
 }
 
 /**
@@ -60,8 +64,8 @@ class Wheel {
   readonly #silent: (connection: Connection) => void
   readonly #emptied: () => void
   #suspects: [connection: Connection, mark: number][] = []
-  /** Slots that were pinged, the earliest first, and when. */
-  readonly #waiting: { readonly members: Slot; readonly pingedAt: number }[] = []
+  /** Slots that were pinged, the earliest first. */
+  readonly #waiting: WheelSlot[] = []
   /** Milliseconds in which the loop was not blocked. */
   #clock = 0
   #position = 0
@@ -78,7 +82,12 @@ class Wheel {
   ) {
     this.#slotTime = Math.max(SHORTEST_SLOT, interval / SLOTS)
     const count = Math.max(1, Math.round(interval / this.#slotTime))
-    this.#slots = Array.from({ length: count }, () => ({ wheel: this, members: new Map() }))
+    this.#slots = Array.from({ length: count }, () => ({
+      wheel: this,
+      members: new Map(),
+      pingedAt: null,
+      due: false,
+    }))
     this.#timeout = timeout
     this.#silent = silent
     this.#emptied = emptied
@@ -110,13 +119,16 @@ class Wheel {
     const now = performance.now()
     this.#clock += Math.min(now - this.#last, MOST_AT_ONCE)
     this.#last = now
-    while (this.#waiting[0] && this.#clock - this.#waiting[0].pingedAt >= this.#timeout) {
-      this.#judge((this.#waiting.shift() as { members: Slot }).members)
+    for (;;) {
+      const first = this.#waiting[0]
+      if (!first || this.#clock - (first.pingedAt as number) < this.#timeout) break
+      this.#waiting.shift()
+      this.#judge(first)
     }
     const reached = Math.floor(this.#clock / this.#slotTime)
     while (this.#position < reached) {
       this.#position++
-      this.#ping(this.#slotAt(this.#position).members)
+      this.#ping(this.#slotAt(this.#position))
     }
   }
 
@@ -125,26 +137,30 @@ class Wheel {
     return this.#slots[position % count] as WheelSlot
   }
 
-  #judge(members: Slot): void {
-    for (const [connection, mark] of members) {
+  #judge(slot: WheelSlot): void {
+    for (const [connection, mark] of slot.members) {
       if (mark === null) continue
       if (this.#isSilent(connection, mark)) this.#suspects.push([connection, mark])
-      members.set(connection, null)
+      slot.members.set(connection, null)
     }
+    slot.pingedAt = null
+    if (slot.due) this.#ping(slot)
   }
 
-  #ping(members: Slot): void {
-    if (members.size === 0) return
-    for (const [connection, mark] of members) {
+  #ping(slot: WheelSlot): void {
+    slot.due = slot.pingedAt !== null
+    if (slot.due || slot.members.size === 0) return
+    for (const connection of slot.members.keys()) {
       const outbox = internals.outboxOf(connection)
-      if (mark !== null || !outbox || connection.readyState !== connection.OPEN) continue
+      if (!outbox || connection.readyState !== connection.OPEN) continue
       // Behind data that the client has not taken a ping would wait, and say nothing.
       const behind = outbox.idleTime !== null
       const signs = internals.lifeSigns(connection)
-      members.set(connection, behind || outbox.wasBehind ? -1 - signs : signs)
+      slot.members.set(connection, behind || outbox.wasBehind ? -1 - signs : signs)
       if (!behind) internals.ping(connection)
     }
-    this.#waiting.push({ members, pingedAt: this.#clock })
+    slot.pingedAt = this.#clock
+    this.#waiting.push(slot)
   }
 
   #isSilent(connection: Connection, mark: number): boolean {

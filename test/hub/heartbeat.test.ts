@@ -243,6 +243,21 @@ describe('the heartbeat', function () {
     })
   })
 
+  it('pings once in each interval, also when the timeout is as long', async () => {
+    const site = await limitSite({ heartbeat: { interval: 200, timeout: 200 } })
+    const pings = await Promise.all(
+      Array.from({ length: 10 }, async () => {
+        const { socket } = await site.socket()
+        let count = 0
+        socket.on('ping', () => count++)
+        return () => count
+      }),
+    )
+    await pass(2_000)
+    for (const count of pings) expect(count()).to.be.within(8, 11)
+    expect(site.drops('heartbeat')).to.equal(0)
+  })
+
   it('does not take it for death that the end of a large send is still on its way', async () => {
     const site = await limitSite({ heartbeat: { interval: 1_500, timeout: 200 } })
     const { socket, connection } = await site.socket()
