@@ -364,7 +364,10 @@ class Parts implements UpgradeHost, Passing, ConnectionsHost, AudienceHost {
   closeOnSignal(options: SignalOptions): () => void {
     checkSignalOptions(options)
     const { timeout, readyDelay } = options
-    return closeOnSignal(() => this.close({ timeout, readyDelay, server: true }), options)
+    const report = (error: unknown): void => {
+      if (this.#app) reportError(this.#app, error, 'hub.closeOnSignal()')
+    }
+    return closeOnSignal(() => this.close({ timeout, readyDelay, server: true }), report, options)
   }
 
   async closeBackplane(): Promise<void> {

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { constants } from 'node:os'
+import { deflateRawSync, type ZlibOptions } from 'node:zlib'
 import type { Context } from 'koa'
 import type { Connection } from './connection/connection.ts'
 import {
@@ -62,7 +63,10 @@ export interface KoaWsOptions extends RuleOptions {
   address?: ((req: IncomingMessage) => string) | undefined
   /** Whose connection this is. Never take it from what the client says of itself. */
   user?: ((ctx: Context) => string | number | undefined) | undefined
-  /** Runs before the handler, which waits for it; an error closes as one of the handler's would. */
+  /**
+   * Runs before the handler, which waits for it, and before the connection is in any audience. An error
+   * closes as one of the handler's would. Who is closed here has no handler, and is not heard.
+   */
   onConnect?: ((connection: Connection, ctx: Context) => unknown) | undefined
   /** Runs after the connection's `close` event. `hub.close()` waits for it until its deadline. */
   onDisconnect?: ((connection: Connection, info: CloseInfo) => unknown) | undefined
@@ -147,13 +151,18 @@ const adapter: Check = (value) =>
     ? null
     : `must be an adapter, such as memoryAdapter() makes, not ${describe(value)}.`
 
+const zlibOptions: Check = (value) =>
+  typeof value === 'object' && value !== null && !('info' in value)
+    ? null
+    : 'must be an object of options of zlib, without "info".'
+
 const deflateChecks: Record<string, Check> = {
   serverNoContextTakeover: check.boolean,
   clientNoContextTakeover: check.boolean,
   threshold: check.either(check.count, (value) => (value === 0 ? null : 'must be 0 or more.')),
   concurrencyLimit: check.count,
-  zlibDeflateOptions: (value) => (typeof value === 'object' ? null : 'must be an object.'),
-  zlibInflateOptions: (value) => (typeof value === 'object' ? null : 'must be an object.'),
+  zlibDeflateOptions: zlibOptions,
+  zlibInflateOptions: zlibOptions,
 }
 
 const deflate: Check = (value) => {
@@ -227,6 +236,13 @@ export function resolveOptions(given: KoaWsOptions): ResolvedOptions {
 function resolveDeflate(given: boolean | DeflateOptions | undefined): false | DeflateOptions {
   if (!given) return false
   const deflate = given === true ? DEFLATE : { ...DEFLATE, ...given }
+  try {
+    deflateRawSync(Buffer.alloc(1), deflate.zlibDeflateOptions as ZlibOptions)
+  } catch (error) {
+    throw new OptionsError(
+      `koaWs(): zlib refuses "zlibDeflateOptions": ${(error as Error).message}`,
+    )
+  }
   // An empty message is never worth it, and ws gives no sign that it is compressing one.
   return { ...deflate, threshold: Math.max(1, deflate.threshold ?? 1024) }
 }

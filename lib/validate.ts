@@ -151,6 +151,8 @@ function nameProblem(name: unknown): string | null {
 
 /** Options without what is undefined, for a library that would take that in place of its defaults. */
 export function withoutUndefined<T extends object>(options: T): T {
-  if (!Object.values(options).includes(undefined)) return options
+  let found = false
+  for (const name in options) found ||= options[name] === undefined
+  if (!found) return options
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T
 }

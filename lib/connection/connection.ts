@@ -45,6 +45,7 @@ const PROTOCOL_ERROR_LINGER = 250
 const NOBODY: ReadonlySet<string> = new Set()
 const NO_PARAMS: Readonly<Record<string, string>> = Object.freeze({})
 const CAPTURE = { captureRejections: true }
+const DEFAULTS: SendOptions = {}
 /**
  * One accepted WebSocket. It is a `ws` WebSocket (RFC 6455), so what is written for `ws` works on
  * it, with these differences:
@@ -243,17 +244,18 @@ export class Connection<State = DefaultState>
       super.send(data, options as SendOptions, callback)
       return
     }
-    if (!outbox.admits()) {
+    const told = typeof options === 'function' ? options : callback
+    const given = typeof options === 'object' && options !== null ? options : DEFAULTS
+    const whole = given.fin !== false
+    if (!outbox.admits(whole)) {
       this.#owner?.count('dropped', 1, this as Connection)
-      const told = typeof options === 'function' ? options : callback
       if (told) process.nextTick(told, tooSlowError())
       return
     }
     outbox.begin(data)
     // The write comes later, in nobody's async context.
-    if (typeof options === 'function') super.send(data, AsyncResource.bind(options))
-    else super.send(data, withoutUndefined(options ?? {}), callback && AsyncResource.bind(callback))
-    outbox.finished(typeof options !== 'object' || options.fin !== false)
+    super.send(data, withoutUndefined(given), told && AsyncResource.bind(told))
+    outbox.finished(whole)
   }
 
   /** ws's `ping`; the next pong sets `rtt`. */
@@ -265,7 +267,10 @@ export class Connection<State = DefaultState>
 
   /** ws's `pong`. It leaves at once: ws ends a client whose pings wait for too many of them. */
   override pong(data?: unknown, mask?: boolean, callback?: (error: Error) => void): void {
-    if (this.readyState === WebSocket.OPEN) this.#outbox?.begin()
+    if (this.readyState === WebSocket.OPEN) {
+      if (this.#outbox?.admits() === false) return // it takes nothing: no answers to its pings either
+      this.#outbox?.begin()
+    }
     super.pong(data, mask, callback)
     this.#outbox?.push()
   }
@@ -276,7 +281,10 @@ export class Connection<State = DefaultState>
     if (open) this.#outbox?.begin()
     super.close(code, reason)
     if (open) {
-      this.#ending().decide(code ?? 1005, reason === undefined ? '' : String(reason))
+      const ending = this.#ending()
+      ending.decide(code ?? 1005, reason === undefined ? '' : String(reason))
+      // ws has stopped listening when it closes by itself: the client's close frame, or a bad frame.
+      ending.ours = (this.#outbox?.socket.listenerCount('data') ?? 0) > 0
       this.#outbox?.end()
     }
     if (this.readyState === WebSocket.CLOSING) this.#extras?.reading?.open()
@@ -293,7 +301,6 @@ export class Connection<State = DefaultState>
   override pause(): void {
     this.#reading().stop(BY_USER)
   }
-
   /** Go on reading, unless koaws itself has stopped it as well (a flood, or a loop that is busy). */
   override resume(): void {
     this.#reading().goOn(BY_USER)
@@ -315,8 +322,6 @@ export class Connection<State = DefaultState>
     }
     return this.#emitNow(event, args)
   }
-
-  // ---- the rest
 
   #lazy(): Extras {
     this.#extras ??= {}
@@ -432,7 +437,7 @@ export class Connection<State = DefaultState>
   #sawError(error: unknown): void {
     debugConnection('%s: %s', this.id, messageOf(error))
     this.#owner?.count(frameFault(error), 1, this as Connection)
-    setTimeout(terminate, PROTOCOL_ERROR_LINGER, this).unref()
+    setTimeout(() => this.terminate(), PROTOCOL_ERROR_LINGER).unref()
   }
 
   #expireAt(at: number | null): void {
@@ -467,6 +472,7 @@ export class Connection<State = DefaultState>
       open: (connection, facts) => connection.#open(facts),
       handlerSettled: (connection) => connection.#intake.handlerSettled(),
       endIteration: (connection) => connection.#endIteration(),
+      closedByUs: (connection) => connection.#extras?.ending?.ours === true,
       fail: (connection, thrown, report) => connection.#fail(thrown, report),
       closeForCause: (connection, code, reason, atOnce) =>
         connection.#closeForCause(code, reason, atOnce),
@@ -500,8 +506,4 @@ function write<T extends object, K extends keyof T>(target: T, key: K, value: T[
 
 function expire(connection: AnyConnection): void {
   internals.closeForCause(connection, CloseCode.expired, 'expired')
-}
-
-function terminate(connection: WebSocket): void {
-  connection.terminate()
 }

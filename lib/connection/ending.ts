@@ -17,6 +17,9 @@ export class Ending {
   #closed: Promise<CloseInfo> | undefined
   #settle: ((info: CloseInfo) => void) | undefined
 
+  /** Whether it was the application, or koaws, that began to close. */
+  ours = false
+
   /** We close; only the first of several verdicts counts. */
   decide(code: number, reason: string): void {
     this.#verdict ??= { code, reason, clean: false }

@@ -12,6 +12,8 @@ export interface ConnectionInternals<C, Default extends C> {
    * or null.
    */
   endIteration(connection: C): Promise<void> | null
+  /** Whether it was the application, or koaws, that began to close. */
+  closedByUs(connection: C): boolean
   /**
    * Close because of an error in a handler or listener: an http-error of the 400s becomes
    * 4000 + status, anything else 1011. Reported to the owner unless somebody else does.

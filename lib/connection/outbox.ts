@@ -28,7 +28,9 @@ const THROUGH_WS = 64
 const ENDED = 128
 /** It was congested, and has taken everything since. */
 const RELIEVED = 256
-const UNUSUAL = CONGESTED | FRAGMENTING | COMPRESSING | THROUGH_WS | ENDED
+/** The first part of a message was dropped, and with it all others. */
+const SKIPPING = 512
+const UNUSUAL = CONGESTED | FRAGMENTING | COMPRESSING | THROUGH_WS | ENDED | SKIPPING
 
 /** How compression was negotiated: not at all, with frames that all can share, or with a context. */
 export type Compression = 'none' | 'shared' | 'own'
@@ -45,8 +47,8 @@ export interface OutboxOwner<C> {
 /** What became of one frame for one connection. */
 export type Outcome = 'sent' | 'dropped' | 'gone'
 
-/** Frames for connections that are being sent a message in parts: rare. */
-const held = new WeakMap<object, Frame[]>()
+/** Frames for connections that are being sent a message in parts, and their bytes: rare. */
+const held = new WeakMap<object, { readonly frames: Frame[]; bytes: number }>()
 
 /**
  * The sending side of one connection: what the hub sends to many, and what ws sends to this one, in
@@ -69,11 +71,8 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
 
   /** Bytes that wait here and not yet in the socket. */
   get waiting(): number {
-    let size = this.#batch.size
-    if ((this.#flags & FRAGMENTING) !== 0) {
-      for (const frame of held.get(this) ?? []) size += frame.plain.length
-    }
-    return size
+    const { size } = this.#batch
+    return (this.#flags & FRAGMENTING) === 0 ? size : size + (held.get(this)?.bytes ?? 0)
   }
 
   /** For how many milliseconds the client has taken nothing of what waits; null when nothing waits. */
@@ -117,9 +116,25 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
     return 'sent'
   }
 
-  /** Whether a message may be sent to this client now; when it may not, it has been dropped. */
-  admits(): boolean {
-    return (this.#flags & UNUSUAL) === 0 || this.#takes(false)
+  /**
+   * Whether a message, or with `whole` false a part of one, may be sent to this client now; when it may
+   * not, it has been dropped.
+   */
+  admits(whole = true): boolean {
+    if ((this.#flags & UNUSUAL) === 0) return true
+    if ((this.#flags & SKIPPING) !== 0) {
+      if (whole) this.#flags &= ~SKIPPING
+      return false
+    }
+    // A message that has begun cannot be dropped: the next would be taken for the rest of it.
+    if ((this.#flags & FRAGMENTING) !== 0) {
+      if (this.#pending() <= this.#owner.rules.maxBufferedAmount * HARD_LIMIT) return true
+      this.#tooSlow()
+      return false
+    }
+    const takes = this.#takes(false)
+    if (!takes && !whole) this.#flags |= SKIPPING
+    return takes
   }
 
   /** ws is about to write: what waits goes first, and the socket is corked until the turn ends. */
@@ -138,9 +153,9 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
     if (!whole) this.#flags |= FRAGMENTING
     else if ((this.#flags & FRAGMENTING) !== 0) {
       this.#flags &= ~FRAGMENTING
-      const frames = held.get(this)
+      const frames = held.get(this)?.frames ?? []
       held.delete(this)
-      for (const frame of frames ?? []) this.add(frame, false)
+      for (const frame of frames) this.add(frame, false)
     }
     if (this.socket.writableLength > MOST_PER_WRITE) this.push()
   }
@@ -171,7 +186,7 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
   dispose(): void {
     this.#flags |= ENDED
     this.#batch = EMPTY
-    const unsent = held.get(this)?.length ?? 0
+    const unsent = held.get(this)?.frames.length ?? 0
     if (unsent > 0) this.#owner.count('dropped', unsent, this.#connection)
     held.delete(this)
     if ((this.#flags & CONGESTED) !== 0) forgetProgress(this)
@@ -181,7 +196,10 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
 
   progress(moved: boolean, stalled: boolean): void {
     if (moved) this.#flags &= ~STALLED
-    if (!stalled || this.#pending() <= this.#owner.rules.maxBufferedAmount) return
+    if (!stalled) return
+    // The client has ended its side and takes nothing: ws waits for that without a timer.
+    if (this.#isHalfClosed) this.#connection.terminate()
+    if (this.#pending() <= this.#owner.rules.maxBufferedAmount) return
     this.#flags |= STALLED
     if (this.#owner.rules.slowConsumer === 'close') this.#tooSlow()
   }
@@ -198,15 +216,15 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
       forgetProgress(this)
       this.relieved()
     }
-    if ((this.#flags & (CONGESTED | FRAGMENTING)) === 0) return true
-    const pending = this.#pending()
-    if (volatile && (this.#flags & CONGESTED) !== 0) return false
+    if ((this.#flags & (CONGESTED | FRAGMENTING | COMPRESSING | THROUGH_WS)) === 0) return true
     const { maxBufferedAmount, slowConsumer } = this.#owner.rules
-    if (pending > maxBufferedAmount * HARD_LIMIT) {
+    // What ws has still to compress counts too.
+    if (this.#pending() > maxBufferedAmount * HARD_LIMIT) {
       if (slowConsumer === 'close') this.#tooSlow()
       return false
     }
-    return (this.#flags & STALLED) === 0 || slowConsumer === 'close'
+    if ((this.#flags & CONGESTED) === 0) return true
+    return !volatile && ((this.#flags & STALLED) === 0 || slowConsumer === 'close')
   }
 
   #pending(): number {
@@ -214,7 +232,13 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
   }
 
   #tooSlow(): void {
-    if ((this.#flags & ENDED) === 0) this.#owner.tooSlow(this.#connection)
+    if (this.#isHalfClosed) this.#connection.terminate()
+    else if ((this.#flags & ENDED) === 0) this.#owner.tooSlow(this.#connection)
+  }
+
+  /** Closing, and not by us: the client ended its side without a close frame. */
+  get #isHalfClosed(): boolean {
+    return (this.#flags & ENDED) === 0 && this.#connection.readyState === WebSocket.CLOSING
   }
 
   /** ws is compressing, or reading a Blob: what is written now would overtake that. */
@@ -223,9 +247,10 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
   }
 
   #hold(frame: Frame): void {
-    const frames = held.get(this)
-    if (frames) frames.push(frame)
-    else held.set(this, [frame])
+    const waiting = held.get(this) ?? { frames: [], bytes: 0 }
+    waiting.frames.push(frame)
+    waiting.bytes += frame.plain.length
+    held.set(this, waiting)
   }
 
   #touch(): void {

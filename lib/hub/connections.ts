@@ -101,19 +101,15 @@ export class Connections {
       owner,
       scope,
     })
-    this.#roster.add(connection, arrival.inAudiences)
+    this.#roster.add(connection)
     if (rules.heartbeat) this.#heartbeat.add(connection, rules.heartbeat)
     if (channels.connection.hasSubscribers) channels.connection.publish({ connection })
+    const { onConnect } = this.#hooks
     try {
-      if (arrival.rooms.length > 0) {
-        void this.#roster.rooms.join(connection, arrival.rooms, rules.maxRooms)
-      }
-      const { onConnect } = this.#hooks
-      if (!onConnect) return null
-      const result = onConnect(connection, ctx)
-      if (!isThenable(result)) return null
+      const result = onConnect?.(connection, ctx)
+      if (!isThenable(result)) return this.#enter(connection, arrival)
       const settled = Promise.resolve(result).then(
-        () => null,
+        () => this.#enter(connection, arrival),
         (error: unknown) => connectFailed(connection, error),
       )
       // Whoever leaves meanwhile must not leave anybody waiting for ever.
@@ -121,6 +117,15 @@ export class Connections {
     } catch (error) {
       return connectFailed(connection, error)
     }
+  }
+
+  /** `onConnect` has let it in: from now on it is in audiences. */
+  #enter(connection: Connection, { inAudiences, rooms, rules }: NewConnection): Error | null {
+    if (internals.closedByUs(connection)) return turnedAway(connection)
+    if (!inAudiences || !this.byId.has(connection.id)) return null
+    this.#roster.enter(connection)
+    if (rooms.length > 0) void this.#roster.rooms.join(connection, rooms, rules.maxRooms)
+    return null
   }
 
   /** Run something once when a connection has ended. */
@@ -258,6 +263,15 @@ function connectFailed(connection: Connection, thrown: unknown): Error {
   const error = toError(thrown)
   internals.fail(connection, error, false)
   return error
+}
+
+/** `onConnect` closed it: its handler does not run, and nothing that it sends is heard. */
+function turnedAway(connection: Connection): Error {
+  internals.closeForCause(connection, CloseCode.normal, '')
+  return Object.assign(
+    new UpgradeError('ERR_KOAWS_CLIENT_GONE', 'onConnect closed the connection.'),
+    { turnedAway: true },
+  )
 }
 
 /** The client has left, and `onConnect` did not come to an end. */

@@ -117,7 +117,7 @@ class Wheel {
       if (internals.slotOf(connection) && this.#isSilent(connection, mark)) this.#silent(connection)
     }
     const now = performance.now()
-    this.#clock += Math.min(now - this.#last, MOST_AT_ONCE)
+    this.#clock += Math.min(now - this.#last, Math.max(MOST_AT_ONCE, 2 * this.#slotTime))
     this.#last = now
     for (;;) {
       const first = this.#waiting[0]

@@ -19,10 +19,16 @@ export class Roster {
     this.users = new Groups(watcher('user', watch))
   }
 
-  add(connection: Connection, inAudiences: boolean): void {
+  /** Known by its id, and in no audience. */
+  add(connection: Connection): void {
     this.byId.set(connection.id, connection)
-    if (!inAudiences) this.#outsiders.add(connection)
-    else if (connection.userId !== undefined) void this.users.add(connection.userId, connection)
+    this.#outsiders.add(connection)
+  }
+
+  /** From now on it is in audiences. */
+  enter(connection: Connection): void {
+    this.#outsiders.delete(connection)
+    if (connection.userId !== undefined) void this.users.add(connection.userId, connection)
   }
 
   delete(connection: Connection): void {

@@ -1,5 +1,3 @@
-import { debugConnection, messageOf } from '../debug.ts'
-
 /** What ends a process that is told to stop. */
 export interface SignalOptions {
   /** The signals to listen for. @default ['SIGTERM', 'SIGINT'] */
@@ -17,6 +15,8 @@ export interface SignalOptions {
 /** One hub that closes when the process is told to stop. */
 interface Closer {
   readonly close: () => Promise<void>
+  /** Where the errors of `close` and `after` go. */
+  readonly report: (error: unknown) => void
   readonly after: (() => unknown) | undefined
 }
 
@@ -35,10 +35,11 @@ const PM2 = 'message:shutdown'
  * @returns a function that takes it back
  */
 export function closeOnSignal(
-  close: () => Promise<void>,
+  close: Closer['close'],
+  report: Closer['report'],
   { signals = ['SIGTERM', 'SIGINT'], pm2 = true, after }: SignalOptions,
 ): () => void {
-  const closer: Closer = { close, after }
+  const closer: Closer = { close, report, after }
   const names = pm2 ? [...signals, PM2] : [...signals]
   for (const name of names) listenFor(name).add(closer)
   return () => {
@@ -85,14 +86,16 @@ async function stop(name: string): Promise<void> {
   let code = 0
   // The timers of a shutdown keep no process alive, and it is not over when the last socket is gone.
   setInterval(() => {}, 2 ** 31 - 1)
-  const closed = await Promise.allSettled(all.map((closer) => closer.close()))
-  if (closed.some(({ status }) => status === 'rejected')) code = 1
-  for (const { after } of all) {
+  const failed = (closer: Closer, error: unknown): void => {
+    code = 1
+    closer.report(error)
+  }
+  await Promise.all(all.map((closer) => closer.close().catch((error) => failed(closer, error))))
+  for (const closer of all) {
     try {
-      await after?.()
+      await closer.after?.()
     } catch (error) {
-      code = 1
-      debugConnection('closeOnSignal: "after" failed: %s', messageOf(error))
+      failed(closer, error)
     }
   }
   process.exit(code)

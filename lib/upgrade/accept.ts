@@ -76,7 +76,8 @@ export function acceptDeferred(upgrade: Upgrade): void {
     if (failure === null) runHandler(connection, handler, ctx, host)
     else {
       internals.handlerSettled(connection)
-      host.report(failure, ctx)
+      // Closing in onConnect is how an application turns somebody away: no error.
+      if (!('turnedAway' in failure)) host.report(failure, ctx)
     }
   }
   if (admitted instanceof Promise) void admitted.then(goOn)

@@ -18,7 +18,7 @@ import {
   topUp,
   within,
 } from '../support/limits.ts'
-import { closeFrame, frame } from '../support/raw.ts'
+import { closeFrame, frame, handshake, rawClient } from '../support/raw.ts'
 import { cleanUp, eventually, listen, openSocket, turn } from '../support/server.ts'
 
 describe('slow consumers', function () {
@@ -486,5 +486,19 @@ describe('slow consumers', function () {
     } finally {
       timers.stop()
     }
+  })
+
+  it('that end their side and take nothing are ended, though ws sets no timer', async () => {
+    const site = await limitSite({ heartbeat: false })
+    const client = await rawClient(site.port)
+    client.write(handshake('/'))
+    await client.answer()
+    client.socket.pause()
+    const connection = [...site.hub.localConnections.values()].at(-1) as Connection
+    connection.send(Buffer.alloc(12 * MIB))
+    client.socket.end()
+    await eventually(() => connection.readyState === connection.CLOSING, 'closing')
+    await connection.closed
+    expect(site.hub.status().connections).to.equal(0)
   })
 })

@@ -96,4 +96,14 @@ describe('the options of limits', () => {
       await cleanUp()
     }
   })
+
+  it('refuses options of zlib that zlib refuses', () => {
+    expect(() => koaWs({ perMessageDeflate: { zlibDeflateOptions: { level: 99 } } })).to.throw(
+      'zlib refuses "zlibDeflateOptions"',
+    )
+    expect(() => koaWs({ perMessageDeflate: { zlibDeflateOptions: { info: true } } })).to.throw(
+      'without "info"',
+    )
+    expect(() => koaWs({ perMessageDeflate: { zlibDeflateOptions: { level: 9 } } })).not.to.throw()
+  })
 })
