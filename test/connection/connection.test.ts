@@ -129,6 +129,20 @@ describe('a connection', () => {
     expect(told.sort()).to.deep.equal(['ann', 'bob', 'eve'])
   })
 
+  it('sends while the timers of the process are replaced, as fake timers of a test do', async () => {
+    const { connection, socket } = await connected()
+    const real = globalThis.setImmediate
+    globalThis.setImmediate = (() => {}) as never
+    try {
+      connection.send('during')
+    } finally {
+      globalThis.setImmediate = real
+    }
+    connection.send('after')
+    expect(await socket.next()).to.equal('during')
+    expect(await socket.next()).to.equal('after')
+  })
+
   it("throws ws's own errors for a close that cannot be, and goes on sending", async () => {
     const { connection, socket } = await connected()
     connection.send('before')

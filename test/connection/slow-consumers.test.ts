@@ -501,4 +501,31 @@ describe('slow consumers', function () {
     await connection.closed
     expect(site.hub.status().connections).to.equal(0)
   })
+
+  it('are judged by what ws has still to compress, too', async () => {
+    const site = await limitSite({ perMessageDeflate: true, maxBufferedAmount: 64 * 1024 })
+    const { connection, socket } = await site.socket()
+    const text = 'x'.repeat(600_000)
+    connection.send(text)
+    expect((await socket.next()) as string).to.equal(text)
+    expect(connection.readyState).to.equal(connection.OPEN)
+    for (let i = 0; i < 4; i++) connection.send(text) // above 16 x 64 KiB before the third
+    expect((await connection.closed).code).to.equal(4610)
+    expect(site.drops('slowConsumer')).to.equal(1)
+  })
+
+  it("do not get a message in parts of which some are missing, with 'drop'", async () => {
+    const site = await limitSite({ slowConsumer: 'drop', maxBufferedAmount: 64 * 1024 })
+    const { connection, socket } = await site.socket()
+    socket.pause()
+    connection.send(Buffer.alloc(16 * MIB))
+    await eventually(() => connection.bufferedAmount > 2 * MIB, 'what waits')
+    for (const fin of [false, false, true]) connection.send('part', { fin })
+    expect(site.drops('dropped')).to.equal(3)
+    socket.resume()
+    expect(((await socket.next()) as Buffer).length).to.equal(16 * MIB)
+    await eventually(() => connection.bufferedAmount === 0, 'all taken')
+    connection.send('a new message')
+    expect(await socket.next()).to.equal('a new message')
+  })
 })
