@@ -5,7 +5,7 @@ import type { DefaultState } from 'koa'
 import { WebSocket } from 'ws'
 import { debugConnection, messageOf } from '../debug.ts'
 import { exposureOf, KoaWsError, toError } from '../errors.ts'
-import { CloseCode, closeCodeForStatus, closeReason } from '../protocol/close-codes.ts'
+import { assertAsWs, CloseCode, closeCodeForStatus, closeReason } from '../protocol/close-codes.ts'
 import { pushText } from '../protocol/envelope.ts'
 import { KOAWS_V1 } from '../protocol/subprotocol.ts'
 import { withoutUndefined } from '../validate.ts'
@@ -278,6 +278,7 @@ export class Connection<State = DefaultState>
   /** Begin the closing handshake (RFC 6455, section 7.1.2). */
   override close(code?: number, reason?: string | Buffer): void {
     const open = this.readyState === WebSocket.OPEN
+    if (open) assertAsWs(code, reason)
     if (open) this.#outbox?.begin()
     super.close(code, reason)
     if (open) {

@@ -65,3 +65,18 @@ export function assertClosable(code: unknown, reason: unknown): void {
     throw new RangeError('A close reason has at most 123 bytes of UTF-8.')
   }
 }
+
+/**
+ * What ws says of a close that cannot be sent, before ws is asked: its versions before 8.23 throw with
+ * the connection already half closed.
+ *
+ * @throws TypeError for a code that must not be sent
+ * @throws RangeError for a reason above 123 bytes
+ */
+export function assertAsWs(code: unknown, reason: string | Uint8Array | undefined): void {
+  if (code === undefined) return
+  if (!isCloseCode(code)) throw new TypeError('First argument must be a valid error code number')
+  if (reason !== undefined && Buffer.byteLength(reason) > 123) {
+    throw new RangeError('The message must not be greater than 123 bytes')
+  }
+}
