@@ -4,7 +4,6 @@ import type { Context, DefaultContext, DefaultState, Middleware, Next } from 'ko
 import type { Audience } from './connection/audience.ts'
 import type { Connection } from './connection/connection.ts'
 import type { FrameDeflate } from './connection/frame.ts'
-import type { DropReason } from './connection/owner.ts'
 import { RuleBook } from './connection/rules.ts'
 import { debugUpgrade } from './debug.ts'
 import { OptionsError } from './errors.ts'
@@ -280,7 +279,7 @@ class Parts implements UpgradeHost, Passing, ConnectionsHost, AudienceHost {
     return this.#app
   }
 
-  count(reason: DropReason | string, many = 1, connection?: Connection): void {
+  count(reason: string, many = 1, connection?: Connection): void {
     this.#drops.add(reason, many, connection)
   }
 

@@ -1,13 +1,14 @@
-import type {
-  Adapter,
-  Answers,
-  Backplane,
-  BackplaneStatus,
-  Instance,
-  Order,
-  PublishResult,
-  Question,
-  Target,
+import {
+  type Adapter,
+  type Answers,
+  type Backplane,
+  type BackplaneStatus,
+  type Instance,
+  type Order,
+  type PublishResult,
+  type Question,
+  type Target,
+  topicOf,
 } from '../hub/adapter.ts'
 
 /**
@@ -73,7 +74,6 @@ class MemoryLine implements Backplane {
 
   #concerns({ kind, names }: Target): boolean {
     if (kind === 'all' || kind === 'connections') return true
-    const prefix = kind === 'rooms' ? 'room:' : 'user:'
-    return names.some((name) => this.#topics.has(prefix + name))
+    return names.some((name) => this.#topics.has(topicOf(kind, name)))
   }
 }

@@ -128,7 +128,7 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
     }
     // A message that has begun cannot be dropped: the next would be taken for the rest of it.
     if ((this.#flags & FRAGMENTING) !== 0) {
-      if (this.#pending() <= this.#owner.rules.maxBufferedAmount * HARD_LIMIT) return true
+      if (!this.#isOverHardLimit) return true
       this.#tooSlow()
       return false
     }
@@ -217,9 +217,8 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
       this.relieved()
     }
     if ((this.#flags & (CONGESTED | FRAGMENTING | COMPRESSING | THROUGH_WS)) === 0) return true
-    const { maxBufferedAmount, slowConsumer } = this.#owner.rules
-    // What ws has still to compress counts too.
-    if (this.#pending() > maxBufferedAmount * HARD_LIMIT) {
+    const { slowConsumer } = this.#owner.rules
+    if (this.#isOverHardLimit) {
       if (slowConsumer === 'close') this.#tooSlow()
       return false
     }
@@ -229,6 +228,11 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
 
   #pending(): number {
     return this.#connection.bufferedAmount
+  }
+
+  /** What ws has still to compress counts too. */
+  get #isOverHardLimit(): boolean {
+    return this.#pending() > this.#owner.rules.maxBufferedAmount * HARD_LIMIT
   }
 
   #tooSlow(): void {

@@ -8,6 +8,11 @@ export interface Target {
   readonly exceptUsers: readonly string[]
 }
 
+/** What an instance subscribes to in order to get what is for a room or a user. */
+export function topicOf(kind: 'rooms' | 'users', name: string): string {
+  return `${kind === 'rooms' ? 'room' : 'user'}:${name}`
+}
+
 /** What one instance asks of all others. */
 export type Order =
   | {

@@ -1,5 +1,5 @@
 import type { Connection } from '../connection/connection.ts'
-import type { Target } from './adapter.ts'
+import { type Target, topicOf } from './adapter.ts'
 import { Groups, type GroupWatcher } from './groups.ts'
 import { Rooms } from './rooms.ts'
 
@@ -15,8 +15,8 @@ export class Roster {
   readonly #outsiders = new Set<Connection>()
 
   constructor(watch: TopicWatcher) {
-    this.rooms = new Rooms(watcher('room', watch))
-    this.users = new Groups(watcher('user', watch))
+    this.rooms = new Rooms(watcher('rooms', watch))
+    this.users = new Groups(watcher('users', watch))
   }
 
   /** Known by its id, and in no audience. */
@@ -63,10 +63,10 @@ export class Roster {
   }
 }
 
-function watcher(kind: string, watch: TopicWatcher): GroupWatcher {
+function watcher(kind: 'rooms' | 'users', watch: TopicWatcher): GroupWatcher {
   return {
-    appeared: (name) => watch(`${kind}:${name}`, true),
-    vanished: (name) => void watch(`${kind}:${name}`, false),
+    appeared: (name) => watch(topicOf(kind, name), true),
+    vanished: (name) => void watch(topicOf(kind, name), false),
   }
 }
 
