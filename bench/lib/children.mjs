@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { contestants } from './contestants.mjs'
+import { ended } from './ended.mjs'
 
 /** Whatever has a stop(): guarded() calls it in the end. */
 export const children = new Set()
@@ -96,12 +97,7 @@ class Child {
   }
 
   stop() {
-    const { pid, exitCode, signalCode } = this.#process
-    if (pid === undefined || exitCode !== null || signalCode !== null) return
-    return new Promise((resolve) => {
-      this.#process.once('exit', resolve)
-      this.#process.kill('SIGKILL')
-    })
+    return ended(this.#process)
   }
 }
 

@@ -2,6 +2,7 @@ import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, renameSync, statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { children, onCore } from './children.mjs'
+import { ended } from './ended.mjs'
 import { ACCEPT, TOKENS, upgradeRequest } from './request.mjs'
 
 const SOURCE = fileURLToPath(new URL('../load/load.c', import.meta.url))
@@ -98,12 +99,7 @@ export class Load {
   }
 
   stop() {
-    const { pid, exitCode, signalCode } = this.#process
-    if (pid === undefined || exitCode !== null || signalCode !== null) return
-    return new Promise((resolve) => {
-      this.#process.once('exit', resolve)
-      this.#process.kill('SIGKILL')
-    })
+    return ended(this.#process)
   }
 }
 
