@@ -1,3 +1,4 @@
+import { STATUS_CODES } from 'node:http'
 import { inspect } from 'node:util'
 
 /** The stable names of koaws' errors. */
@@ -23,6 +24,23 @@ export type ErrorCode =
   | 'ERR_KOAWS_SLOW_CONSUMER'
   | 'ERR_KOAWS_MAX_ROOMS'
   | 'ERR_KOAWS_NOT_NEGOTIATED'
+  | 'ERR_KOAWS_ALREADY_REPLIED'
+  | 'ERR_KOAWS_TIMEOUT'
+  | MessageFault
+
+/** The codes of errors that answer a message: `docs/protocol.md`, section 4. */
+export type MessageFault =
+  | 'ERR_KOAWS_MALFORMED'
+  | 'ERR_KOAWS_BINARY'
+  | 'ERR_KOAWS_TOO_LARGE'
+  | 'ERR_KOAWS_TOO_DEEP'
+  | 'ERR_KOAWS_PROTOTYPE_KEY'
+  | 'ERR_KOAWS_UNKNOWN_TYPE'
+  | 'ERR_KOAWS_INVALID'
+  | 'ERR_KOAWS_UNAUTHENTICATED'
+  | 'ERR_KOAWS_AUTH'
+  | 'ERR_KOAWS_BUSY'
+  | 'ERR_KOAWS_UNHANDLED'
 
 /**
  * Every error of koaws, and what each looks like from outside: the HTTP status before the 101, the
@@ -33,6 +51,8 @@ export interface ErrorInfo {
   readonly status: number | null
   /** The close code that a client gets after the 101, or null where none is sent. */
   readonly closeCode: number | null
+  /** The status in the error that answers a message of `koaws.v1`, or null where none is sent. */
+  readonly reply: number | null
   /** What a client should do. */
   readonly client: 'stop' | 'back off' | '–'
   /** Whether the message may be shown to the client (http-errors' `expose`). */
@@ -46,7 +66,16 @@ const info = (
   client: ErrorInfo['client'],
   expose: boolean,
   meaning: string,
-): ErrorInfo => ({ status, closeCode: null, client, expose, meaning })
+): ErrorInfo => ({ status, closeCode: null, reply: null, client, expose, meaning })
+
+const fault = (reply: number, client: ErrorInfo['client'], meaning: string): ErrorInfo => ({
+  status: null,
+  closeCode: null,
+  reply,
+  client,
+  expose: true,
+  meaning,
+})
 
 /** The table of codes. */
 export const errorTable: Readonly<Record<ErrorCode, ErrorInfo>> = {
@@ -177,7 +206,54 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorInfo>> = {
     null,
     '–',
     false,
-    '`connection.push()` on a connection that does not speak `koaws.v1`.',
+    '`connection.push()` or `connection.request()` on a connection that does not speak `koaws.v1`, or that no `messages()` serve.',
+  ),
+  ERR_KOAWS_ALREADY_REPLIED: info(
+    null,
+    '–',
+    false,
+    'A handler replied twice to one request: with `message.reply()` two times, or with `message.reply()` and a returned value.',
+  ),
+  ERR_KOAWS_TIMEOUT: info(
+    null,
+    '–',
+    false,
+    'A request was not answered in time: `connection.request()` on the server, `client.request()` on the client. It may have been carried out.',
+  ),
+  ERR_KOAWS_MALFORMED: fault(
+    400,
+    'stop',
+    'The message is no JSON, no object, or its `type`, `id` or `error` are not as the protocol has them.',
+  ),
+  ERR_KOAWS_BINARY: fault(400, 'stop', 'A binary message; `koaws.v1` has text messages only.'),
+  ERR_KOAWS_TOO_LARGE: fault(413, 'stop', 'The message is above `maxMessage` of `messages()`.'),
+  ERR_KOAWS_TOO_DEEP: fault(400, 'stop', 'Arrays and objects are nested more than 32 deep.'),
+  ERR_KOAWS_PROTOTYPE_KEY: fault(
+    400,
+    'stop',
+    'An object in the message has the name `__proto__`, or `constructor` with a `prototype`.',
+  ),
+  ERR_KOAWS_UNKNOWN_TYPE: fault(404, 'stop', 'Nobody handles messages of this type.'),
+  ERR_KOAWS_INVALID: fault(
+    400,
+    'stop',
+    'The data are not what the schema allows: `data.issues` says where. On the server also thrown by a push or reply whose data do not fit (`validateOut`).',
+  ),
+  ERR_KOAWS_UNAUTHENTICATED: fault(
+    401,
+    'stop',
+    'A message came before the token was accepted (the option `authenticate`).',
+  ),
+  ERR_KOAWS_AUTH: fault(
+    401,
+    'stop',
+    'The token in a `koaws:auth` was rejected. The status is that of the rejection.',
+  ),
+  ERR_KOAWS_BUSY: fault(409, 'back off', 'Another `koaws:auth` is being worked on.'),
+  ERR_KOAWS_UNHANDLED: fault(
+    404,
+    '–',
+    'Middleware of `messages()` neither replied nor called `next()`, so no handler ran.',
   ),
 }
 
@@ -187,6 +263,8 @@ export interface KoaWsErrorInit {
   status?: number
   /** Response headers that Koa's error handling sends with it. */
   headers?: Record<string, string>
+  /** Whether the client may read the message, where that differs from the table's. */
+  expose?: boolean
   /** What caused it. */
   cause?: unknown
 }
@@ -197,7 +275,7 @@ export interface KoaWsErrorInit {
  */
 export class KoaWsError extends Error {
   /** A stable name for programs: a key of the error table. */
-  readonly code: ErrorCode
+  readonly code: ErrorCode | (string & {})
   /** The HTTP status before the 101; undefined where none is sent. */
   status: number | undefined
   /** The close code after the 101; undefined where none is sent. */
@@ -207,20 +285,74 @@ export class KoaWsError extends Error {
   /** Headers for the HTTP answer. */
   readonly headers: Record<string, string> | undefined
 
-  constructor(code: ErrorCode, message: string, init: KoaWsErrorInit = {}) {
+  constructor(code: ErrorCode | (string & {}), message: string, init: KoaWsErrorInit = {}) {
     super(message, init.cause === undefined ? undefined : { cause: init.cause })
-    const entry: ErrorInfo = errorTable[code]
+    const entry = Object.hasOwn(errorTable, code) ? errorTable[code as ErrorCode] : UNLISTED
     this.name = new.target.name
     this.code = code
     this.status = init.status ?? entry.status ?? undefined
     this.closeCode = entry.closeCode ?? undefined
-    this.expose = entry.expose
+    this.expose = init.expose ?? entry.expose
     this.headers = init.headers
   }
 }
 
+/** Of a code that is the application's own. */
+const UNLISTED: ErrorInfo = info(null, '–', true, '')
+
 /** Thrown, or a rejection, while an upgrade is being decided: before the 101. */
 export class UpgradeError extends KoaWsError {}
+
+/** What a `MessageError` carries beyond status and message. */
+export interface MessageErrorInit {
+  /** A stable name for programs. @default the status text, such as 'not_found' */
+  code?: string | undefined
+  /** Whether the same request may succeed later. @default true for 408, 425, 429, 502, 503 and 504 */
+  retryable?: boolean | undefined
+  /** Any value with a JSON form. */
+  data?: unknown
+  /** Whether the client that sent the message gets it; false: it gets `internal`. @default true */
+  expose?: boolean | undefined
+  /** What caused it; never told to a client. */
+  cause?: unknown
+}
+
+const RETRYABLE: ReadonlySet<number> = new Set([408, 425, 429, 502, 503, 504])
+
+/**
+ * An error that answers a message of `koaws.v1`. On the server: throw it in a handler (or call
+ * `message.throw()`), and the client gets all of it. It is also what `connection.request()` rejects
+ * with when the client answers with an error; then `message` and `data` are what the client says.
+ */
+export class MessageError extends KoaWsError {
+  declare status: number
+  /** Whether the same request may succeed later. */
+  readonly retryable: boolean
+  /** What else it says. */
+  readonly data: unknown
+
+  /** @throws RangeError for a status that is no integer from 400 to 599 */
+  constructor(status: number, message?: string, init: MessageErrorInit = {}) {
+    if (!Number.isInteger(status) || status < 400 || status > 599) {
+      throw new RangeError(`The status of a MessageError is 400 to 599, not ${String(status)}.`)
+    }
+    const { code = statusCode(status), cause, expose = true } = init
+    super(code, message ?? STATUS_CODES[status] ?? String(status), { status, cause, expose })
+    this.retryable = init.retryable ?? isRetryable(status)
+    this.data = init.data
+  }
+}
+
+/** Whether a request that failed with a status may succeed later, where nobody says so. */
+export function isRetryable(status: number): boolean {
+  return RETRYABLE.has(status)
+}
+
+/** The text of a status as a name for programs: 404 is `not_found`. */
+export function statusCode(status: number): string {
+  const text = STATUS_CODES[status] ?? `status ${status}`
+  return text.toLowerCase().replaceAll(/[^a-z0-9]+/g, '_')
+}
 
 /** Thrown where an option is given that koaws cannot use; the message says what to do. */
 export class OptionsError extends KoaWsError {

@@ -26,7 +26,12 @@ import { Acceptors } from './upgrade/acceptor.ts'
 import type { ContextWs } from './upgrade/context.ts'
 import { watchFirstUpgrades } from './upgrade/first-upgrade.ts'
 import type { Refusal } from './upgrade/handshake.ts'
-import { type Admission, PendingUpgrades, type UpgradeHost } from './upgrade/host.ts'
+import {
+  type Admission,
+  type LateAdmission,
+  PendingUpgrades,
+  type UpgradeHost,
+} from './upgrade/host.ts'
 import { Limits } from './upgrade/limits.ts'
 import { listen, listenerOf } from './upgrade/listener.ts'
 import { type Passing, passPlugin } from './upgrade/middleware.ts'
@@ -288,6 +293,10 @@ class Parts implements UpgradeHost, Passing, ConnectionsHost, AudienceHost {
     if (address !== undefined)
       this.connections.onEnd(connection, () => this.limits.release(address))
     return this.connections.add(connection, admission)
+  }
+
+  letIn(connection: Connection, admission: LateAdmission): Promise<Error | null> {
+    return this.connections.letIn(connection, admission)
   }
 
   report(error: unknown, ctx: Context): void {

@@ -9,8 +9,8 @@ const lib = join(root, 'lib')
 /** The stages of lib/, earliest first: a file imports from its own entry and from earlier ones. */
 const STAGES: readonly (readonly string[])[] = [
   ['debug', 'diagnostics', 'thenable', 'validate', 'errors', 'protocol'],
-  ['connection'],
-  ['upgrade', 'hub'],
+  ['connection', 'client'],
+  ['upgrade', 'hub', 'messages'],
   ['adapters'],
   ['options'],
   ['koa-ws'],

@@ -1,3 +1,9 @@
+import type {
+  DataArguments,
+  ProtocolDefinition,
+  PushData,
+  ServerType,
+} from '../protocol/definition.ts'
 import type { Sendable } from './types.ts'
 
 /** What a send to an audience came to, decided when it was called. */
@@ -31,8 +37,10 @@ export type Members = readonly Member[] & { readonly missing: readonly string[] 
  * Immutable, and evaluated when something is sent: keep it or make it anew, both are cheap.
  *
  * Sending never throws because of a member and never waits for one. Wrong arguments throw.
+ *
+ * @typeParam D the protocol whose pushes it takes; without one it takes any
  */
-export interface Audience {
+export interface Audience<D extends ProtocolDefinition = ProtocolDefinition> {
   /**
    * Send one message to every member: a string as text, anything else as binary. It is encoded once.
    *
@@ -50,15 +58,15 @@ export interface Audience {
    *
    * @throws TypeError when the type is no string of 1 to 255 bytes, or the data has no JSON form
    */
-  push(type: string, data?: unknown): Delivery
+  push<T extends ServerType<D>>(type: T, ...data: DataArguments<PushData<D, T>>): Delivery
   /** Without these connections, given themselves or by id. */
-  except(...connections: (string | { readonly id: string })[]): Audience
+  except(...connections: (string | { readonly id: string })[]): Audience<D>
   /** Without the connections of these users. */
-  exceptUser(...ids: (string | number)[]): Audience
+  exceptUser(...ids: (string | number)[]): Audience<D>
   /** Of this instance only. */
-  local(): Audience
+  local(): Audience<D>
   /** What is sent may be dropped for a client that has not taken what was sent before. */
-  volatile(): Audience
+  volatile(): Audience<D>
   /**
    * Have every member enter rooms. One that would be in more than `maxRooms` enters none of them, and
    * is counted in `status().drops.maxRooms`.

@@ -1,36 +1,48 @@
 import { AsyncResource } from 'node:async_hooks'
 import { EventEmitter } from 'node:events'
-import { type ParsedUrlQuery, parse } from 'node:querystring'
 import type { DefaultState } from 'koa'
 import { WebSocket } from 'ws'
 import { debugConnection, messageOf } from '../debug.ts'
 import { exposureOf, KoaWsError, toError } from '../errors.ts'
 import { assertAsWs, CloseCode, closeCodeForStatus, closeReason } from '../protocol/close-codes.ts'
+import type {
+  DataArguments,
+  ProtocolDefinition,
+  PushData,
+  ReplyTaken,
+  ServerRequestType,
+  ServerType,
+} from '../protocol/definition.ts'
 import { pushText } from '../protocol/envelope.ts'
 import { KOAWS_V1 } from '../protocol/subprotocol.ts'
 import { withoutUndefined } from '../validate.ts'
 import type { Audience } from './audience.ts'
-import { type CloseEvent, closedError, Ending, tooSlowError } from './ending.ts'
+import { CheckedAudience } from './checked-audience.ts'
+import { closedError, Ending, tooSlowError } from './ending.ts'
 import { Expiry } from './expiry.ts'
+import { WebSocketWithFacts, writeFacts } from './facts.ts'
 import { frameFault } from './frame-fault.ts'
 import type { RawMessage } from './inbox.ts'
 import { epochMilliseconds } from './instant.ts'
 import { Intake, type IntakeHost } from './intake.ts'
-import type { ConnectionInternals } from './internals.ts'
+import type { ConnectionInternals, Conversation } from './internals.ts'
 import { MessageIterator } from './iterator.ts'
+import { type LateHost, type LateListener, tellLate } from './late-close.ts'
 import { watchListeners } from './listeners.ts'
+import { notServed } from './not-served.ts'
 import { addToBufferedAmount, Outbox } from './outbox.ts'
 import type { ConnectionFacts, ConnectionOwner } from './owner.ts'
 import { BY_FLOOD, BY_USER, Reading } from './reading.ts'
-import type { CloseInfo, Refresh, Sendable, SendOptions } from './types.ts'
+import type { CloseInfo, Refresh, RequestOptions, Sendable, SendOptions } from './types.ts'
 
 /** What few connections need, or only at their end: made on first use. */
 interface Extras {
-  query?: ParsedUrlQuery
   ending?: Ending
   iterator?: MessageIterator | undefined
   expiry?: Expiry<AnyConnection> | undefined
   reading?: Reading
+  /** Of a connection that speaks `koaws.v1`, and is served. */
+  conversation?: Conversation
 }
 
 type AnyConnection = Connection<unknown>
@@ -39,11 +51,11 @@ type AnyConnection = Connection<unknown>
 export let internals: ConnectionInternals<AnyConnection, Connection>
 
 let intakes: IntakeHost<Connection>
+let lateHost: LateHost<Connection>
 
 /** Time between a protocol error of the client and the end of its TCP connection, in milliseconds. */
 const PROTOCOL_ERROR_LINGER = 250
 const NOBODY: ReadonlySet<string> = new Set()
-const NO_PARAMS: Readonly<Record<string, string>> = Object.freeze({})
 const CAPTURE = { captureRejections: true }
 const DEFAULTS: SendOptions = {}
 /**
@@ -57,25 +69,14 @@ const DEFAULTS: SendOptions = {}
  * - listeners run in the async context of the handshake.
  *
  * It is made by koaws when an upgrade is accepted, never by `new`.
+ *
+ * @typeParam State `ctx.state` of the handshake
+ * @typeParam D the protocol that it speaks; without one `push` and `request` take any type
  */
-export class Connection<State = DefaultState>
-  extends WebSocket
+export class Connection<State = DefaultState, D extends ProtocolDefinition = ProtocolDefinition>
+  extends WebSocketWithFacts<State>
   implements AsyncIterable<string | Buffer>
 {
-  /** Unique among all connections of all instances. */
-  readonly id: string = ''
-  /** Who this is, as the option `user` said at the handshake. */
-  readonly userId: string | undefined = undefined
-  /** `ctx.state` of the handshake. */
-  readonly state: State = undefined as State
-  /** The address of the client: `ctx.ip` of the handshake. */
-  readonly ip: string = ''
-  /** The route's parameters at the handshake. */
-  readonly params: Readonly<Record<string, string>> = NO_PARAMS
-  /** When the connection was accepted, in epoch milliseconds. */
-  readonly openedAt: number = 0
-
-  #url = ''
   #owner: ConnectionOwner<Connection> | null = null
   #outbox: Outbox<Connection> | null = null
   #scope: AsyncResource | null = null
@@ -92,19 +93,6 @@ export class Connection<State = DefaultState>
     // constructor without options. Calling the constructor on an existing object is how emitters
     // were inherited before classes; it keeps what is registered.
     ;(EventEmitter as unknown as (options: object) => void).call(this, CAPTURE)
-  }
-
-  /** The path of the request, without the query. */
-  get path(): string {
-    const end = this.#url.indexOf('?')
-    return end < 0 ? this.#url : this.#url.slice(0, end)
-  }
-
-  /** The query of the request, parsed on first use. */
-  get query(): ParsedUrlQuery {
-    const extras = this.#lazy()
-    extras.query ??= parse(this.#url.slice(this.path.length + 1))
-    return extras.query
   }
 
   /** The rooms that this connection is in. Still readable when `close` fires. */
@@ -153,16 +141,31 @@ export class Connection<State = DefaultState>
    *
    * @throws KoaWsError when the connection speaks another
    * @throws TypeError when the type is no string of 1 to 255 bytes, or the data has no JSON form
+   * @throws MessageError when `messages()` serve it with `validateOut`, and the data do not fit
    */
-  push(type: string, data?: unknown): void {
+  push<T extends ServerType<D>>(type: T, ...[data]: DataArguments<PushData<D, T>>): void {
     const text = pushText(type, data)
-    if (this.protocol !== KOAWS_V1) {
-      throw new KoaWsError(
-        'ERR_KOAWS_NOT_NEGOTIATED',
-        'This connection does not speak koaws.v1: accept it with { subprotocol: "koaws.v1" }, or use send() or json().',
-      )
-    }
+    if (this.protocol !== KOAWS_V1) throw notServed()
+    this.#extras?.conversation?.check?.(type, data)
     this.send(text)
+  }
+
+  /**
+   * Ask the client, over `koaws.v1`, and wait for its answer. Rejects with a `MessageError` when the
+   * client answers with an error or with data that do not fit, and with a `KoaWsError`: `ERR_KOAWS_TIMEOUT`
+   * after `timeout`, `ERR_KOAWS_CLOSED` when the connection ends, `ERR_KOAWS_NOT_NEGOTIATED` where no
+   * `messages()` serve it. With TypeError and OptionsError for wrong arguments. Always settles; not
+   * awaiting it never becomes an unhandled rejection.
+   */
+  request<T extends ServerRequestType<D>>(
+    type: T,
+    data?: PushData<D, T>,
+    options: RequestOptions = {},
+  ): Promise<ReplyTaken<D, T>> {
+    const asking =
+      this.#extras?.conversation?.ask(type, data, options) ?? Promise.reject(notServed())
+    asking.catch(ignore) // a client that leaves must not end the process of who does not wait
+    return asking as Promise<ReplyTaken<D, T>>
   }
 
   /**
@@ -181,9 +184,11 @@ export class Connection<State = DefaultState>
   }
 
   /** The members of rooms, without this connection: `connection.to('lobby').send('hi')`. */
-  to(...rooms: string[]): Audience {
+  to(...rooms: string[]): Audience<D> {
     if (!this.#owner) throw closedError()
-    return this.#owner.to(this as Connection, rooms)
+    const audience = this.#owner.to(this as Connection, rooms)
+    const check = this.#extras?.conversation?.check
+    return (check ? new CheckedAudience(audience, check) : audience) as Audience<D>
   }
 
   /**
@@ -198,7 +203,7 @@ export class Connection<State = DefaultState>
       this.#closeForCause(CloseCode.otherUser, 'another user')
       return
     }
-    if (state !== undefined) write(this, 'state', state)
+    if (state !== undefined) writeFacts(this, { state })
     if (at !== undefined) this.#expireAt(at)
   }
 
@@ -330,13 +335,8 @@ export class Connection<State = DefaultState>
   }
 
   #open(facts: ConnectionFacts<Connection>): void {
-    write(this, 'id', facts.id)
-    write(this, 'userId', facts.userId)
-    write(this, 'state', facts.state as State)
-    write(this, 'params', facts.params)
-    write(this, 'openedAt', Date.now())
-    this.#url = facts.url
-    write(this, 'ip', facts.ip)
+    const { id, userId, state, params, ip, url } = facts
+    writeFacts(this, { id, userId, state, params, ip, url })
     this.#owner = facts.owner
     this.#outbox = new Outbox(this as Connection, facts.socket, facts.owner, facts.compression)
     this.#scope = facts.scope
@@ -390,34 +390,19 @@ export class Connection<State = DefaultState>
     return extras.reading
   }
 
-  #endIteration(): Promise<void> | null {
-    const iterator = this.#extras?.iterator
-    if (!iterator) return null
-    iterator.end()
-    return Promise.race([this.#intake.settled, this.closed.then(() => {})])
+  #windDown(): Promise<unknown> | null {
+    const { iterator, conversation } = this.#extras ?? {}
+    iterator?.end()
+    const waits = [iterator && this.#intake.settled, conversation?.idle()].filter((wait) => !!wait)
+    return waits.length > 0 ? Promise.race([Promise.all(waits), this.closed]) : null
   }
 
   #listens(event: string | symbol, listener: unknown): void {
     if (event === 'message') this.#intake.listened()
     else if (event === 'close') {
-      if (this.#extras?.ending?.event) this.#tellClosed(listener as (...args: unknown[]) => unknown)
+      const event = this.#extras?.ending?.event
+      if (event) tellLate(this as Connection, listener as LateListener, event, lateHost)
     }
-  }
-
-  /** A `close` listener that came too late hears of it all the same, after waiting messages. */
-  #tellClosed(listener: (...args: unknown[]) => unknown): void {
-    const tell = (): void => {
-      if (!this.rawListeners('close').includes(listener)) return
-      const { code, reason } = this.#ending().event as CloseEvent
-      const call = (): unknown => listener.call(this, code, reason)
-      try {
-        const result = this.#scope === null ? call() : this.#scope.runInAsyncScope(call)
-        if (result instanceof Promise) result.catch((error: unknown) => this.#fail(error, true))
-      } catch (error) {
-        this.#fail(error, true)
-      }
-    }
-    process.nextTick(() => this.#intake.afterwards(tell))
   }
 
   #emitClose(code: number, reason: Buffer): boolean {
@@ -429,6 +414,7 @@ export class Connection<State = DefaultState>
     this.#outbox?.dispose()
     this.#owner?.unreachable(this as Connection)
     const heard = this.#emitNow('close', [code, reason])
+    this.#extras?.conversation?.end(closedError())
     ending.settle()
     this.#owner?.ended(this as Connection, ending.info)
     return heard
@@ -445,7 +431,8 @@ export class Connection<State = DefaultState>
     const extras = this.#lazy()
     extras.expiry?.cancel()
     if (extras.ending?.event) return
-    extras.expiry = at === null ? undefined : new Expiry<AnyConnection>(at, expire, this)
+    extras.expiry =
+      at === null ? undefined : new Expiry<AnyConnection>(at, expire, this as AnyConnection)
   }
 
   static {
@@ -469,16 +456,30 @@ export class Connection<State = DefaultState>
       },
     }
 
+    lateHost = {
+      scope: (connection) => connection.#scope,
+      afterwards: (connection, tell) => connection.#intake.afterwards(tell),
+      failed: (connection, error) => connection.#fail(error, true),
+    }
+
     internals = {
       open: (connection, facts) => connection.#open(facts),
       handlerSettled: (connection) => connection.#intake.handlerSettled(),
-      endIteration: (connection) => connection.#endIteration(),
+      windDown: (connection) => connection.#windDown(),
       closedByUs: (connection) => connection.#extras?.ending?.ours === true,
       fail: (connection, thrown, report) => connection.#fail(thrown, report),
       closeForCause: (connection, code, reason, atOnce) =>
         connection.#closeForCause(code, reason, atOnce),
       outboxOf: (connection) => connection.#outbox as Outbox | null,
-      maxRoomsOf: (connection) => connection.#owner?.rules.maxRooms ?? 0,
+      ownerOf: (connection) => connection.#owner,
+      readingOf: (connection) => connection.#reading(),
+      converse(connection, conversation) {
+        connection.#lazy().conversation = conversation
+      },
+      authenticated(connection, userId, state, expiresAt) {
+        writeFacts(connection, { userId, state })
+        connection.#expireAt(expiresAt)
+      },
       lifeSigns(connection) {
         const socket = connection.#outbox?.socket as { bytesRead?: number } | undefined
         return (socket?.bytesRead ?? 0) + connection.#intake.heard
@@ -500,10 +501,7 @@ export class Connection<State = DefaultState>
   }
 }
 
-/** Readonly for users; we fill it in. */
-function write<T extends object, K extends keyof T>(target: T, key: K, value: T[K]): void {
-  target[key] = value
-}
+function ignore(): void {}
 
 function expire(connection: AnyConnection): void {
   internals.closeForCause(connection, CloseCode.expired, 'expired')

@@ -1,5 +1,20 @@
+import type { PushCheck } from './checked-audience.ts'
 import type { Outbox } from './outbox.ts'
-import type { ConnectionFacts } from './owner.ts'
+import type { ConnectionFacts, ConnectionOwner } from './owner.ts'
+import type { Reading } from './reading.ts'
+import type { RequestOptions } from './types.ts'
+
+/** What `messages()` lend to a connection that they serve. */
+export interface Conversation {
+  /** Looks at what is pushed; null where nobody wants that. */
+  readonly check: PushCheck | null
+  /** A promise for the end of the handlers that run, or null when none does. */
+  idle(): Promise<unknown> | null
+  /** Ask the client. Always settles. */
+  ask(type: string, data: unknown, options: RequestOptions): Promise<unknown>
+  /** The connection has ended: whatever waits for an answer is told. */
+  end(error: Error): void
+}
 
 /** What koaws itself does with a connection `C`, and applications do not. */
 export interface ConnectionInternals<C, Default extends C> {
@@ -9,9 +24,9 @@ export interface ConnectionInternals<C, Default extends C> {
   handlerSettled(connection: C): void
   /**
    * A shutdown begins: loops over the messages end. A promise for the end of a handler that had one,
-   * or null.
+   * and of those of `messages()`, or null.
    */
-  endIteration(connection: C): Promise<void> | null
+  windDown(connection: C): Promise<unknown> | null
   /** Whether it was the application, or koaws, that began to close. */
   closedByUs(connection: C): boolean
   /**
@@ -23,8 +38,19 @@ export interface ConnectionInternals<C, Default extends C> {
   closeForCause(connection: C, code: number, reason: string, atOnce?: boolean): void
   /** The sending side; null before the hub has taken the connection over. */
   outboxOf(connection: C): Outbox | null
-  /** In how many rooms it may be. */
-  maxRoomsOf(connection: C): number
+  /** Whom it belongs to; null before the hub has taken it over. */
+  ownerOf(connection: C): ConnectionOwner<Default> | null
+  /** Reading from its client. */
+  readingOf(connection: C): Reading
+  /** `messages()` serve it from now on. */
+  converse(connection: C, conversation: Conversation): void
+  /** It was accepted without, and is authenticated now. */
+  authenticated(
+    connection: C,
+    userId: string | undefined,
+    state: unknown,
+    expiresAt: number | null,
+  ): void
   /** A number that changes when something arrives from the client. */
   lifeSigns(connection: C): number
   /** Ping for the heartbeat: the pong sets `rtt`. */

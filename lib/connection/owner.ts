@@ -13,8 +13,10 @@ export interface ConnectionOwner<C> extends OutboxOwner<C> {
   unreachable(connection: C): void
   /** Called after the `close` event. */
   ended(connection: C, info: CloseInfo): void
-  /** A handler or listener threw. */
-  failed(connection: C, error: Error): void
+  /** A handler or listener threw; `messageType` where it was that of a message. */
+  failed(connection: C, error: Error, messageType?: string): void
+  /** Something of the application that a shutdown waits for, until its deadline. Never rejects. */
+  awaits(work: Promise<void>): void
   /** Something of this connection was dropped, or it was held back. */
   count(reason: DropReason, many: number, connection: C): void
   join(connection: C, rooms: readonly string[]): Promise<void>
@@ -50,6 +52,32 @@ export type DropReason =
   | 'maxFragments'
   /** Connections closed because of any other frame that RFC 6455 does not allow. */
   | 'badFrame'
+  | MessageDrop
+
+/** The names in `status().drops` that belong to messages of `koaws.v1`. */
+export type MessageDrop =
+  /** Messages that are none of the protocol. */
+  | 'malformed'
+  /** Binary messages. */
+  | 'binary'
+  /** Messages above `maxMessage`. */
+  | 'tooLarge'
+  /** Messages nested too deep. */
+  | 'tooDeep'
+  /** Messages with names that must not be. */
+  | 'prototypeKey'
+  /** Messages that nobody handles. */
+  | 'unknownType'
+  /** Messages, and answers of clients, whose data do not fit their schema. */
+  | 'invalid'
+  /** Messages before the token was accepted. */
+  | 'unauthenticated'
+  /** Tokens in messages that were rejected. */
+  | 'badToken'
+  /** Connections closed with 4400: too many of these. */
+  | 'offender'
+  /** Connections closed with 4408: no token was accepted in time. */
+  | 'neverAuthenticated'
 
 /** The facts of the handshake that a connection is made with. */
 export interface ConnectionFacts<C> {

@@ -5,6 +5,7 @@ export const BY_USER = 1
 export const BY_INBOX = 2
 export const BY_ITERATOR = 4
 export const BY_FLOOD = 8
+export const BY_HANDLERS = 16
 
 /** Reading from one client. Each of those who may stop it has to let go by itself. */
 export class Reading {

@@ -32,3 +32,11 @@ export interface SendOptions {
   /** Whether this is the last fragment of its message. @default true */
   fin?: boolean | undefined
 }
+
+/** How `connection.request()` waits. */
+export interface RequestOptions {
+  /** How long the client has to answer, in milliseconds. @default 10_000 */
+  timeout?: number | undefined
+  /** Gives up when it aborts. The client is not told. */
+  signal?: AbortSignal | undefined
+}

@@ -30,6 +30,8 @@ export interface ErrorPlace {
   readonly ip: string
   readonly state: unknown
   readonly connection: Connection
+  /** The type of the message whose handler failed; undefined where it was none. */
+  readonly messageType: string | undefined
 }
 
 /** What `Connections` is told of a new connection. */
@@ -39,11 +41,17 @@ export interface NewConnection {
   readonly expiresAt: number | null
   readonly rooms: readonly string[]
   readonly inAudiences: boolean
+  /** It authenticates with a message, and `letIn` follows then. */
+  readonly letInLater: boolean
   readonly rules: ConnectionRules
   readonly compression: ConnectionFacts<Connection>['compression']
   readonly socket: ConnectionFacts<Connection>['socket']
   readonly scope: ConnectionFacts<Connection>['scope']
 }
+
+/** What `Connections` is told of one that has authenticated with a message. */
+export type LateConnection = Pick<NewConnection, 'ctx' | 'userId' | 'expiresAt' | 'rooms' | 'rules'>
+type Entrant = Pick<NewConnection, 'ctx' | 'inAudiences' | 'rooms' | 'rules'>
 
 /** What `Connections` needs of its hub. */
 export interface ConnectionsHost {
@@ -56,12 +64,14 @@ export interface ConnectionsHost {
 /** All connections of this instance: from the 101 to the last `onDisconnect`. */
 export class Connections {
   readonly #releases = new WeakMap<Connection, () => void>()
+  /** Those that authenticate with a message, and are in no audience then either. */
+  readonly #outOfAudiences = new WeakSet<Connection>()
   readonly #owners = new WeakMap<Context['app'], Map<ConnectionRules, Owners>>()
   readonly #host: ConnectionsHost
   readonly #roster: Roster
   readonly #hooks: ConnectionHooks
   readonly #heartbeat: Heartbeat
-  /** `onDisconnect` calls that have not settled. */
+  /** Calls of `onDisconnect` and `onClose` that have not settled. */
   readonly #farewells = new Set<Promise<void>>()
 
   constructor(hooks: ConnectionHooks, host: ConnectionsHost) {
@@ -104,9 +114,23 @@ export class Connections {
     this.#roster.add(connection)
     if (rules.heartbeat) this.#heartbeat.add(connection, rules.heartbeat)
     if (channels.connection.hasSubscribers) channels.connection.publish({ connection })
+    if (!arrival.letInLater) return this.#letIn(connection, arrival)
+    if (!arrival.inAudiences) this.#outOfAudiences.add(connection)
+    return null
+  }
+
+  /** Let in a connection that has authenticated with a message: as `add`. */
+  async letIn(connection: Connection, arrival: LateConnection): Promise<Error | null> {
+    const { ctx, userId, expiresAt } = arrival
+    internals.authenticated(connection, userId, ctx.state, expiresAt)
+    const inAudiences = !this.#outOfAudiences.has(connection)
+    return this.#letIn(connection, { ...arrival, inAudiences })
+  }
+
+  #letIn(connection: Connection, arrival: Entrant): Error | null | Promise<Error | null> {
     const { onConnect } = this.#hooks
     try {
-      const result = onConnect?.(connection, ctx)
+      const result = onConnect?.(connection, arrival.ctx)
       if (!isThenable(result)) return this.#enter(connection, arrival)
       const settled = Promise.resolve(result).then(
         () => this.#enter(connection, arrival),
@@ -120,7 +144,7 @@ export class Connections {
   }
 
   /** `onConnect` has let it in: from now on it is in audiences. */
-  #enter(connection: Connection, { inAudiences, rooms, rules }: NewConnection): Error | null {
+  #enter(connection: Connection, { inAudiences, rooms, rules }: Entrant): Error | null {
     if (internals.closedByUs(connection)) return turnedAway(connection)
     if (!inAudiences || !this.byId.has(connection.id)) return null
     this.#roster.enter(connection)
@@ -138,9 +162,9 @@ export class Connections {
    * worked off.
    */
   async endLoops(): Promise<void> {
-    const handlers: Promise<void>[] = []
+    const handlers: Promise<unknown>[] = []
     for (const connection of this.byId.values()) {
-      const handler = internals.endIteration(connection)
+      const handler = internals.windDown(connection)
       if (handler) handlers.push(handler)
     }
     await Promise.all(handlers)
@@ -155,7 +179,9 @@ export class Connections {
     for (const connection of this.byId.values()) {
       const after = delays.pop() as number
       const reason = code === CloseCode.restart ? `restart, retry in ${after} ms` : ''
-      if (connection.protocol === KOAWS_V1) connection.send(byeText(code, reason, after))
+      if (connection.protocol === KOAWS_V1) {
+        connection.send(byeText(code, reason, code === CloseCode.normal ? undefined : after))
+      }
       connection.close(code, reason)
     }
   }
@@ -202,7 +228,9 @@ export class Connections {
         this.#roster.delete(connection)
       },
       ended: (connection, info) => this.#ended(app, connection, info),
-      failed: (connection, error) => reportError(app, error, placeOf(connection)),
+      failed: (connection, error, messageType) =>
+        reportError(app, error, placeOf(connection, messageType)),
+      awaits: (work) => this.#awaits(work),
       count: (reason, many, connection) => this.#host.count(reason, many, connection),
       join: (connection, names) => this.#join(connection, names, rules.maxRooms),
       leave: (connection, names) => rooms.leave(connection, names),
@@ -222,6 +250,12 @@ export class Connections {
     }
   }
 
+  /** A shutdown waits for it. */
+  #awaits(work: Promise<void>): void {
+    this.#farewells.add(work)
+    void work.then(() => this.#farewells.delete(work))
+  }
+
   #ended(app: Context['app'], connection: Connection, info: CloseInfo): void {
     this.#releases.get(connection)?.()
     if (channels.close.hasSubscribers) channels.close.publish({ connection, ...info })
@@ -231,9 +265,7 @@ export class Connections {
     try {
       const result = onDisconnect(connection, info)
       if (!isThenable(result)) return
-      const farewell = Promise.resolve(result).then(ignore, report)
-      this.#farewells.add(farewell)
-      void farewell.then(() => this.#farewells.delete(farewell))
+      this.#awaits(Promise.resolve(result).then(ignore, report))
     } catch (error) {
       report(error)
     }
@@ -283,8 +315,9 @@ function gaveUp(patience: number): Promise<Error> {
 }
 
 /** Where an error happened, once there is no ctx any more. */
-function placeOf(connection: Connection): ErrorPlace {
-  return { path: connection.path, ip: connection.ip, state: connection.state, connection }
+function placeOf(connection: Connection, messageType?: string): ErrorPlace {
+  const { path, ip, state } = connection
+  return { path, ip, state, connection, messageType }
 }
 
 /** Report to the application, whose own handler may throw and harms nobody. */

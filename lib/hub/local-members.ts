@@ -68,7 +68,11 @@ export class LocalMembers {
     const waits: Promise<unknown>[] = []
     for (const connection of this.#all(target)) {
       try {
-        const wait = this.#roster.rooms.join(connection, rooms, internals.maxRoomsOf(connection))
+        const wait = this.#roster.rooms.join(
+          connection,
+          rooms,
+          internals.ownerOf(connection)?.rules.maxRooms ?? 0,
+        )
         if (wait !== undefined) waits.push(wait)
       } catch {
         this.#host.count('maxRooms', 1, connection)

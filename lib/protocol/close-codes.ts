@@ -15,11 +15,13 @@ export const CloseCode = {
   internal: 1011,
   /** The hub is shutting down: come back later. */
   restart: 1012,
+  /** Too many bad messages. */
+  badMessages: 4400,
   /** The authorisation of this connection has ended (`expiresAt`). */
   expired: 4401,
   /** `refresh()` named another user than the one who connected. */
   otherUser: 4403,
-  /** The client was silent for longer than `heartbeat` allows. */
+  /** The client was silent for longer than `heartbeat` allows, or did not authenticate in time. */
   silent: 4408,
   /** The client takes less than it is sent (`maxBufferedAmount`, `slowConsumer`). */
   slowConsumer: 4610,

@@ -1,6 +1,7 @@
 import type { DefaultContext, DefaultState, Middleware, ParameterizedContext } from 'koa'
 import type { WebSocketServer } from 'ws'
 import type { Connection } from '../connection/connection.ts'
+import type { HandlerContext } from '../connection/route-context.ts'
 import { OptionsError, UpgradeError } from '../errors.ts'
 import { describe } from '../validate.ts'
 import {
@@ -13,19 +14,6 @@ import { markChecked, wsOf } from './context.ts'
 import { asksForWebSocket } from './handshake.ts'
 import { type AcceptHandler, upgradeOf } from './upgrade.ts'
 
-/** What routers add to a ctx. */
-export interface RouteContext {
-  /**
-   * The route's parameters, decoded. `any`, because routers type them as an index signature, under
-   * which `ctx.params.room` does not compile with TypeScript's stricter flags; `hub.route` knows them.
-   */
-  // biome-ignore lint/suspicious/noExplicitAny: see above
-  params: any
-}
-
-/** The ctx that a handler gets: that of the route. */
-export type HandlerContext<State, Custom> = ParameterizedContext<State, Custom & RouteContext>
-
 /** Runs with an accepted connection, outside of the chain. */
 export type Handler<State = DefaultState, Custom = DefaultContext> = (
   connection: Connection<State>,
@@ -34,7 +22,7 @@ export type Handler<State = DefaultState, Custom = DefaultContext> = (
 
 /**
  * Middleware for a route that is a WebSocket: accepts once the chain has finished, then runs the
- * handler. A plain HTTP request gets 426.
+ * handler, or serves the `messages()`. A plain HTTP request gets 426.
  *
  * ```ts
  * router.get('/chat/:room', accept((connection, ctx) => connection.join(ctx.params.room)))
@@ -52,7 +40,7 @@ export function accept<State = DefaultState, Custom = DefaultContext>(
   if (typeof handler !== 'function') {
     throw new OptionsError(`accept() takes a handler, not ${describe(handler)}.`)
   }
-  checkAcceptOptions('accept()', options)
+  checkAcceptOptions('accept()', options, handler)
   const own = markChecked(withForwardedSubprotocol(handler, options as AcceptOptions))
   return (ctx) => {
     const ws = wsOf(ctx as never)

@@ -1,6 +1,7 @@
-import type { Context } from 'koa'
+import type { Context, Middleware } from 'koa'
 import { epochMilliseconds } from '../connection/instant.ts'
 import { type RuleOptions, ruleChecks } from '../connection/rules.ts'
+import { type Speaker, speakerOf } from '../connection/speaker.ts'
 import { OptionsError, UpgradeError } from '../errors.ts'
 import { KOAWS_V1 } from '../protocol/subprotocol.ts'
 import { askOption, assertName, type Check, check, validate } from '../validate.ts'
@@ -33,6 +34,20 @@ export interface AcceptOptions<C = Context> extends RuleOptions {
    * counted, limited and shut down like any other. @default true
    */
   hub?: boolean | undefined
+  /**
+   * With `messages()`: authenticate by a token in the first message. Middleware of Koa, such as
+   * koa-jwt's, that runs on a ctx like that of the handshake, with the token as `Authorization: Bearer`.
+   * Nothing is handled before it has called `next()`, and the connection is in no audience; `user`,
+   * `expiresAt`, `rooms` and `onConnect` are asked after it.
+   */
+  authenticate?: Middleware | readonly Middleware[] | undefined
+  /** How long that may take; then 4408. @default 10_000 */
+  authenticateTimeout?: number | undefined
+  /**
+   * With `messages()`: the same for a new token on an open connection. Another user than before closes
+   * with 4403; a token that is rejected changes nothing. @default `authenticate`
+   */
+  refresh?: Middleware | readonly Middleware[] | undefined
   /** See the plugin's option. */
   reject?: RejectMode | undefined
   /** The largest message in bytes; 1009 above it. */
@@ -65,6 +80,11 @@ const plainUser: Check = (value) =>
     ? null
     : 'must be a non-empty string, a number, or a function of the ctx.'
 
+const middleware: Check = (value) =>
+  [value].flat().every((one) => typeof one === 'function')
+    ? null
+    : 'must be middleware of Koa, or an array of such.'
+
 /** The options that a route may set, with their checks. */
 export const acceptChecks: Record<string, Check> = {
   subprotocol: check.either(token, tokens, check.isFunction),
@@ -72,6 +92,9 @@ export const acceptChecks: Record<string, Check> = {
   user: check.either(plainUser, check.isFunction),
   expiresAt: check.either(instant, check.isFunction),
   hub: check.boolean,
+  authenticate: middleware,
+  authenticateTimeout: check.milliseconds,
+  refresh: middleware,
   reject: check.oneOf('auto', 'http', 'close'),
   maxPayload: check.count,
   maxFragments: check.count,
@@ -81,10 +104,12 @@ export const acceptChecks: Record<string, Check> = {
 /**
  * Check what `accept()` and `ctx.ws()` are given.
  *
+ * @param handler what the connection is for; undefined for one that is accepted without
  * @throws OptionsError
  */
-export function checkAcceptOptions(where: string, options: unknown): void {
+export function checkAcceptOptions(where: string, options: unknown, handler?: object): void {
   validate(where, options, acceptChecks)
+  checkSpeaker(where, options as AcceptOptions, handler && speakerOf(handler))
   const { hub, rooms } = options as AcceptOptions
   if (hub === false && rooms !== undefined) {
     throw new OptionsError(
@@ -93,21 +118,46 @@ export function checkAcceptOptions(where: string, options: unknown): void {
   }
 }
 
+function checkSpeaker(where: string, options: AcceptOptions, speaker: Speaker | undefined): void {
+  const { authenticate, authenticateTimeout, refresh, subprotocol } = options
+  if ((authenticate || refresh) && !speaker?.authenticates) {
+    throw new OptionsError(
+      `${where}: "authenticate" and "refresh" work with messages() alone; authenticate other connections in the chain.`,
+    )
+  }
+  if (authenticateTimeout !== undefined && !authenticate) {
+    throw new OptionsError(
+      `${where}: "authenticateTimeout" counts for nothing without "authenticate".`,
+    )
+  }
+  if (subprotocol !== undefined && speaker) {
+    throw new OptionsError(
+      `${where}: "subprotocol" is said by the handler already: ${speaker.subprotocols.join(', ')}. For others beside it there is bySubprotocol().`,
+    )
+  }
+}
+
 /** The subprotocol for a handshake, or false for none. */
 export function chooseSubprotocol(
   { subprotocol }: AcceptOptions,
+  speaker: Speaker | undefined,
   offered: readonly string[],
   hadBearers: boolean,
   ctx: Context,
 ): string | false {
+  if (speaker?.silent && offered.length === 0 && !hadBearers) return false
+  if (speaker) return match(speaker.subprotocols, offered)
   if (subprotocol === undefined) return firstForeign(offered, hadBearers)
   if (typeof subprotocol === 'function') {
     const name = askOption('subprotocol', () => subprotocol(offered, ctx))
     return name === false && mayDecline.has(subprotocol) ? false : chosen(name, offered)
   }
-  const wanted = typeof subprotocol === 'string' ? [subprotocol] : subprotocol
-  const match = wanted.find((name) => offered.includes(name))
-  if (match !== undefined) return match
+  return match(typeof subprotocol === 'string' ? [subprotocol] : subprotocol, offered)
+}
+
+function match(wanted: readonly string[], offered: readonly string[]): string {
+  const name = wanted.find((one) => offered.includes(one))
+  if (name !== undefined) return name
   throw new UpgradeError('ERR_KOAWS_SUBPROTOCOL', `This route speaks ${wanted.join(', ')}.`)
 }
 

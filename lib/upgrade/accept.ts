@@ -1,6 +1,7 @@
 import type { Context } from 'koa'
 import { captureAsyncContext } from '../connection/async-context.ts'
 import { type Connection, internals } from '../connection/connection.ts'
+import { speakerOf } from '../connection/speaker.ts'
 import { debugUpgrade, loggablePath } from '../debug.ts'
 import { toError, UpgradeError } from '../errors.ts'
 import { isThenable } from '../thenable.ts'
@@ -15,6 +16,7 @@ import {
 import { type Accepted, clientGone } from './acceptor.ts'
 import { finishResponse, headerLines } from './finished-response.ts'
 import type { UpgradeHost } from './host.ts'
+import { accessOf } from './reauthorisation.ts'
 import { slimContext } from './records.ts'
 import { refusalError } from './refusal.ts'
 import { releaseGuard } from './socket-guard.ts'
@@ -35,7 +37,7 @@ async function tryAccept(upgrade: Upgrade, options: AcceptOptions): Promise<Conn
   assertOpen(upgrade)
   if (upgrade.deferred) throw mixedForms()
   const ctx = upgrade.ctx as Context
-  const subprotocol = subprotocolFor(upgrade, options)
+  const subprotocol = subprotocolFor(upgrade, undefined, options)
   const { connection, admitted } = performHandshake(upgrade, options, subprotocol, ctx)
   const failure = await admitted
   if (failure) throw failure
@@ -52,15 +54,21 @@ export function acceptAfter(
   assertOpen(upgrade)
   const ctx = upgrade.ctx as Context
   if (options.reject) upgrade.reject = options.reject
-  upgrade.deferred = { handler, options, subprotocol: subprotocolFor(upgrade, options) }
+  upgrade.deferred = { handler, options, subprotocol: subprotocolFor(upgrade, handler, options) }
   ctx.status = 101
   // A 101 has no body. Left alone Koa would make one of the status text, and set headers for it that
   // are dropped again. Should Koa rename this member, that is what happens.
   ;(ctx.response as { _body?: unknown })._body = ''
 }
 
-function subprotocolFor({ offer, ctx }: Upgrade, options: AcceptOptions): string | false {
-  return chooseSubprotocol(options, offer.subprotocols, offer.bearers.length > 0, ctx as Context)
+function subprotocolFor(
+  { offer, ctx }: Upgrade,
+  handler: AcceptHandler | undefined,
+  options: AcceptOptions,
+): string | false {
+  const speaker = handler && speakerOf(handler)
+  const hadBearers = offer.bearers.length > 0
+  return chooseSubprotocol(options, speaker, offer.subprotocols, hadBearers, ctx as Context)
 }
 
 /** The chain has ended with 101: handshake, then the handler, outside of the chain. */
@@ -73,7 +81,7 @@ export function acceptDeferred(upgrade: Upgrade): void {
   slimContext(ctx, socket)
   upgrade.release()
   const goOn = (failure: Error | null): void => {
-    if (failure === null) runHandler(connection, handler, ctx, host)
+    if (failure === null) runHandler(connection, handler, ctx, host, options)
     else {
       internals.handlerSettled(connection)
       // Closing in onConnect is how an application turns somebody away: no error.
@@ -89,9 +97,13 @@ function runHandler(
   handler: AcceptHandler,
   ctx: Context,
   host: UpgradeHost,
+  options: AcceptOptions,
 ): void {
   try {
-    const result = handler(connection, ctx)
+    const speaker = speakerOf(handler)
+    const result = speaker
+      ? speaker.serve(connection, ctx, accessOf(connection, ctx, options, host))
+      : handler(connection, ctx)
     if (isThenable(result)) {
       result.then(
         () => internals.handlerSettled(connection),
@@ -137,9 +149,11 @@ function performHandshake(
   const { req, socket } = upgrade
   const host = upgrade.host as UpgradeHost
   assertOpen(upgrade)
-  const userId = userOf(options, host, ctx)
-  const expiresAt = expiryOf(options, ctx)
-  const rooms = roomsOf(options, ctx)
+  // Who authenticates with a message is nobody yet.
+  const later = options.authenticate !== undefined
+  const userId = later ? undefined : userOf(options, host, ctx)
+  const expiresAt = later ? null : expiryOf(options, ctx)
+  const rooms = later ? [] : roomsOf(options, ctx)
   const rules = host.rules.for(options)
   assertRooms(rooms, rules.maxRooms)
   const { connection, compression } = writeSwitch(upgrade, options, subprotocol, 101)
@@ -155,6 +169,7 @@ function performHandshake(
     expiresAt,
     rooms,
     inAudiences: options.hub !== false,
+    letInLater: later,
     rules,
     compression,
     address,

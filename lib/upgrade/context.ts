@@ -78,7 +78,8 @@ function isChecked(options: object): boolean {
 export function contextWs(upgrade: Upgrade): ContextWs {
   const ws = ((first?: AcceptHandler | AcceptOptions, second?: AcceptOptions) => {
     const options = (typeof first === 'function' ? second : first) ?? NONE
-    if (options !== NONE && !isChecked(options)) checkAcceptOptions('ctx.ws()', options)
+    const handler = typeof first === 'function' ? first : undefined
+    if (options !== NONE && !isChecked(options)) checkAcceptOptions('ctx.ws()', options, handler)
     if (typeof first !== 'function') return acceptInside(upgrade, options)
     acceptAfter(upgrade, first, options)
     return undefined

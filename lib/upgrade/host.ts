@@ -45,6 +45,8 @@ export interface Admission {
   readonly rooms: readonly string[]
   /** False keeps it out of all audiences. */
   readonly inAudiences: boolean
+  /** It authenticates with a message, and `letIn` follows then. */
+  readonly letInLater: boolean
   readonly rules: ConnectionRules
   readonly compression: Compression
   /** What the limits were told to count it under; undefined when nothing is counted. */
@@ -53,6 +55,9 @@ export interface Admission {
   /** The async context of the handshake, where somebody stored something in it. */
   readonly scope: AsyncResource | null
 }
+
+/** What is known of a connection once it has authenticated with a message. */
+export type LateAdmission = Pick<Admission, 'ctx' | 'userId' | 'expiresAt' | 'rooms' | 'rules'>
 
 /** One plugin, as far as an upgrade needs it. `koa-ws.ts` provides it. */
 export interface UpgradeHost {
@@ -82,6 +87,10 @@ export interface UpgradeHost {
    * rejects.
    */
   admit(connection: Connection, admission: Admission): Error | null | Promise<Error | null>
+  /**
+   * Let in a connection that was accepted with `letInLater`: null, or why not. Never rejects.
+   */
+  letIn(connection: Connection, admission: LateAdmission): Promise<Error | null>
   /** Report an error to the application. */
   report(error: unknown, ctx: Context): void
 }

@@ -52,12 +52,20 @@ export class RequestRecord extends Quiet {
   readonly headers: IncomingMessage['headers']
   readonly socket: Duplex
 
-  constructor(req: IncomingMessage, socket: Duplex) {
+  constructor(req: Pick<IncomingMessage, 'method' | 'url' | 'headers'>, socket: Duplex) {
     super()
     this.method = req.method ?? 'GET'
     this.url = req.url ?? ''
     this.headers = req.headers
     this.socket = socket
+  }
+
+  /** The same request with another header. */
+  withHeader(name: string, value: string): RequestRecord {
+    return new RequestRecord(
+      { method: this.method, url: this.url, headers: { ...this.headers, [name]: value } },
+      this.socket,
+    )
   }
 
   get connection(): Duplex {

@@ -1,0 +1,62 @@
+import { MessageError } from '../errors.ts'
+import type { Envelope, ErrorBody } from '../protocol/envelope.ts'
+import { isThenable } from '../thenable.ts'
+import type { Requests } from './requests.ts'
+import type { Routes } from './routes.ts'
+import { checkData } from './schema.ts'
+
+/** What becomes known of answers that do not fit. */
+export interface AnswerHost {
+  /** Count it as an offence of the client. */
+  offendWith(body: ErrorBody, id: undefined, about: string): void
+}
+
+/** A client has answered what the server asked: whoever waits gets it, once it was looked at. */
+export function settleAnswer(
+  { type, id, data, error }: Envelope,
+  requests: Requests,
+  routes: Routes,
+  host: AnswerHost,
+): void {
+  if (id === undefined) return
+  const asked = requests.typeOf(id)
+  if (asked === undefined) return
+  if (type === 'koaws:error') {
+    requests.settle(id, errorOf(error, asked))
+    return
+  }
+  const schema = routes.entry(asked)?.reply
+  const unfit = (thrown: unknown): void => {
+    requests.settle(id, thrown)
+    if (thrown instanceof MessageError) host.offendWith(bodyOf(thrown), undefined, asked)
+  }
+  try {
+    const value = schema ? checkData(schema, data) : data
+    if (isThenable(value))
+      Promise.resolve(value).then((one) => requests.settle(id, null, one), unfit)
+    else requests.settle(id, null, value)
+  } catch (thrown) {
+    unfit(thrown)
+  }
+}
+
+/** What `connection.request()` rejects with. Its words are the client's: no other client gets them. */
+function errorOf(error: unknown, asked: string): MessageError {
+  const given = (typeof error === 'object' && error !== null ? error : {}) as Partial<ErrorBody>
+  const { code, message, status, retryable, data } = given
+  const known = Number.isInteger(status) && (status as number) >= 400 && (status as number) < 600
+  return new MessageError(
+    known ? (status as number) : 500,
+    typeof message === 'string' ? message : `The client answered "${asked}" with an error.`,
+    {
+      code: typeof code === 'string' ? code : undefined,
+      retryable: typeof retryable === 'boolean' ? retryable : undefined,
+      data,
+      expose: false,
+    },
+  )
+}
+
+function bodyOf({ code, message, status, retryable, data }: MessageError): ErrorBody {
+  return { code, message, status, retryable, data }
+}

@@ -1,0 +1,311 @@
+import type { Context } from 'koa'
+import type { PushCheck } from '../connection/checked-audience.ts'
+import { type Connection, internals } from '../connection/connection.ts'
+import { closedError } from '../connection/ending.ts'
+import type { Conversation } from '../connection/internals.ts'
+import type { MessageDrop } from '../connection/owner.ts'
+import type { Access } from '../connection/speaker.ts'
+import type { RequestOptions } from '../connection/types.ts'
+import { type MessageFault, toError } from '../errors.ts'
+import { CloseCode } from '../protocol/close-codes.ts'
+import { RESERVED } from '../protocol/definition.ts'
+import {
+  type Envelope,
+  type ErrorBody,
+  errorText,
+  replyText,
+  requestText,
+  welcomeText,
+} from '../protocol/envelope.ts'
+import { Fault, MAX_DEPTH, readEnvelope } from '../protocol/read.ts'
+import { isThenable } from '../thenable.ts'
+import { settleAnswer } from './answers.ts'
+import { Authentication } from './authentication.ts'
+import { exposedBody, internalBody } from './error-reply.ts'
+import { HandlerQueue } from './handler-queue.ts'
+import type { Message } from './message.ts'
+import { Offences } from './offences.ts'
+import { Requests } from './requests.ts'
+import { type Route, UNREACHED } from './routes.ts'
+import { checkData } from './schema.ts'
+import type { Service } from './service.ts'
+
+/** A message that may be handled. */
+interface Accepted {
+  readonly envelope: Envelope
+  readonly route: Route
+}
+
+/** Under which name a bad message is counted. */
+const COUNTED: Readonly<Record<MessageFault, MessageDrop | null>> = {
+  ERR_KOAWS_MALFORMED: 'malformed',
+  ERR_KOAWS_BINARY: 'binary',
+  ERR_KOAWS_TOO_LARGE: 'tooLarge',
+  ERR_KOAWS_TOO_DEEP: 'tooDeep',
+  ERR_KOAWS_PROTOTYPE_KEY: 'prototypeKey',
+  ERR_KOAWS_UNKNOWN_TYPE: 'unknownType',
+  ERR_KOAWS_INVALID: 'invalid',
+  ERR_KOAWS_UNAUTHENTICATED: 'unauthenticated',
+  ERR_KOAWS_AUTH: 'badToken',
+  ERR_KOAWS_BUSY: null,
+  ERR_KOAWS_UNHANDLED: null,
+}
+
+/** The status of a fault that is found here: `docs/protocol.md`, section 4. */
+const STATUS: { readonly [Code in MessageFault]?: number } = {
+  ERR_KOAWS_TOO_LARGE: 413,
+  ERR_KOAWS_UNKNOWN_TYPE: 404,
+  ERR_KOAWS_UNAUTHENTICATED: 401,
+}
+
+/** One connection that speaks `koaws.v1`: from its first message to its last. */
+export class MessageConversation implements Conversation, Replier<Route> {
+  readonly check: PushCheck | null
+  readonly #connection: Connection
+  readonly #service: Service
+  readonly #queue: HandlerQueue<Accepted>
+  readonly #authentication: Authentication | null
+  readonly #ctx: Context
+  #requests: Requests | null = null
+  #offences: Offences | null = null
+  /** The application has heard of it. */
+  #opened = false
+
+  constructor(connection: Connection, ctx: Context, service: Service, access: Access | null) {
+    this.#connection = connection
+    this.#ctx = ctx
+    this.#service = service
+    this.check = service.check
+    this.#queue = new HandlerQueue(service.concurrency, {
+      start: (accepted) => this.#carryOut(accepted),
+      reading: () => internals.readingOf(connection),
+      expects: () => (this.#requests?.size ?? 0) > 0,
+    })
+    this.#authentication = access && new Authentication(access, this)
+    internals.converse(connection, this)
+    connection.on('message', (data, isBinary) => this.#receive(data as Buffer, isBinary))
+    connection.on('close', () => this.#closed())
+    if (this.#authentication?.isRequired) this.#authentication.ask()
+    else this.open()
+  }
+
+  get connection(): Connection {
+    return this.#connection
+  }
+
+  async ask(type: string, data: unknown, options: RequestOptions): Promise<unknown> {
+    const connection = this.#connection
+    if (connection.readyState !== connection.OPEN) throw closedError()
+    this.check?.(type, data)
+    this.#requests ??= new Requests(() => this.#queue.readOn())
+    return this.#requests.ask(type, options, (id) => connection.send(requestText(type, id, data)))
+  }
+
+  end(error: Error): void {
+    this.#requests?.end(error)
+  }
+
+  idle(): Promise<unknown> | null {
+    return this.#queue.idle()
+  }
+
+  /** Nothing stands in the way any more: welcome, then the application's own first steps. */
+  open(): void {
+    const connection = this.#connection
+    if (connection.readyState !== connection.OPEN) return
+    const { heartbeat } = internals.ownerOf(connection)?.rules ?? { heartbeat: false }
+    connection.send(
+      welcomeText({
+        version: 1,
+        connection: connection.id,
+        user: connection.userId ?? null,
+        heartbeat: heartbeat ? heartbeat.interval : null,
+        maxMessage: this.#service.maxMessage,
+        maxDepth: MAX_DEPTH,
+        expiresAt: connection.expiresAt,
+        refresh: this.#authentication?.refreshes ?? false,
+      }),
+    )
+    this.#opened = true
+    const opening = this.#service.opened(connection, this.#ctx)
+    if (opening === null) return
+    this.#queue.hold(opening.catch((error: unknown) => internals.fail(connection, error, true)))
+  }
+
+  replyFor(route: Route, id: number, value: unknown): void {
+    this.#service.checkReply(route, value)
+    this.reply(id, value)
+  }
+
+  /** Answer something. Whoever is gone hears nothing. */
+  reply(id: number, value: unknown): void {
+    this.#send(replyText(id, value))
+  }
+
+  /** Tell of an error, to whom it has an id, or what it is about. */
+  replyError(body: ErrorBody, id: number | undefined, about: string | undefined): void {
+    this.#send(errorText(body, id, about))
+  }
+
+  /** The client has sent what cannot be handled. */
+  offend(code: MessageFault, message: string, { id, type }: Partial<Envelope>): void {
+    const status = STATUS[code] ?? 400
+    this.offendWith({ code, message, status, retryable: false }, id, type)
+  }
+
+  /** The same, with a body. */
+  offendWith(body: ErrorBody, id: number | undefined, about: string | undefined): void {
+    const connection = this.#connection
+    this.replyError(body, id, about)
+    const reason = COUNTED[body.code as MessageFault]
+    if (reason) internals.ownerOf(connection)?.count(reason, 1, connection)
+    this.#offences ??= new Offences()
+    if (!this.#offences.add(this.#service.maxOffences)) return
+    if (connection.readyState !== connection.OPEN) return
+    internals.ownerOf(connection)?.count('offender', 1, connection)
+    internals.closeForCause(connection, CloseCode.badMessages, 'too many bad messages')
+  }
+
+  /** Something of the application failed: the application hears of it, the client nothing of it. */
+  report(error: unknown, messageType: string): void {
+    internals.ownerOf(this.#connection)?.failed(this.#connection, toError(error), messageType)
+  }
+
+  #send(text: string): void {
+    if (this.#connection.readyState === this.#connection.OPEN) this.#connection.send(text)
+  }
+
+  #receive(data: Buffer, isBinary: boolean): void {
+    const connection = this.#connection
+    if (connection.readyState !== connection.OPEN) {
+      internals.ownerOf(connection)?.count('unheard', 1, connection)
+    } else if (isBinary) {
+      this.offend('ERR_KOAWS_BINARY', 'koaws.v1 has text messages only', {})
+    } else if (data.length > this.#service.maxMessage) {
+      const { maxMessage } = this.#service
+      this.offend('ERR_KOAWS_TOO_LARGE', `More than ${maxMessage} bytes`, {})
+    } else {
+      this.#read(readEnvelope(data.toString('utf8')))
+    }
+  }
+
+  #read(envelope: Envelope | Fault): void {
+    if (envelope instanceof Fault) {
+      const { code, message, id, about } = envelope
+      this.offendWith({ code, message, status: 400, retryable: false }, id, about)
+      return
+    }
+    const { type } = envelope
+    if (type.startsWith(RESERVED)) {
+      this.#control(envelope)
+      return
+    }
+    if (!this.#opened) {
+      this.offend('ERR_KOAWS_UNAUTHENTICATED', 'Send koaws:auth first', envelope)
+      return
+    }
+    const route = this.#service.routes.find(type)
+    if (!route) {
+      this.offend('ERR_KOAWS_UNKNOWN_TYPE', `There is no type ${JSON.stringify(type)}`, envelope)
+      return
+    }
+    if (this.#queue.isFree) this.#queue.started(this.#carryOut({ envelope, route }))
+    else this.#queue.push({ envelope, route })
+  }
+
+  /** Messages of the protocol itself do not wait for those of the application. */
+  #control(envelope: Envelope): void {
+    const { type, id, data } = envelope
+    if (type === 'koaws:reply' || type === 'koaws:error') {
+      if (this.#requests) settleAnswer(envelope, this.#requests, this.#service.routes, this)
+    } else if (type === 'koaws:auth' && this.#authentication) {
+      this.#authentication.received(id, data)
+    } else if (id !== undefined) {
+      if (type === 'koaws:ping') this.reply(id, null)
+      else {
+        const message = `There is no type ${JSON.stringify(type)}`
+        const code = 'ERR_KOAWS_UNKNOWN_TYPE'
+        this.replyError({ code, message, status: 404, retryable: false }, id, undefined)
+      }
+    }
+  }
+
+  /** A promise, which never rejects, where the handler is not done yet. */
+  #carryOut({ envelope, route }: Accepted): Promise<void> | null {
+    let data: unknown
+    try {
+      data = route.schema ? checkData(route.schema, envelope.data) : envelope.data
+    } catch (error) {
+      this.#unfit(error, envelope)
+      return null
+    }
+    if (!isThenable(data)) return this.#handle(envelope, route, data)
+    return Promise.resolve(data).then(
+      (checked) => this.#handle(envelope, route, checked) ?? undefined,
+      (error: unknown) => this.#unfit(error, envelope),
+    )
+  }
+
+  #handle(envelope: Envelope, route: Route, data: unknown): Promise<void> | null {
+    const message = new Message(envelope.type, envelope.id, data, this.#connection, route, this)
+    try {
+      const result = route.handle(message)
+      if (!isThenable(result)) {
+        this.#handled(message, result)
+        return null
+      }
+      return Promise.resolve(result).then(
+        (value) => this.#tryHandled(message, value),
+        (error: unknown) => this.#failed(message, error),
+      )
+    } catch (error) {
+      this.#failed(message, error)
+      return null
+    }
+  }
+
+  #tryHandled(message: Message, value: unknown): void {
+    try {
+      this.#handled(message, value)
+    } catch (error) {
+      this.#failed(message, error)
+    }
+  }
+
+  /** @throws what keeps the value from being a reply */
+  #handled(message: Message, value: unknown): void {
+    if (message.replied) {
+      if (value !== undefined && value !== UNREACHED) message.reply(value) // throws
+    } else if (message.id === undefined) return
+    else if (value !== UNREACHED) message.reply(value)
+    else {
+      const text = `Nothing answered ${JSON.stringify(message.type)}`
+      const body = { code: 'ERR_KOAWS_UNHANDLED', message: text, status: 404, retryable: false }
+      this.replyError(body, message.id, undefined)
+    }
+  }
+
+  #failed({ type, id, replied }: Message, error: unknown): void {
+    const body = exposedBody(error)
+    if (body === null || replied) this.report(error, type)
+    if (!replied) this.replyError(body ?? internalBody(), id, type)
+  }
+
+  /** The schema has said no, or has failed itself. */
+  #unfit(error: unknown, { id, type }: Envelope): void {
+    const body = exposedBody(error)
+    if (body?.code === 'ERR_KOAWS_INVALID') this.offendWith(body, id, type)
+    else {
+      this.report(error, type)
+      this.replyError(internalBody(), id, type)
+    }
+  }
+
+  #closed(): void {
+    const connection = this.#connection
+    this.#authentication?.end()
+    const unheard = this.#queue.discard()
+    if (unheard > 0) internals.ownerOf(connection)?.count('unheard', unheard, connection)
+    if (this.#opened) this.#service.closed(connection)
+  }
+}

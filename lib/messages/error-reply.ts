@@ -1,0 +1,49 @@
+import { exposureOf, isRetryable, statusCode } from '../errors.ts'
+import type { ErrorBody } from '../protocol/envelope.ts'
+
+/** What a client is told of a failure that is none of its business. */
+const INTERNAL: ErrorBody = {
+  code: 'internal',
+  message: 'Internal Server Error',
+  status: 500,
+  retryable: false,
+}
+
+/**
+ * What a client is told of an error: all of it where it has `expose` and a status, as http-errors and
+ * `MessageError` have. Null for any other: the client gets {@link INTERNAL}, the application the error.
+ */
+export function exposedBody(error: unknown): ErrorBody | null {
+  const { status, message } = exposureOf(error)
+  if (status === null || message === null) return null
+  const { code, retryable, data } = fieldsOf(error)
+  return {
+    code: typeof code === 'string' && code !== '' ? code : statusCode(status),
+    message,
+    status,
+    retryable: typeof retryable === 'boolean' ? retryable : isRetryable(status),
+    ...(hasJsonForm(data) && { data }),
+  }
+}
+
+/** The body of an error that the client gets no insight into. */
+export function internalBody(): ErrorBody {
+  return INTERNAL
+}
+
+function fieldsOf(error: unknown): { code?: unknown; retryable?: unknown; data?: unknown } {
+  try {
+    const { code, retryable, data } = error as Record<string, unknown>
+    return { code, retryable, data }
+  } catch {
+    return {}
+  }
+}
+
+function hasJsonForm(data: unknown): boolean {
+  try {
+    return JSON.stringify(data) !== undefined
+  } catch {
+    return false
+  }
+}
