@@ -287,8 +287,9 @@ export class MessageConversation implements Conversation, Replier<Route> {
 
   #failed({ type, id, replied }: Message, error: unknown): void {
     const body = exposedBody(error)
-    if (body === null || replied) this.report(error, type)
-    if (!replied) this.replyError(body ?? internalBody(), id, type)
+    const answered = replied && id !== undefined
+    if (body === null || answered) this.report(error, type)
+    if (!answered) this.replyError(body ?? internalBody(), id, type)
   }
 
   /** The schema has said no, or has failed itself. */

@@ -49,8 +49,12 @@ function invalid(found: readonly SchemaIssue[], expose: boolean): MessageError {
   })
 }
 
+// Array.from, for arktype's paths are arrays of a class whose constructor takes something else.
 function issueOf({ message, path }: SchemaIssue): Issue {
-  return { message: String(message).slice(0, LONGEST_MESSAGE), path: (path ?? []).map(segmentOf) }
+  return {
+    message: String(message).slice(0, LONGEST_MESSAGE),
+    path: Array.from(path ?? [], segmentOf),
+  }
 }
 
 function segmentOf(segment: PropertyKey | { readonly key: PropertyKey }): string | number {

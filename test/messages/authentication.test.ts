@@ -1,0 +1,429 @@
+import { once } from 'node:events'
+import { createRequire } from 'node:module'
+import { expect } from 'chai'
+import type { Context, Next } from 'koa'
+import jwt from 'koa-jwt'
+import {
+  type AcceptOptions,
+  accept,
+  bySubprotocol,
+  type Connection,
+  type KoaWsOptions,
+  messages,
+} from '../../lib/index.ts'
+import type { TestSocket } from '../../lib/testing/index.ts'
+import { cleanUp, deferred, eventually, openSocket, type Site, serve } from '../support/server.ts'
+import { ask, hear, speak, type Wire } from '../support/talk.ts'
+
+// It has no types of its own.
+const { sign } = createRequire(import.meta.url)('jsonwebtoken') as {
+  sign: (claims: object, secret: string, options?: object) => string
+}
+
+const SECRET = 'a secret'
+const token = (sub: string, seconds = 600): string =>
+  sign({ sub, exp: Math.floor(Date.now() / 1000) + seconds }, SECRET)
+const byUser: KoaWsOptions = { user: (ctx) => ctx.state['user']?.sub }
+const chat = () =>
+  messages()
+    .onOpen((connection, ctx) => {
+      connection.push('opened', [connection.userId, ctx.state['user'].sub, [...connection.rooms]])
+    })
+    .on('who', ({ connection, state }) => [connection.userId, state['user'].sub])
+
+function serveAuth(
+  options: AcceptOptions = { authenticate: jwt({ secret: SECRET }) },
+  hubOptions: KoaWsOptions = byUser,
+  handler = chat(),
+): Promise<Site> {
+  return serve((app, hub) => {
+    app.use(hub.route('/:room', accept(handler as never, options as never)))
+  }, hubOptions)
+}
+
+const authenticate = (socket: TestSocket, value: unknown): Promise<Wire> =>
+  ask(socket, 'koaws:auth', { token: value })
+
+/** A connection that has been asked for its token. */
+async function asked(port: number): Promise<TestSocket> {
+  const socket = await speak(port, '/lobby')
+  const { type } = await hear(socket)
+  expect(type).to.equal('koaws:authenticate')
+  return socket
+}
+
+describe('authenticate: the token comes in the first message', () => {
+  afterEach(cleanUp)
+
+  it('and is looked at by unmodified koa-jwt, on a ctx like that of the handshake', async () => {
+    const seen: unknown[] = []
+    const spy = (ctx: Context, next: Next): Promise<unknown> => {
+      seen.push([
+        ctx.method,
+        ctx.path,
+        ctx.query['x'],
+        ctx['params'].room,
+        ctx.get('x-own'),
+        ctx.ip,
+        ctx.hub,
+        ctx.ws,
+      ])
+      ctx.set('X-Ignored', '1')
+      ctx.status = 500
+      return next()
+    }
+    const { port, hub } = await serveAuth({ authenticate: [spy as never, jwt({ secret: SECRET })] })
+    const socket = await openSocket(port, '/lobby?x=1', {
+      protocols: ['koaws.v1'],
+      headers: { 'x-own': 'kept' },
+    })
+    expect((await hear(socket)).data).to.deep.equal({ timeout: 10_000 })
+    const reply = await authenticate(socket, token('ann'))
+    expect(reply.type).to.equal('koaws:reply')
+    expect((reply.data as { expiresAt: number }).expiresAt).to.be.closeTo(
+      Date.now() + 600_000,
+      2000,
+    )
+    const welcome = await hear(socket)
+    expect(welcome).to.have.property('type', 'koaws:welcome')
+    expect(welcome.data).to.include({
+      user: 'ann',
+      refresh: true,
+      expiresAt: (reply.data as never)['expiresAt'],
+    })
+    expect((await hear(socket)).data).to.deep.equal(['ann', 'ann', []])
+    expect((await ask(socket, 'who')).data).to.deep.equal(['ann', 'ann'])
+    expect(seen).to.deep.equal([
+      ['GET', '/lobby', '1', 'lobby', 'kept', '127.0.0.1', hub, undefined],
+    ])
+  })
+
+  it('and until then the connection is nobody’s, in no audience, and not handled', async () => {
+    const { port, hub } = await serveAuth({
+      authenticate: jwt({ secret: SECRET }),
+      rooms: (ctx) => [ctx['params'].room, `user-${ctx.state['user'].sub}`],
+    })
+    const socket = await asked(port)
+    expect([
+      await hub.all().count(),
+      await hub.room('lobby').count(),
+      hub.status().users,
+    ]).to.deep.equal([0, 0, 0])
+    expect(hub.all().send('secret').local).to.equal(0)
+    const [connection] = [...hub.localConnections.values()] as [Connection]
+    expect(hub.connection(connection.id).send('secret').local).to.equal(0)
+    expect(connection.userId).to.equal(undefined)
+    expect((await ask(socket, 'who')).error).to.include({
+      code: 'ERR_KOAWS_UNAUTHENTICATED',
+      status: 401,
+    })
+    await authenticate(socket, token('ann'))
+    expect((await hear(socket)).type).to.equal('koaws:welcome')
+    expect((await hear(socket)).data).to.deep.equal(['ann', 'ann', ['lobby', 'user-ann']])
+    expect([
+      await hub.all().count(),
+      await hub.user('ann').count(),
+      await hub.room('lobby').count(),
+    ]).to.deep.equal([1, 1, 1])
+    socket.terminate()
+    await eventually(() => hub.status().connections === 0)
+    expect(hub.status()).to.include({ users: 0, rooms: 0 })
+  })
+
+  it('or the connection is closed with 4408, counted, and never was open', async () => {
+    let opened = 0
+    let ended = 0
+    const handler = messages()
+      .onOpen(() => opened++)
+      .onClose(() => ended++)
+    const { port, hub } = await serveAuth(
+      { authenticate: jwt({ secret: SECRET }), authenticateTimeout: 100 },
+      byUser,
+      handler as never,
+    )
+    const socket = await asked(port)
+    expect(await socket.closed).to.deep.equal({ code: 4408, reason: 'not authenticated in time' })
+    await eventually(() => hub.status().connections === 0)
+    expect([opened, ended]).to.deep.equal([0, 0])
+    expect(hub.status().drops).to.deep.equal({ neverAuthenticated: 1 })
+  })
+
+  it('and a slow look at it does not outlast the deadline', async () => {
+    const { promise, resolve } = deferred()
+    const { port, hub, errors } = await serveAuth({
+      authenticate: async (_ctx, next) => {
+        await promise
+        return next()
+      },
+      authenticateTimeout: 100,
+    })
+    const socket = await asked(port)
+    socket.json({ type: 'koaws:auth', id: 1, data: { token: 'x' } })
+    expect((await socket.closed).code).to.equal(4408)
+    resolve()
+    await eventually(() => hub.status().connections === 0)
+    expect(errors).to.deep.equal([])
+  })
+
+  it('and a token that is rejected closes with 4000 + status', async () => {
+    const { port, hub, errors } = await serveAuth()
+    for (const wrong of ['x', token('ann', -10), sign({ sub: 'ann' }, 'another secret')]) {
+      const socket = await asked(port)
+      expect((await authenticate(socket, wrong)).error).to.include({
+        code: 'ERR_KOAWS_AUTH',
+        status: 401,
+      })
+      expect(await socket.closed).to.deep.equal({ code: 4401, reason: 'Authentication Error' })
+    }
+    expect(hub.status().drops).to.deep.equal({ badToken: 3 })
+    expect(errors).to.deep.equal([])
+  })
+
+  it('and an authentication that answers without next(), or fails, lets nobody in', async () => {
+    const cases: [(ctx: Context) => unknown, number, string][] = [
+      [
+        (ctx) => {
+          ctx.status = 200
+        },
+        4401,
+        'Not authenticated',
+      ],
+      [(ctx) => ctx.throw(403, 'Not you'), 4403, 'Not you'],
+      [
+        () => {
+          throw new Error('no database')
+        },
+        1011,
+        '',
+      ],
+    ]
+    for (const [middleware, code, reason] of cases) {
+      const { port, errors } = await serveAuth({ authenticate: middleware as never })
+      const socket = await asked(port)
+      await authenticate(socket, 'x')
+      expect(await socket.closed).to.deep.equal({ code, reason })
+      expect(
+        errors.map(({ error, where }) => [
+          error.message,
+          (where as { messageType: string }).messageType,
+        ]),
+      ).to.deep.equal(code === 1011 ? [['no database', 'koaws:auth']] : [])
+    }
+  })
+
+  it('and must be a token: anything else is an offence', async () => {
+    const { port } = await serveAuth()
+    const socket = await asked(port)
+    for (const data of [undefined, null, 'x', { token: 7 }, { token: '' }]) {
+      expect((await ask(socket, 'koaws:auth', data)).error).to.include({
+        code: 'ERR_KOAWS_MALFORMED',
+      })
+    }
+    expect((await socket.closed).code).to.equal(4400)
+    const other = await asked(port)
+    expect((await authenticate(other, 'a\r\nX-Evil: 1')).error).to.include({
+      code: 'ERR_KOAWS_AUTH',
+      status: 400,
+    })
+    expect((await other.closed).code).to.equal(4400)
+  })
+
+  it('and is looked at one at a time', async () => {
+    const { promise, resolve } = deferred()
+    const { port } = await serveAuth({
+      authenticate: async (ctx, next) => {
+        await promise
+        ctx.state['user'] = { sub: 'ann' }
+        return next()
+      },
+    })
+    const socket = await asked(port)
+    socket.json({ type: 'koaws:auth', id: 1, data: { token: 'x' } })
+    expect((await ask(socket, 'koaws:auth', { token: 'y' }, 2)).error).to.include({
+      code: 'ERR_KOAWS_BUSY',
+      retryable: true,
+    })
+    resolve()
+    expect(await hear(socket)).to.include({ id: 1, type: 'koaws:reply' })
+    expect((await hear(socket)).type).to.equal('koaws:welcome')
+  })
+
+  it('and the connection ends with it', async () => {
+    const { port } = await serveAuth({
+      authenticate: jwt({ secret: SECRET }),
+      expiresAt: () => Date.now() + 150,
+    })
+    const socket = await asked(port)
+    await authenticate(socket, token('ann'))
+    expect(await socket.closed).to.deep.equal({ code: 4401, reason: 'expired' })
+  })
+
+  it('and onConnect decides after it, with the state of the token', async () => {
+    const seen: unknown[] = []
+    const { port, hub } = await serveAuth(undefined, {
+      ...byUser,
+      onConnect: async (connection, ctx) => {
+        seen.push([connection.userId, ctx.state['user'].sub, await hub.all().count()])
+        if (connection.userId === 'eve') connection.close(4000, 'not here')
+      },
+    })
+    const ann = await asked(port)
+    expect(seen).to.deep.equal([])
+    await authenticate(ann, token('ann'))
+    const eve = await asked(port)
+    eve.json({ type: 'koaws:auth', id: 1, data: { token: token('eve') } })
+    expect(await eve.closed).to.deep.equal({ code: 4000, reason: 'not here' })
+    expect(seen).to.deep.equal([
+      ['ann', 'ann', 0],
+      ['eve', 'eve', 1],
+    ])
+    expect(await hub.all().count()).to.equal(1)
+  })
+
+  it('and who leaves meanwhile leaves nothing behind', async () => {
+    const { promise, resolve } = deferred()
+    const { port, hub, errors } = await serveAuth({
+      authenticate: async (ctx, next) => {
+        await promise
+        ctx.state['user'] = { sub: 'ann' }
+        return next()
+      },
+    })
+    const socket = await asked(port)
+    const [connection] = [...hub.localConnections.values()] as [Connection]
+    socket.json({ type: 'koaws:auth', id: 1, data: { token: 'x' } })
+    socket.terminate()
+    await once(connection, 'close')
+    resolve()
+    await new Promise((done) => setImmediate(done))
+    expect(hub.status()).to.include({ connections: 0, users: 0, rooms: 0 })
+    expect(await hub.all().count()).to.equal(0)
+    expect(errors).to.deep.equal([])
+  })
+
+  it('works with messages() alone', () => {
+    const wrong: [() => unknown, RegExp][] = [
+      [() => accept(() => {}, { authenticate: jwt({ secret: SECRET }) }), /messages\(\) alone/],
+      [() => accept(() => {}, { refresh: jwt({ secret: SECRET }) }), /messages\(\) alone/],
+      [
+        () =>
+          accept(bySubprotocol({ 'koaws.v1': chat(), x: () => {} }) as never, {
+            authenticate: jwt({ secret: SECRET }),
+          }),
+        /messages\(\) alone/,
+      ],
+      [
+        () =>
+          accept(bySubprotocol({ 'koaws.v1': chat() }, () => {}) as never, {
+            authenticate: jwt({ secret: SECRET }),
+          }),
+        /messages\(\) alone/,
+      ],
+      [() => accept(chat() as never, { authenticate: 'x' as never }), /middleware of Koa/],
+      [() => accept(chat() as never, { authenticateTimeout: 1000 }), /counts for nothing/],
+      [
+        () =>
+          accept(chat() as never, {
+            authenticate: jwt({ secret: SECRET }),
+            authenticateTimeout: 10,
+          }),
+        /seconds/,
+      ],
+    ]
+    for (const [build, message] of wrong) expect(build, String(message)).to.throw(message)
+    accept(bySubprotocol({ 'koaws.v1': chat() }) as never, {
+      authenticate: jwt({ secret: SECRET }),
+    })
+  })
+})
+
+describe('refresh: a new token on an open connection', () => {
+  afterEach(cleanUp)
+
+  /** A connection of ann's, authenticated by its handshake. */
+  async function opened(
+    refresh = jwt({ secret: SECRET }),
+  ): Promise<{ socket: TestSocket; connection: Connection; site: Site }> {
+    const site = await serve((app, hub) => {
+      app.use((ctx, next) => {
+        ctx.state['user'] = { sub: 'ann', exp: Math.floor(Date.now() / 1000) + 5 }
+        ctx.state['tenant'] = 'kept'
+        return next()
+      })
+      app.use(hub.route('/:room', accept(chat(), { refresh })))
+    }, byUser)
+    const socket = await speak(site.port, '/lobby')
+    expect((await hear(socket)).data).to.include({ refresh: true, user: 'ann' })
+    await hear(socket)
+    const [connection] = [...site.hub.localConnections.values()] as [Connection]
+    return { socket, connection, site }
+  }
+
+  it('moves the end, and replaces the user in the state', async () => {
+    const { socket, connection } = await opened()
+    const before = connection.expiresAt as number
+    const { data } = await authenticate(socket, token('ann', 900))
+    expect((data as { expiresAt: number }).expiresAt).to.equal(connection.expiresAt)
+    expect((connection.expiresAt as number) - before).to.be.above(800_000)
+    expect(connection.state).to.include({ tenant: 'kept' })
+    expect((await ask(socket, 'who')).data).to.deep.equal(['ann', 'ann'])
+  })
+
+  it('of another user closes with 4403', async () => {
+    const { socket } = await opened()
+    socket.json({ type: 'koaws:auth', id: 1, data: { token: token('bob') } })
+    expect(await socket.closed).to.deep.equal({ code: 4403, reason: 'another user' })
+  })
+
+  it('that is rejected changes nothing', async () => {
+    const { socket, connection } = await opened()
+    const { expiresAt, state } = connection
+    expect((await authenticate(socket, 'x')).error).to.include({
+      code: 'ERR_KOAWS_AUTH',
+      status: 401,
+    })
+    expect(connection.expiresAt).to.equal(expiresAt)
+    expect(connection.state).to.equal(state)
+    expect((await ask(socket, 'who')).data).to.deep.equal(['ann', 'ann'])
+  })
+
+  it('that names no user is rejected, though the middleware let it pass', async () => {
+    const { socket, connection } = await opened(jwt({ secret: SECRET, passthrough: true }))
+    const { expiresAt } = connection
+    expect((await authenticate(socket, 'x')).error).to.include({
+      code: 'ERR_KOAWS_AUTH',
+      status: 401,
+    })
+    expect(connection.expiresAt).to.equal(expiresAt)
+  })
+
+  it('does not wait for handlers', async () => {
+    const { promise, resolve } = deferred()
+    const { port } = await serve((app) => {
+      app.use(
+        accept(
+          messages().on('slow', () => promise),
+          { refresh: (_ctx, next) => next() },
+        ),
+      )
+    })
+    const socket = await speak(port)
+    await hear(socket)
+    socket.json({ type: 'slow', id: 1 })
+    expect(await ask(socket, 'koaws:auth', { token: 'x' }, 2)).to.deep.include({
+      id: 2,
+      data: { expiresAt: null },
+    })
+    resolve()
+    expect(await hear(socket)).to.have.property('id', 1)
+  })
+
+  it('is not taken where the route has none', async () => {
+    const { port } = await serve((app) => {
+      app.use(accept(messages()))
+    })
+    const socket = await speak(port)
+    expect((await hear(socket)).data).to.include({ refresh: false })
+    expect((await authenticate(socket, 'x')).error).to.include({ code: 'ERR_KOAWS_UNKNOWN_TYPE' })
+  })
+})

@@ -1,0 +1,42 @@
+import { expect } from 'chai'
+import { z } from 'zod'
+import { protocol } from '../../lib/protocol/definition.ts'
+
+describe('protocol()', () => {
+  it('keeps its types, and cannot be changed', () => {
+    const say = { data: z.string(), reply: z.null() }
+    const { types } = protocol({
+      say,
+      said: { push: z.string() },
+      tick: { push: true },
+      typing: {},
+    })
+    expect(types.say).to.equal(say)
+    expect(Object.isFrozen(types)).to.equal(true)
+  })
+
+  it('takes schemas that are functions, and types named like members of objects', () => {
+    const schema = Object.assign(() => {}, { '~standard': z.string()['~standard'] })
+    const { types } = protocol({ toString: { data: schema }, ['__proto__']: {} })
+    expect(Object.keys(types)).to.deep.equal(['toString', '__proto__'])
+  })
+
+  it('says what is wrong', () => {
+    const wrong: [object, RegExp][] = [
+      [{ '': {} }, /"" is empty/],
+      [{ 'koaws:ping': {} }, /begins with "koaws:"/],
+      [{ ['x'.repeat(256)]: {} }, /longer than 255 bytes/],
+      [{ ['é'.repeat(128)]: {} }, /longer than 255 bytes/],
+      [{ say: null }, /"say" needs an object/],
+      [{ say: z.string }, /"say" needs an object/],
+      [{ say: { date: z.string() } }, /"date"; there are data, push and reply/],
+      [{ say: { data: { type: 'string' } } }, /needs a Standard Schema as "data"/],
+      [{ say: { data: true } }, /needs a Standard Schema as "data"/],
+      [{ say: { push: false } }, /needs a Standard Schema as "push"/],
+      [{ say: { data: z.string(), push: z.string() } }, /both "data" and "push"/],
+    ]
+    for (const [definition, message] of wrong) {
+      expect(() => protocol(definition as never), String(message)).to.throw(TypeError, message)
+    }
+  })
+})
