@@ -68,6 +68,10 @@ const KNOWN_CLOSES: Record<keyof typeof CloseCode, readonly [client: string, mea
     'come back after the delay in the reason',
     '`hub.close()` was called: the server restarts, or another instance takes over. The reason is `restart, retry in <ms> ms`; each client gets its own delay.',
   ],
+  badMessages: [
+    'stop',
+    'The client sent too many messages that are none of `koaws.v1`, or that nobody can handle: `maxOffences` of `messages()`.',
+  ],
   expired: [
     'get a new token, then come back once',
     'The authorisation has ended (`expiresAt`, or the `exp` of koa-jwt’s token).',
@@ -78,7 +82,7 @@ const KNOWN_CLOSES: Record<keyof typeof CloseCode, readonly [client: string, mea
   ],
   silent: [
     'back off',
-    'Nothing came from the client within the `heartbeat`’s timeout after a ping. It is terminated: only `connection.closed` tells this code.',
+    'Nothing came from the client within the `heartbeat`’s timeout after a ping; it is terminated, and only `connection.closed` tells this code. Or no token was accepted within `authenticateTimeout`.',
   ],
   slowConsumer: [
     'back off',
@@ -107,7 +111,9 @@ const OTHER_CLOSES: readonly CloseRow[] = [
 ]
 
 function errorsPage(): string {
-  const codes = Object.keys(errorTable) as ErrorCode[]
+  const all = Object.keys(errorTable) as ErrorCode[]
+  const codes = all.filter((code) => errorTable[code].reply === null)
+  const faults = all.filter((code) => errorTable[code].reply !== null)
   const lines = [
     NOTICE,
     '# Errors and close codes',
@@ -134,6 +140,21 @@ function errorsPage(): string {
     '',
   ]
   for (const code of codes) lines.push(`### ${code}`, '', ...errorSection(code), '')
+  lines.push(
+    '## Errors of messages',
+    '',
+    'In the error that answers a message of [koaws.v1](../protocol.md#4-errors), on the client a `RequestError`. A',
+    '`MessageError` of the application has any other code; `internal` is any other error of it.',
+    '',
+    '| Code | Status | Client |',
+    '|---|---|---|',
+    ...faults.map(
+      (code) =>
+        `| [${code}](#${code.toLowerCase()}) | ${errorTable[code].reply} | ${errorTable[code].client} |`,
+    ),
+    '',
+  )
+  for (const code of faults) lines.push(`### ${code}`, '', errorTable[code].meaning, '')
   lines.push('## Close codes', '', '| Code | Name | Client |', '|---|---|---|')
   const closes = closeRows()
   for (const { code, name, anchor, client } of closes) {
@@ -254,6 +275,18 @@ export const optionSections: readonly OptionsSection[] = [
     type: 'SignalOptions',
     title: 'hub.closeOnSignal(options)',
     intro: 'What ends a process that is told to stop.',
+  },
+  {
+    file: 'lib/messages/options.ts',
+    type: 'MessagesOptions',
+    title: 'messages(protocol, options)',
+    intro: 'How messages of `koaws.v1` are handled.',
+  },
+  {
+    file: 'lib/connection/types.ts',
+    type: 'RequestOptions',
+    title: 'connection.request(type, data, options)',
+    intro: 'How the server waits for the answer of a client.',
   },
   {
     file: 'lib/upgrade/bearer.ts',

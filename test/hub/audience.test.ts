@@ -233,7 +233,7 @@ describe('an audience', () => {
       await expectReceived(
         [v1],
         '{"type":"said","data":{"text":"hi"}}',
-        '{"type":"nothing","data":null}',
+        '{"type":"nothing"}',
         '{"type":"null","data":null}',
         '{"type":"with \\"quotes\\"","data":[1]}',
         '{"type":"direct","data":1}',

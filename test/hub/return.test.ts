@@ -66,7 +66,7 @@ describe('the time to come back after hub.close()', () => {
     const { code, reason } = closing(await client.frame())
     client.write(closeFrame(code))
     expect(code).to.equal(1012)
-    expect(Number(REASON.exec(reason)?.[1])).to.be.within(0, 5_000)
+    expect(Number(REASON.exec(reason)?.[1])).to.be.within(0, 6_500)
     await closed
   })
 
@@ -75,7 +75,7 @@ describe('the time to come back after hub.close()', () => {
       app.use(accept((connection) => connection.push('first'), { subprotocol: 'koaws.v1' })),
     )
     const client = await opened(port, '/', KOAWS_V1)
-    expect(await client.textFrame()).to.equal('{"type":"first","data":null}')
+    expect(await client.textFrame()).to.equal('{"type":"first"}')
     const closed = hub.close()
     const bye = await client.textFrame()
     const { code, reason } = closing(await client.frame())
@@ -132,7 +132,7 @@ describe('the time to come back after hub.close()', () => {
         return after
       }),
     )
-    for (const delay of delays) expect(delay).to.be.within(0, 5_000)
+    for (const delay of delays) expect(delay).to.be.within(0, 6_500)
     expect(Math.max(...seconds(delays)), String(seconds(delays))).to.be.at.most(200 * 0.2 + 2)
     expect(new Set(delays).size, 'different delays').to.be.above(180)
     // Who connected first does not come back first: clients of one page would stay together.
@@ -142,8 +142,8 @@ describe('the time to come back after hub.close()', () => {
 
   it('grows with their number, to a minute', () => {
     for (const [count, span] of [
-      [1, 5_000],
-      [3, 5_000],
+      [1, 6_500],
+      [3, 6_500],
       [20_000, 20_000],
       [200_000, 60_000],
     ] as const) {
@@ -178,7 +178,7 @@ describe('the time to come back after hub.close()', () => {
       type: 'koaws:bye',
       data: { code: 1001, reason: '', after: bye.data.after },
     })
-    expect(bye.data.after).to.be.within(0, 5_000)
+    expect(bye.data.after).to.be.within(0, 6_500)
     expect(closing(await v1.frame())).to.deep.equal({ code: 1001, reason: '' })
     for (const client of [plain, v1]) client.write(closeFrame(1001))
     await closed
