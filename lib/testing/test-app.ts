@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import {
   createServer,
   request as httpRequest,
@@ -115,6 +116,14 @@ export interface TestApp {
    * answers anything but 101.
    */
   connect(path: string, options?: ConnectOptions): Promise<TestSocket>
+  /**
+   * A class of WebSockets that lead to the app, for `connect()` of `koaws/client`:
+   * `connect('ws://app/chat', { WebSocket: test.webSocket() })`. Whatever host the URL names, the app
+   * is reached.
+   *
+   * @param options `headers` of every handshake, such as a cookie
+   */
+  webSocket(options?: { headers?: Record<string, string> }): typeof WebSocket
   /** Make a plain HTTP request. */
   request(path: string, options?: RequestOptions): Promise<TestResponse>
   /** End every connection of the test. */
@@ -137,21 +146,45 @@ const HOST = 'koaws.test'
  */
 export function testApp(app: Koa): TestApp {
   const server = createServer(app.callback())
-  const sockets = new Set<TestSocket>()
+  const sockets = new Set<WebSocket>()
+  const keep = (socket: WebSocket): void => {
+    sockets.add(socket)
+    socket.once('close', () => sockets.delete(socket))
+  }
   return {
     connect: async (path, options) => {
       const socket = await open(server, path, options ?? {})
-      sockets.add(socket)
-      socket.once('close', () => sockets.delete(socket))
+      keep(socket)
       return socket
     },
+    webSocket: (options) => webSocketTo(server, options?.headers, keep),
     request: (path, options) => request(server, path, options ?? {}),
     close: async () => {
-      const open = [...sockets]
-      for (const socket of open) socket.terminate()
-      await Promise.all(open.map((socket) => socket.closed))
+      await Promise.all([...sockets].map(ended))
     },
   }
+}
+
+/** A class whose WebSockets all lead to a server. */
+function webSocketTo(
+  server: Server,
+  headers: Record<string, string> | undefined,
+  keep: (socket: WebSocket) => void,
+): typeof WebSocket {
+  return class extends WebSocket {
+    constructor(url: string | URL | null, protocols?: string | string[]) {
+      super(url as string, protocols, { headers, createConnection: () => dial(server) } as object)
+      this.on('error', () => {}) // told by `close`
+      keep(this)
+    }
+  } as typeof WebSocket
+}
+
+async function ended(socket: WebSocket): Promise<void> {
+  if (socket.readyState === WebSocket.CLOSED) return
+  const closed = once(socket, 'close')
+  socket.terminate()
+  await closed
 }
 
 function dial(server: Server): import('node:stream').Duplex {
