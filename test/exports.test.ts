@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
+import * as client from '../lib/client/index.ts'
 import * as koaws from '../lib/index.ts'
 import * as testing from '../lib/testing/index.ts'
 
@@ -12,15 +13,19 @@ const VALUES = [
   'CloseCode',
   'Connection',
   'KoaWsError',
+  'MessageError',
   'OptionsError',
   'UpgradeError',
   'accept',
   'bearer',
+  'bySubprotocol',
   'default',
   'errorTable',
   'forward',
   'koaWs',
   'memoryAdapter',
+  'messages',
+  'protocol',
 ]
 const TYPES = [
   'AcceptHandler',
@@ -39,6 +44,7 @@ const TYPES = [
   'CloseOptions',
   'ConnectionEvent',
   'ContextWs',
+  'DefinitionOf',
   'DeflateOptions',
   'Delivery',
   'Described',
@@ -58,28 +64,74 @@ const TYPES = [
   'KoaWsOptions',
   'Member',
   'Members',
+  'Message',
+  'MessageErrorInit',
   'MessageEvent',
+  'MessageFault',
+  'MessageHandler',
+  'MessageMiddleware',
+  'Messages',
+  'MessagesOptions',
+  'OpenMessages',
   'Order',
   'OriginPolicy',
   'OriginPredicate',
+  'Protocol',
+  'ProtocolDefinition',
+  'ProtocolEntry',
   'PublishResult',
   'Question',
   'Refresh',
   'RejectMode',
+  'RequestOptions',
+  'RoomSource',
   'RouteContext',
   'RouteMiddleware',
   'RouteParams',
   'RuleOptions',
+  'SchemaIssue',
+  'SchemaResult',
   'SendOptions',
   'Sendable',
   'SignalOptions',
   'SlowConsumerPolicy',
+  'StandardSchema',
   'SubprotocolChooser',
   'Target',
   'UpgradeEvent',
 ]
-const TESTING_VALUES = ['RejectedError', 'TestSocket', 'testApp']
-const TESTING_TYPES = ['ConnectOptions', 'RequestOptions', 'TestApp', 'TestResponse']
+const CLIENT_VALUES = ['RequestError', 'connect', 'protocol']
+const CLIENT_TYPES = [
+  'Client',
+  'ClientData',
+  'ClientState',
+  'ClientType',
+  'ConnectOptions',
+  'DefinitionOf',
+  'Protocol',
+  'ProtocolDefinition',
+  'PushData',
+  'PushOptions',
+  'PushResult',
+  'QueueOptions',
+  'RequestErrorInit',
+  'RequestOptions',
+  'ServerType',
+  'Token',
+  'TokenSource',
+  'WebSocketClass',
+  'WebSocketLike',
+]
+const TESTING_VALUES = ['RejectedError', 'TestSocket', 'fakeServer', 'testApp']
+const TESTING_TYPES = [
+  'ConnectOptions',
+  'FakeServer',
+  'FakeServerOptions',
+  'ReceivedMessage',
+  'RequestOptions',
+  'TestApp',
+  'TestResponse',
+]
 
 /** The names after `export type {` of a file that only exports from others. */
 function typesOf(file: string): string[] {
@@ -98,6 +150,11 @@ describe('the public names', () => {
     expect(koaws.default).to.equal(koaws.koaWs)
   })
 
+  it('of koaws/client are these', () => {
+    expect(Object.keys(client).sort()).to.deep.equal(CLIENT_VALUES)
+    expect(typesOf('lib/client/index.ts')).to.deep.equal(CLIENT_TYPES)
+  })
+
   it('of koaws/testing are these', () => {
     expect(Object.keys(testing).sort()).to.deep.equal(TESTING_VALUES)
     expect(typesOf('lib/testing/index.ts')).to.deep.equal(TESTING_TYPES)
@@ -105,7 +162,7 @@ describe('the public names', () => {
 
   it('leave nothing else reachable', () => {
     const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
-    expect(Object.keys(exports)).to.deep.equal(['.', './testing', './package.json'])
+    expect(Object.keys(exports)).to.deep.equal(['.', './client', './testing', './package.json'])
   })
 })
 
@@ -133,6 +190,7 @@ describe('the built package', () => {
     const program = (name: string): string =>
       `import * as m from ${JSON.stringify(name)}; console.log(JSON.stringify(${names}))`
     expect(run('module', program('koaws'))).to.deep.equal(VALUES)
+    expect(run('module', program('koaws/client'))).to.deep.equal(CLIENT_VALUES)
     expect(run('module', program('koaws/testing'))).to.deep.equal(TESTING_VALUES)
   })
 
@@ -140,6 +198,7 @@ describe('the built package', () => {
     const program = (name: string): string =>
       `const m = require(${JSON.stringify(name)}); console.log(JSON.stringify(${names}))`
     expect(run('commonjs', program('koaws'))).to.deep.equal(VALUES)
+    expect(run('commonjs', program('koaws/client'))).to.deep.equal(CLIENT_VALUES)
     expect(run('commonjs', program('koaws/testing'))).to.deep.equal(TESTING_VALUES)
   })
 
@@ -178,7 +237,8 @@ describe('the built package', () => {
         .map((name) => name.slice(0, -ending.length))
         .sort()
     const sources = stems('lib', '.ts')
-    expect(stems('dist', '.js')).to.deep.equal(sources)
+    const bundle = 'koaws-client' // of lib/client, for pages
+    expect(stems('dist', '.js').filter((stem) => stem !== bundle)).to.deep.equal(sources)
     expect(stems('dist', '.d.ts')).to.deep.equal(sources)
   })
 })

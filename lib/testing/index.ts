@@ -1,2 +1,4 @@
+export type { FakeServer, FakeServerOptions, ReceivedMessage } from './fake-server.ts'
+export { fakeServer } from './fake-server.ts'
 export type { ConnectOptions, RequestOptions, TestApp, TestResponse } from './test-app.ts'
 export { RejectedError, TestSocket, testApp } from './test-app.ts'

@@ -1,0 +1,20 @@
+// The types of a protocol, for code that hands a client on.
+export type {
+  ClientData,
+  ClientType,
+  DefinitionOf,
+  Protocol,
+  ProtocolDefinition,
+  PushData,
+  ServerType,
+} from '../protocol/definition.ts'
+export { connect } from './client.ts'
+export type { RequestErrorInit } from './errors.ts'
+export { RequestError } from './errors.ts'
+export { protocol } from './protocol.ts'
+export type { RequestOptions } from './requests.ts'
+export type { ConnectOptions, QueueOptions } from './settings.ts'
+export type { ClientState } from './store.ts'
+export type { Token, TokenSource } from './token.ts'
+export type { Client, PushOptions, PushResult } from './types.ts'
+export type { WebSocketClass, WebSocketLike } from './web-socket.ts'

@@ -1,0 +1,127 @@
+/// <reference lib="dom" />
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { expect } from 'chai'
+import type { Browser, Page } from 'playwright-core'
+import { type WebSocket, WebSocketServer } from 'ws'
+import type { connect } from '../../lib/client/index.ts'
+import { launchChromium } from '../support/chromium.ts'
+
+type OnPage = {
+  client: ReturnType<typeof connect>
+  heard: unknown[]
+  states: string[]
+}
+
+const bundle = readFileSync(new URL('../../dist/koaws-client.js', import.meta.url))
+const PAGE = `<!doctype html><title>client</title><link rel="icon" href="data:,">
+<script type="module">
+  import { connect } from '/koaws-client.js'
+  const client = connect('/chat', { token: () => 'a b', minDelay: 20, maxDelay: 100 })
+  Object.assign(window, { client, heard: [], states: [client.state.status] })
+  client.subscribe(() => states.push(client.state.status))
+  client.on('said', (data) => heard.push(data))
+  client.on('confirm', (question) => question === 'Sure?')
+</script>`
+
+describe('the bundle in Chromium', () => {
+  let browser: Browser
+  let page: Page
+  let server: Server
+  let wss: WebSocketServer
+  const offered: string[][] = []
+
+  before(async function () {
+    this.timeout(60_000)
+    browser = await launchChromium()
+  })
+  after(() => browser.close())
+
+  beforeEach(async () => {
+    offered.length = 0
+    server = createServer((req, res) => {
+      const script = req.url === '/koaws-client.js'
+      res.setHeader('content-type', script ? 'text/javascript' : 'text/html')
+      res.end(script ? bundle : PAGE)
+    })
+    wss = new WebSocketServer({
+      server,
+      handleProtocols: (names) => {
+        offered.push([...names])
+        return 'koaws.v1'
+      },
+    })
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    page = await browser.newPage()
+  })
+  afterEach(async () => {
+    await page.close()
+    for (const socket of wss.clients) socket.terminate()
+    server.closeAllConnections()
+    server.close()
+    await once(server, 'close')
+  })
+
+  function load(): Promise<unknown> {
+    return page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)
+  }
+
+  async function welcomed(): Promise<WebSocket> {
+    const [socket] = await once(wss, 'connection')
+    socket.send(JSON.stringify({ type: 'koaws:welcome', data: { connection: 'r3Fq' } }))
+    await page.waitForFunction(() => (window as unknown as OnPage).client.state.status === 'open')
+    return socket
+  }
+
+  function fetchState(): Promise<object> {
+    return page.evaluate(() => (window as unknown as OnPage).client.state)
+  }
+
+  it('exchanges messages', async () => {
+    const [socket] = await Promise.all([welcomed(), load()])
+    expect(offered).to.deep.equal([['koaws.v1', 'koaws.bearer64.YSBi']])
+    socket.send(JSON.stringify({ type: 'said', data: 'hi' }))
+    socket.send(JSON.stringify({ type: 'confirm', id: 1, data: 'Sure?' }))
+    const [reply] = await once(socket, 'message')
+    expect(JSON.parse(String(reply))).to.deep.equal({ type: 'koaws:reply', id: 1, data: true })
+    expect(await page.evaluate(() => (window as unknown as OnPage).heard)).to.deep.equal(['hi'])
+    const answer = page.evaluate(() => (window as unknown as OnPage).client.request('say', 1))
+    const [question] = await once(socket, 'message')
+    const { id } = JSON.parse(String(question))
+    socket.send(JSON.stringify({ type: 'koaws:reply', id, data: { ok: true } }))
+    expect(await answer).to.deep.equal({ ok: true })
+  })
+
+  it('comes back after a break, and stops when it is told to', async () => {
+    const [socket] = await Promise.all([welcomed(), load()])
+    const again = welcomed()
+    socket.terminate()
+    const second = await again
+    expect(await page.evaluate(() => (window as unknown as OnPage).states)).to.deep.equal([
+      ...['connecting', 'open', 'waiting', 'connecting', 'open'],
+    ])
+    second.close(4403, 'Members only')
+    await page.waitForFunction(
+      () => (window as unknown as OnPage).client.state.status === 'stopped',
+    )
+    expect(await fetchState()).to.deep.equal({
+      status: 'stopped',
+      code: 4403,
+      reason: 'Members only',
+    })
+  })
+
+  it('asks whether it is alive when the network comes back, and closes', async () => {
+    const [socket] = await Promise.all([welcomed(), load()])
+    const ping = once(socket, 'message')
+    await page.evaluate(() => window.dispatchEvent(new Event('online')))
+    expect(JSON.parse(String((await ping)[0]))).to.deep.equal({ type: 'koaws:ping', id: 1 })
+    const closed = once(socket, 'close')
+    await page.evaluate(() => (window as unknown as OnPage).client.close(4000, 'done'))
+    const [code, reason] = await closed
+    expect([code, String(reason)]).to.deep.equal([4000, 'done'])
+  })
+})

@@ -1,0 +1,151 @@
+import { expect } from 'chai'
+import { openClient, pass, scriptedClient, settle, useFakeClock } from './support/client.ts'
+
+describe('a hostile server', () => {
+  useFakeClock()
+
+  const messages: Record<string, unknown> = {
+    'no JSON': '{"type":',
+    'an empty message': '',
+    'a list': '[{"type":"said"}]',
+    null: 'null',
+    'a number': '7',
+    'a string': '"type"',
+    'no type': '{}',
+    'a type that is no string': '{"type":7}',
+    'an id that is no number': '{"type":"confirm","id":"1"}',
+    'the id null': '{"type":"confirm","id":null}',
+    'the id 0': '{"type":"confirm","id":0}',
+    'a negative id': '{"type":"confirm","id":-1}',
+    'a broken id': '{"type":"confirm","id":1.5}',
+    'an id beyond 2^53': '{"type":"confirm","id":9007199254740992}',
+    'an infinite id': '{"type":"confirm","id":1e999}',
+    'a binary message': new ArrayBuffer(8),
+    'a blob': new Blob(['{"type":"said"}']),
+    'nesting without end': '['.repeat(500_000),
+    'more than maxMessage': JSON.stringify({ type: 'said', data: 'x'.repeat(1_048_576) }),
+  }
+  for (const [what, message] of Object.entries(messages)) {
+    it(`that sends ${what} is told to onError, and not answered`, async () => {
+      const { client, last, errors } = await openClient()
+      const heard: unknown[] = []
+      client.on('said', (data) => heard.push(data))
+      client.on('confirm', (data) => heard.push(data))
+      last.receive(message)
+      await settle()
+      expect(errors).to.have.length(1)
+      expect(errors[0]).to.include({ name: 'RequestError', code: 'ERR_KOAWS_MALFORMED' })
+      expect([...heard, ...last.sent]).to.deep.equal([])
+      last.push('said', 'still here')
+      expect(heard).to.deep.equal(['still here'])
+      client.close()
+    })
+  }
+
+  for (const message of [
+    '{"type":"koaws:resync","data":{}}',
+    '{"type":"unknown"}',
+    '{"type":"__proto__","data":{"polluted":1}}',
+    '{"type":"constructor"}',
+    '{"type":"koaws:reply","id":99,"data":1}',
+    '{"type":"koaws:reply","data":1}',
+    '{"type":"koaws:error","id":99,"error":{}}',
+    '{"type":"koaws:error"}',
+    '{"type":"koaws:bye"}',
+    '{"type":"koaws:bye","data":7}',
+    '{"type":"koaws:bye","data":[]}',
+    '{"type":"koaws:bye","data":null}',
+    '{"type":"koaws:authenticate"}',
+  ]) {
+    it(`that sends ${message} is ignored`, async () => {
+      const { client, last, errors } = await openClient()
+      const { state } = client
+      last.receive(message)
+      await settle()
+      expect([...errors, ...last.sent]).to.deep.equal([])
+      expect(client.state).to.equal(state)
+      client.close()
+    })
+  }
+
+  it('that asks something of the protocol is answered with ERR_KOAWS_UNKNOWN_TYPE', async () => {
+    const { client, last } = await openClient()
+    for (const type of ['koaws:ping', 'koaws:subscribe', '__proto__', 'toString']) {
+      last.json({ type, id: 5 })
+      expect(last.last).to.deep.include({ type: 'koaws:error', id: 5 })
+      expect(last.last.error?.code).to.equal('ERR_KOAWS_UNKNOWN_TYPE')
+    }
+    client.close()
+  })
+
+  it('pollutes no prototype', async () => {
+    const { client, last } = await openClient()
+    client.on('said', () => {})
+    const answer = client.request('say').catch((error) => error)
+    last.receive('{"type":"said","__proto__":{"polluted":1},"data":{"__proto__":{"polluted":1}}}')
+    last.receive('{"type":"koaws:bye","data":{"__proto__":{"polluted":1,"after":5}}}')
+    last.receive('{"__proto__":{"type":"said"}}')
+    last.receive(
+      '{"type":"koaws:error","id":1,"error":{"code":"x","__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":1}}}}',
+    )
+    const error = (await answer) as Record<string, unknown>
+    expect(error).to.have.property('code', 'x')
+    expect(error['polluted']).to.equal(undefined)
+    expect(({} as Record<string, unknown>)['polluted']).to.equal(undefined)
+    client.close()
+  })
+
+  it('that welcomes twice is welcome once', async () => {
+    const { client, last } = await openClient()
+    const { state } = client
+    last.push('koaws:welcome', { connection: 'c2', maxMessage: 1, heartbeat: 1 })
+    expect(client.state).to.equal(state)
+    expect(client.push('say', 'hello')).to.equal('sent')
+    client.close()
+  })
+
+  for (const data of [
+    undefined,
+    null,
+    7,
+    'hi',
+    [],
+    { connection: 7, maxMessage: 'many', heartbeat: 'often', expiresAt: {}, refresh: 1 },
+    { connection: {}, maxMessage: -1, heartbeat: -1, expiresAt: -1, refresh: true },
+    { maxMessage: 0, heartbeat: 0, expiresAt: 0, refresh: true },
+    { maxMessage: null, heartbeat: [], expiresAt: 'Infinity', refresh: true },
+  ]) {
+    it(`that welcomes with ${JSON.stringify(data)} is open, and no timer runs wild`, async () => {
+      const scripted = scriptedClient({ token: () => 'abc' })
+      scripted.client.open()
+      await settle()
+      scripted.last.open().push('koaws:welcome', data)
+      expect(scripted.client.state).to.deep.equal({ status: 'open' })
+      expect(scripted.client.push('say', 'x'.repeat(1000))).to.equal('sent')
+      await pass(2 ** 31)
+      expect(scripted.last.sent).to.have.length(1)
+      scripted.client.close()
+    })
+  }
+
+  it('that takes no message at all gets none, and nothing throws', async () => {
+    const { client, last, errors } = await openClient({}, { maxMessage: 1 })
+    client.on('confirm', () => 1)
+    last.json({ type: 'confirm', id: 1 }).json({ type: 'unknown', id: 2 })
+    await settle()
+    expect(() => client.push('typing')).to.throw(Error, 'more than 1 bytes')
+    expect(errors).to.deep.equal([])
+    client.close()
+  })
+
+  it('that goes on after close() is not heard', async () => {
+    const { client, last } = await openClient()
+    const { onclose } = last
+    client.close()
+    last.push('said').end(1006)
+    onclose?.({ code: 1006, reason: '' } as never)
+    await pass(60_000)
+    expect(client.state).to.deep.equal({ status: 'stopped', code: 1000 })
+    expect(last.onmessage).to.equal(null)
+  })
+})

@@ -1,0 +1,149 @@
+import { expect } from 'chai'
+import { openClient, pass, setRandom, settle, useFakeClock } from './support/client.ts'
+
+describe('the refresh', () => {
+  useFakeClock()
+  const HOUR = 3_600_000
+
+  function authenticated(token: () => unknown, welcome: object = {}) {
+    const fields = { refresh: true, expiresAt: Date.now() + HOUR, ...welcome }
+    return openClient({ token: token as () => string }, fields)
+  }
+
+  it('sends a new token at 80 % of the time, at the earliest', async () => {
+    let count = 0
+    const { client, last } = await authenticated(() => `t${++count}`)
+    await pass(0.8 * HOUR - 1)
+    expect(last.sent).to.deep.equal([])
+    await pass(1)
+    expect(last.sent).to.deep.equal([{ type: 'koaws:auth', id: 1, data: { token: 't2' } }])
+    client.close()
+  })
+
+  it('and at 90 %, at the latest', async () => {
+    setRandom(1)
+    const { client, last } = await authenticated(() => 'abc')
+    await pass(0.9 * HOUR - 1)
+    expect(last.sent).to.deep.equal([])
+    await pass(1)
+    expect(last.sent).to.have.length(1)
+    client.close()
+  })
+
+  it('comes 10 s before the end of a short time', async () => {
+    setRandom(1)
+    const { client, last } = await authenticated(() => 'abc', { expiresAt: Date.now() + 30_000 })
+    await pass(20_000)
+    expect(last.sent).to.have.length(1)
+    client.close()
+  })
+
+  it('is armed anew by the answer', async () => {
+    const { client, last } = await authenticated(() => 'abc')
+    await pass(0.8 * HOUR)
+    last.json({ type: 'koaws:reply', id: 1, data: { expiresAt: Date.now() + HOUR } })
+    await settle()
+    await pass(0.8 * HOUR - 1)
+    expect(last.sent).to.have.length(1)
+    await pass(1)
+    expect(last.sent).to.have.length(2)
+    last.json({ type: 'koaws:reply', id: 2, data: { expiresAt: null } })
+    await settle()
+    await pass(HOUR)
+    expect(last.sent).to.have.length(2)
+    client.close()
+  })
+
+  it('that the server rejects is told to onError, and the connection goes on', async () => {
+    const { client, last, errors } = await authenticated(() => 'abc')
+    await pass(0.8 * HOUR)
+    last.json({ type: 'koaws:error', id: 1, error: { code: 'ERR_KOAWS_AUTH', status: 401 } })
+    await settle()
+    expect(errors).to.have.length(1)
+    expect(errors[0]).to.include({ code: 'ERR_KOAWS_AUTH', status: 401, type: 'koaws:auth' })
+    expect(client.state.status).to.equal('open')
+    client.close()
+  })
+
+  it('whose token function fails, or has none, is told to onError', async () => {
+    for (const second of [() => undefined, () => Promise.reject(new Error('offline'))]) {
+      let count = 0
+      const token = (): unknown => (count++ === 0 ? 'abc' : second())
+      const { client, last, errors } = await authenticated(token)
+      await pass(0.8 * HOUR)
+      expect(errors).to.have.length(1)
+      expect(last.sent).to.have.length(0)
+      client.close()
+    }
+  })
+
+  it('ends with the connection, also while its token is on its way', async () => {
+    let give: (token: string) => void = () => {}
+    let count = 0
+    const token = (): unknown =>
+      count++ === 0 ? 'abc' : new Promise<string>((resolve) => (give = resolve))
+    const { client, last, errors } = await authenticated(token)
+    await pass(0.8 * HOUR)
+    expect(count).to.equal(2)
+    client.close()
+    give('late')
+    await settle()
+    expect(last.sent).to.have.length(0)
+    expect(errors).to.deep.equal([])
+  })
+
+  it('that waits for its answer when the client closes is told to nobody', async () => {
+    const { client, errors } = await authenticated(() => 'abc')
+    await pass(0.8 * HOUR)
+    client.close()
+    await pass(20_000)
+    expect(errors).to.deep.equal([])
+  })
+
+  it('comes in time when the time is longer than a timer runs', async () => {
+    const YEAR = 365 * 24 * HOUR
+    const { client, last } = await authenticated(() => 'abc', { expiresAt: Date.now() + YEAR })
+    const step = 2 ** 31 - 1 // the fake clock does not run timers that are set while it moves
+    let left = 0.8 * YEAR - 1000
+    for (; left > step; left -= step) await pass(step)
+    await pass(left)
+    expect(last.sent).to.have.length(0)
+    await pass(2000)
+    expect(last.sent).to.have.length(1)
+    client.close()
+  })
+
+  for (const welcome of [
+    { refresh: false },
+    { refresh: 'yes' },
+    { expiresAt: null },
+    { expiresAt: 'tomorrow' },
+    { expiresAt: -1 },
+    { expiresAt: 1 },
+    { expiresAt: [] },
+  ]) {
+    it(`does not happen when the welcome says ${JSON.stringify(welcome)}`, async () => {
+      const { client, last } = await authenticated(() => 'abc', welcome)
+      await pass(2 * HOUR)
+      expect(last.sent).to.deep.equal([])
+      client.close()
+    })
+  }
+
+  it('does not happen with a token that is no function', async () => {
+    const welcome = { refresh: true, expiresAt: Date.now() + HOUR }
+    const { client, last } = await openClient({ token: 'abc' }, welcome)
+    await pass(HOUR)
+    expect(last.sent).to.deep.equal([])
+    client.close()
+  })
+
+  it('comes once a second at most, whatever end the server names', async () => {
+    const { client, last } = await authenticated(() => 'abc', { expiresAt: Date.now() + 1 })
+    await pass(999)
+    expect(last.sent).to.have.length(0)
+    await pass(1)
+    expect(last.sent).to.have.length(1)
+    client.close()
+  })
+})
