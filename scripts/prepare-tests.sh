@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What the tests need beyond `npm ci`: third-party Koa middleware from npm, and Chromium and nginx
-# from Debian. Installs what is missing; says in one line what it could not.
+# What the tests need beyond `npm ci`: third-party Koa middleware from npm, and Chromium, nginx and
+# Python's websockets from Debian. Installs what is missing; says in one line what it could not.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,10 +12,12 @@ fi
 missing=()
 command -v chromium >/dev/null || missing+=(chromium)
 [ -x /usr/sbin/nginx ] || command -v nginx >/dev/null || missing+=(nginx-light)
+/usr/bin/python3 -c 'import websockets' 2>/dev/null || python3 -c 'import websockets' 2>/dev/null ||
+  missing+=(python3-websockets)
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 give_up() {
-  echo "npm test needs ${missing[*]}: on Debian run  apt-get install ${missing[*]}  as root, elsewhere put chromium and nginx on the PATH." >&2
+  echo "npm test needs ${missing[*]}: on Debian run  apt-get install ${missing[*]}  as root, elsewhere put chromium, nginx and a python3 with the package websockets on the PATH." >&2
   exit 1
 }
 command -v apt-get >/dev/null || give_up

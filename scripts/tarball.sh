@@ -14,15 +14,26 @@ npm install --silent --no-audit --no-fund "./$tarball" koa@3 @types/koa@3 @types
 awk '/^```js$/ { on = 1; next } /^```$/ { if (on) exit } on' "$root/README.md" > server.mjs
 cat > consumer.ts <<'TS'
 import Koa from 'koa'
-import koaWs, { accept, type Connection } from 'koaws'
+import koaWs, { accept, type Connection, messages, type StandardSchema } from 'koaws'
+import { connect } from 'koaws/client'
 import { testApp } from 'koaws/testing'
 const app = new Koa()
 app.use(koaWs())
 app.use(accept((connection: Connection) => connection.json({ hello: true })))
 app.use((ctx) => { ctx.body = typeof ctx.ws })
+declare const text: StandardSchema<string>
+const chat = messages().on('say', text, (message) => message.data.length)
+app.use(accept(chat))
 export const test = testApp(app)
+export const length: Promise<number> = connect<typeof chat>('ws://app/').request('say', 'hi')
 TS
 npx tsc --noEmit --strict --module nodenext --target es2023 --types node consumer.ts
+node --input-type=module -e '
+  import { readFileSync } from "node:fs"
+  const url = import.meta.resolve("koaws/client")
+  if (/(^|;)import\b/.test(readFileSync(new URL(url), "utf8"))) throw new Error("the client is more than one file")
+  const { connect } = await import(url)
+  connect("ws://127.0.0.1:9/", { WebSocket: class {} }).close()'
 node -e 'const { koaWs } = require("koaws"); if (typeof koaWs !== "function") process.exit(1)'
 cat > client.mjs <<'JS'
 import { WebSocket } from 'ws'

@@ -14,5 +14,5 @@ export function epochMilliseconds(value: Date | number | null): number | null {
       `expiresAt is ${at}: that is in 1973 or before. Are these seconds? Multiply by 1000.`,
     )
   }
-  return at
+  return Math.floor(at)
 }

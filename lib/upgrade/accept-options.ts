@@ -244,5 +244,5 @@ export function expiryOf({ expiresAt }: AcceptOptions, ctx: Context): number | n
 /** The `exp` of a JSON Web Token (RFC 7519, section 4.1.4: seconds), where koa-jwt puts its claims. */
 function tokenExpiry(ctx: Context): number | null {
   const exp: unknown = (ctx.state as { user?: { exp?: unknown } } | undefined)?.user?.exp
-  return typeof exp === 'number' && Number.isFinite(exp) ? exp * 1000 : null
+  return typeof exp === 'number' && Number.isFinite(exp) ? Math.floor(exp * 1000) : null
 }

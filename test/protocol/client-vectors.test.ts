@@ -1,0 +1,83 @@
+import { WebSocket } from 'ws'
+import { connect, RequestError } from '../../lib/client/index.ts'
+import {
+  type ClientStatus,
+  type ClientUnderTest,
+  Heard,
+  type Outcome,
+  testClient,
+} from './support/client-run.ts'
+import type { Action, App, Json } from './support/vectors.ts'
+
+describe('the client and docs/protocol-vectors.json', () => {
+  testClient(async (url, app) => new OwnClient(url, app), 'all')
+})
+
+/** Errors of the client itself: there was no answer. */
+const WITHOUT_ANSWER = new Set(['ERR_KOAWS_TIMEOUT', 'ERR_KOAWS_CLOSED'])
+
+/** The client of this repository. */
+class OwnClient implements ClientUnderTest {
+  readonly heard = new Heard()
+  readonly tellsAbsence = true
+  readonly #client: ReturnType<typeof connect>
+
+  constructor(url: string, app: App | undefined) {
+    const tokens = [...(app?.token ?? [])]
+    this.#client = connect(url, {
+      WebSocket: WebSocket as never,
+      ...(app && { token: () => tokens.shift(), tokenIn: app.tokenIn }),
+      onError: (error) => {
+        if (error instanceof RequestError) this.heard.reported.push(error.code)
+      },
+    })
+  }
+
+  async open(): Promise<void> {
+    this.#client.open()
+  }
+
+  async do(action: Action): Promise<void> {
+    if ('on' in action) this.#listen(action)
+    else if ('push' in action) this.#client.push(...action.push)
+    else if ('request' in action) this.#request(action)
+    else this.#client.close()
+  }
+
+  async status(): Promise<ClientStatus> {
+    const { status, retryAt = null } = this.#client.state
+    return { status, retryAt }
+  }
+
+  async end(): Promise<void> {
+    this.#client.close()
+  }
+
+  #listen({ on, answer, fail }: Extract<Action, { on: string }>): void {
+    this.#client.on(on, (data: unknown) => {
+      this.heard.received.push([on, data as Json | undefined])
+      if (fail !== undefined) throw new Error(fail)
+      return answer
+    })
+  }
+
+  #request({ request: [type, data], as, timeout }: Extract<Action, { as: string }>): void {
+    const settle = (outcome: Outcome): void => {
+      this.heard.results.set(as, outcome)
+    }
+    this.#client.request(type, data, timeout ? { timeout } : {}).then(
+      (value) => settle({ value: value as Json | undefined }),
+      (error) => settle(outcomeOf(error)),
+    )
+  }
+}
+
+function outcomeOf(error: unknown): Outcome {
+  if (!(error instanceof RequestError) || WITHOUT_ANSWER.has(error.code)) {
+    return { lost: String(error) }
+  }
+  const { code, message, status, retryable, data } = error
+  return {
+    error: { code, message, status, retryable, ...(data !== undefined && { data: data as Json }) },
+  }
+}

@@ -1,0 +1,133 @@
+"""Plays the application of examples/clients/koaws_client.py: orders come as lines of JSON on stdin,
+what has happened goes out as lines of JSON on stdout."""
+import asyncio
+import json
+import logging
+import pathlib
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[3] / "examples" / "clients"))
+from koaws_client import Client, RequestError  # noqa: E402
+
+
+def tell(**event):
+    print(json.dumps(event), flush=True)
+
+
+class WatchedClient(Client):
+    """Knows how it is."""
+
+    retry_at = None
+    running = None
+
+    def delay(self, code, reason):
+        delay = super().delay(code, reason)
+        self.retry_at = None if delay is None else (time.time() + delay) * 1000
+        return delay
+
+    @property
+    def state(self):
+        if self.running is None or self.running.done():
+            return {"status": "stopped", "retryAt": None}
+        if self.retry_at is not None and self.retry_at > time.time() * 1000:
+            return {"status": "waiting", "retryAt": self.retry_at}
+        return {"status": "connected", "retryAt": None}
+
+
+class Application:
+    """One client at a time."""
+
+    def __init__(self):
+        self.client = None
+        self.tasks = set()
+
+    async def obey(self, order):
+        if "make" in order:
+            self.make(order["make"], order.get("app"))
+        elif "open" in order:
+            self.client.running = self.start(self.client.run())
+        elif "status" in order:
+            tell(status=self.client.state)
+        elif "end" in order:
+            await self.end()
+        else:
+            self.do(order["do"])
+            await asyncio.sleep(0)  # what was started has begun
+            tell(begun=True)
+
+    def make(self, url, app):
+        if app is None:
+            self.client = WatchedClient(url, on_error=report)
+            return
+        tokens = iter(app["token"])
+        self.client = WatchedClient(url, lambda: next(tokens), app["tokenIn"], report)
+
+    def do(self, action):
+        if "on" in action:
+            self.client.on(action["on"], self.listener(action))
+        elif "push" in action:
+            self.start(self.client.push(action["push"][0], **data_of(action["push"])))
+        elif "request" in action:
+            self.start(self.request(action))
+        else:
+            self.client.close()
+
+    def listener(self, action):
+        def heard(data):
+            tell(received=[action["on"], data])
+            if "fail" in action:
+                raise RuntimeError(action["fail"])
+            return action.get("answer")
+
+        return heard
+
+    async def request(self, action):
+        name, options = action["as"], data_of(action["request"])
+        if "timeout" in action:
+            options["timeout"] = action["timeout"] / 1000
+        try:
+            value = await self.client.request(action["request"][0], **options)
+        except RequestError as error:
+            tell(result=name, outcome={"error": error.args[0]})
+        except Exception as error:
+            tell(result=name, outcome={"lost": repr(error)})
+        else:
+            tell(result=name, outcome={"value": value})
+
+    async def end(self):
+        if self.client.running:
+            self.client.close()
+        for task in self.tasks - {self.client.running}:
+            task.cancel()
+        if self.tasks:
+            await asyncio.wait(self.tasks)
+        tell(ended=True)
+
+    def start(self, coroutine):
+        task = asyncio.ensure_future(coroutine)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
+
+
+def report(message):
+    tell(reported=message["error"]["code"])
+
+
+def data_of(message):
+    return {"data": message[1]} if len(message) > 1 else {}
+
+
+async def main():
+    orders = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(orders), sys.stdin
+    )
+    application = Application()
+    while line := await orders.readline():
+        await application.obey(json.loads(line))
+
+
+logging.disable(logging.CRITICAL)  # the listeners of the vectors fail on purpose
+asyncio.run(main())
