@@ -1,5 +1,5 @@
 """A client of the subprotocol koaws.v1 (docs/protocol.md). Python 3.10, websockets 10."""
-import asyncio, base64, inspect, json, logging, math, random, re, sys, time
+import asyncio, base64, inspect, json, logging, math, random, re, time
 import websockets
 
 STOP = {1000, 1002, 1003, 1005, 1007, 1008, 1009, 1010, 4612, 4613}  # and 4400 to 4499, except:
@@ -140,19 +140,3 @@ def bearer(token):
     if re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", token):
         return "koaws.bearer." + token
     return "koaws.bearer64." + base64.urlsafe_b64encode(token.encode()).decode().rstrip("=")
-
-async def main(url, token=None):
-    logging.basicConfig(level=logging.INFO)
-    client = Client(url, token and (lambda: token))
-    client.on("said", print)
-    running = asyncio.create_task(client.run())
-    while line := await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline):
-        try:
-            print(await client.request("say", data={"text": line.strip()}))
-        except (RequestError, OSError, asyncio.TimeoutError) as error:
-            print(repr(error))
-    client.close()
-    await asyncio.wait([running])
-
-if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
