@@ -223,7 +223,7 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorInfo>> = {
   ERR_KOAWS_MALFORMED: fault(
     400,
     'stop',
-    'The message is no JSON, no object, or its `type`, `id` or `error` are not as the protocol has them.',
+    'The message is no JSON, no object, or its `type` or `id` are not as the protocol has them.',
   ),
   ERR_KOAWS_BINARY: fault(400, 'stop', 'A binary message; `koaws.v1` has text messages only.'),
   ERR_KOAWS_TOO_LARGE: fault(413, 'stop', 'The message is above `maxMessage` of `messages()`.'),
