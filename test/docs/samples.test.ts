@@ -20,10 +20,12 @@ import { delimiter, dirname, join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
+import { build as bundle } from 'esbuild'
 import { type Browser, chromium, type Page } from 'playwright-core'
 import { WebSocketServer } from 'ws'
 import type { RejectedError, TestSocket } from '../../lib/testing/index.ts'
 import { cleanUp, openSocket, rejected } from '../support/server.ts'
+import { ask, hear, talk, type Wire } from '../support/talk.ts'
 
 // It has no types of its own.
 const jsonwebtoken: { sign(claims: object, secret: string, options: object): string } =
@@ -101,6 +103,8 @@ interface Script {
   node?: string[]
   /** A server of the same page that must run meanwhile. */
   beside?: string
+  /** What to run instead of the block's own file. */
+  run?: string
   /** What it prints. */
   prints: RegExp
 }
@@ -112,6 +116,24 @@ const token = (claims: object, expiresIn = 600): string =>
 
 const first = async (opening: Promise<TestSocket>): Promise<string | Buffer> =>
   (await opening).next()
+
+/** The data of the reply to a request. */
+const reply = async (socket: TestSocket, type: string, data?: unknown): Promise<unknown> => {
+  const answer = await ask(socket, type, data)
+  expect(answer, type).to.have.property('type', 'koaws:reply')
+  return answer.data
+}
+
+/** The error that answers a request. */
+const fault = async (
+  socket: TestSocket,
+  type: string,
+  data?: unknown,
+): Promise<NonNullable<Wire['error']>> => {
+  const { error } = await ask(socket, type, data)
+  if (!error) throw new Error(`${type} was not answered with an error`)
+  return error
+}
 
 /** An entry for each block, in the page's order; several blocks of one name are several entries. */
 const table: Record<string, Entry[]> = {
@@ -128,6 +150,19 @@ const table: Record<string, Entry[]> = {
         expect(await eve.next()).to.equal('eve: alone')
         const answer = await refused('/lobby')
         expect([answer.status, answer.body]).to.deep.equal([401, 'Tell your name'])
+      },
+    },
+  ],
+
+  'README.md chat.mjs': [
+    {
+      check: async ({ port }) => {
+        const [ann, bob] = [await talk(port), await talk(port)]
+        ann.json({ type: 'say', id: 1, data: { text: 'hi' } })
+        for (const socket of [ann, bob])
+          expect(await hear(socket)).to.deep.equal({ type: 'said', data: { text: 'hi' } })
+        expect((await hear(ann)).data).to.deep.equal({ heard: 2 })
+        expect(await fault(ann, 'say', { text: '' })).to.include({ code: 'ERR_KOAWS_INVALID' })
       },
     },
   ],
@@ -678,8 +713,292 @@ const table: Record<string, Entry[]> = {
     },
   ],
 
+  'docs/guides/messages.md protocol.mjs': ['part'],
+  'docs/guides/messages.md app.mjs': ['part'],
+  'docs/guides/messages.md server.mjs': [
+    {
+      check: async ({ port, open, refused }) => {
+        const socket = await talk(port, '/rooms/lobby/socket')
+        const [other, elsewhere] = [
+          await talk(port, '/rooms/lobby/socket'),
+          await talk(port, '/rooms/other/socket'),
+        ]
+        socket.json({ type: 'say', id: 1, data: { text: 'hi' } })
+        const said = { type: 'said', data: { text: 'hi' } }
+        expect(await hear(socket)).to.deep.equal(said)
+        const answer = { type: 'koaws:reply', id: 1, data: { heard: 2 } }
+        expect(await hear(socket)).to.deep.equal(answer)
+        expect(await hear(other)).to.deep.equal(said)
+        expect(await fault(socket, 'say', { text: '' })).to.include({ code: 'ERR_KOAWS_INVALID' })
+        other.json({ type: 'typing' })
+        expect(await hear(socket)).to.deep.equal({ type: 'writes' })
+        socket.json({ type: 'say', data: { text: 'no answer' } })
+        expect((await hear(socket)).type).to.equal('said')
+        expect((await ask(socket, 'koaws:ping')).type).to.equal('koaws:reply') // and none before it
+        expect((await ask(elsewhere, 'koaws:ping')).type).to.equal('koaws:reply')
+        expect((await refused('/rooms/lobby/socket')).status).to.equal(400)
+        const wrong = open('/rooms/lobby/socket', { protocols: ['chat'] })
+        expect((await rejected(wrong)).body).to.equal('This route speaks koaws.v1.')
+      },
+    },
+  ],
+  'docs/guides/messages.md index.html': [
+    {
+      run: 'server.mjs',
+      check: async ({ port, folder, child }) => {
+        const [one, two] = [await openPage(), await openPage()]
+        for (const page of [one, two]) {
+          await page.goto(`http://127.0.0.1:${port}/rooms/lobby`)
+          await page.getByText('open', { exact: true }).waitFor()
+        }
+        await one.fill('#text', 'hello from one')
+        await two.waitForFunction(() => document.title === 'Somebody writes')
+        await one.press('#text', 'Enter')
+        await two.getByText('hello from one').waitFor()
+        await one.getByText('hello from one').waitFor()
+        await one.getByText('heard by 2').waitFor()
+        expect(await two.title()).to.equal('Chat')
+        await one.getByRole('button').click()
+        await one.getByText(/^text: ./).waitFor()
+        child.kill('SIGTERM')
+        await one.getByText('waiting', { exact: true }).waitFor()
+        await exitOf(child)
+        await startSample(folder, 'server.mjs', {}, port)
+        await one.getByText('open', { exact: true }).waitFor()
+      },
+    },
+  ],
+  'docs/guides/messages.md test/chat.test.mjs': [{ node: ['--test'], prints: /pass 3\b/ }],
+
+  'docs/guides/validation.md schemas.mjs': [
+    {
+      check: async ({ port }) => {
+        const socket = await talk(port)
+        const at = '2026-03-01T15:00:00Z'
+        const tea = { title: 'Tea', at, colour: 'red' }
+        expect(await reply(socket, 'add', tea)).to.deep.equal({ ends: '2026-03-01T16:00:00.000Z' })
+        expect(await reply(socket, 'rate', { stars: 5 })).to.equal(5)
+        expect(await reply(socket, 'tag', { name: 'home' })).to.deep.equal(['name'])
+        expect(await reply(socket, 'ping', 'sneaked in')).to.equal('undefined')
+        const { message, data } = await fault(socket, 'rate', { stars: 9 })
+        expect(message).to.match(/^stars: Invalid value: ./)
+        expect(data).to.have.nested.property('issues[0].path').that.deep.equals(['stars'])
+        for (const type of ['add', 'tag', 'nope'])
+          expect((await fault(socket, type, {})).code).to.match(/INVALID|UNKNOWN_TYPE/)
+        socket.send(Buffer.from('{}')) // the fifth
+        expect((await hear(socket)).error?.code).to.equal('ERR_KOAWS_BINARY')
+        expect((await socket.closed).code).to.equal(4400)
+        const other = await talk(port)
+        const tries: [unknown, string][] = [
+          ['x'.repeat(65_536), 'ERR_KOAWS_TOO_LARGE'],
+          [JSON.parse('['.repeat(32) + ']'.repeat(32)), 'ERR_KOAWS_TOO_DEEP'],
+          [JSON.parse('{"__proto__":1}'), 'ERR_KOAWS_PROTOTYPE_KEY'],
+        ]
+        for (const [value, code] of tries)
+          expect((await ask(other, 'tag', value)).error?.code).to.equal(code)
+        other.send('{')
+        expect((await hear(other)).error?.code).to.equal('ERR_KOAWS_MALFORMED')
+      },
+    },
+  ],
+
+  'docs/guides/message-errors.md errors.mjs': [
+    {
+      check: async ({ port, output }) => {
+        const socket = await talk(port)
+        expect(await fault(socket, 'buy', { seat: 'B7' })).to.deep.equal({
+          code: 'taken',
+          message: 'This seat is taken',
+          status: 409,
+          retryable: false,
+          data: { free: ['A1', 'A2'] },
+        })
+        const internal = { code: 'internal', message: 'Internal Server Error', status: 500 }
+        const bug = await fault(socket, 'buy', { seat: 'Z8' })
+        expect(bug).to.deep.equal({ ...internal, retryable: false })
+        await output.seen(/^app error: a bug of ours in buy of \/$/)
+        expect(await fault(socket, 'buy', { seat: 'Z9' })).to.deep.equal({
+          code: 'down',
+          message: 'Try again in a minute',
+          status: 503,
+          retryable: true,
+        })
+        socket.json({ type: 'seen', data: 'x' })
+        const { error, ...rest } = await hear(socket)
+        expect(rest).to.deep.equal({ type: 'koaws:error', about: 'seen' })
+        expect(error).to.include({ code: 'gone', status: 410, message: 'Nobody asked' })
+        expect(output.text).not.to.match(/10\.0\.0\.7/)
+      },
+    },
+  ],
+  'docs/guides/message-errors.md errors-client.mjs': [
+    {
+      beside: 'errors.mjs',
+      prints: lines(
+        'bought, 1 left',
+        'taken, but free are A2',
+        'Try again in a minute: again later',
+        'internal: look before you try again',
+        'nobody waits for: seen gone',
+        'bought, 0 left',
+        'ERR_KOAWS_CLOSED: never sent',
+      ),
+    },
+  ],
+
+  'docs/guides/replies-and-timeouts.md confirm.mjs': ['part'],
+  'docs/guides/replies-and-timeouts.md confirm-client.mjs': [
+    { beside: 'confirm.mjs', prints: lines('removed', 'kept', 'nobody there') },
+  ],
+  'docs/guides/replies-and-timeouts.md order.mjs': [
+    {
+      check: async ({ port }) => {
+        const times = [300, 200, 100]
+        for (const [path, order] of [
+          ['/in-order', times],
+          ['/at-once', times.toReversed()],
+        ] as const) {
+          const socket = await talk(port, path)
+          const start = performance.now()
+          for (const ms of times) socket.json({ type: 'work', id: ms, data: { ms } })
+          for (const ms of order) expect((await hear(socket)).data, path).to.equal(ms)
+          const took = performance.now() - start
+          expect(took, path).to.be.within(
+            path === '/in-order' ? 590 : 290,
+            path === '/in-order' ? 10_000 : 590,
+          )
+        }
+      },
+    },
+  ],
+
+  'docs/guides/message-authentication.md auth.mjs': [
+    {
+      env: { SECRET },
+      check: async ({ port, open, fetch }) => {
+        const tokenOf = async (name: string, seconds: number): Promise<string> =>
+          (await fetch(`/tokens/${name}?seconds=${seconds}`, { method: 'POST' })).text()
+        const ann = await tokenOf('ann', 600)
+        const asked = async (): Promise<TestSocket> => {
+          const socket = await open('/first-message', { protocols: ['koaws.v1'] })
+          expect(await hear(socket)).to.deep.equal({
+            type: 'koaws:authenticate',
+            data: { timeout: 2_000 },
+          })
+          return socket
+        }
+        const socket = await asked()
+        expect(await fault(socket, 'team')).to.include({ code: 'ERR_KOAWS_UNAUTHENTICATED' })
+        await reply(socket, 'koaws:auth', { token: ann })
+        expect((await hear(socket)).data).to.include({ user: 'ann', refresh: true })
+        expect((await hear(socket)).data).to.deep.equal({ user: 'ann', rooms: ['team:red'] })
+        expect(await reply(socket, 'team')).to.equal('red')
+        const before = (await reply(socket, 'expiry')) as number
+        const blue = jsonwebtoken.sign({ team: 'blue' }, SECRET, { subject: 'ann', expiresIn: 900 })
+        await reply(socket, 'koaws:auth', { token: blue })
+        expect(((await reply(socket, 'expiry')) as number) - before).to.be.above(200_000)
+        expect(await reply(socket, 'team')).to.equal('blue')
+        expect(await fault(socket, 'koaws:auth', { token: 'forged' })).to.include({
+          code: 'ERR_KOAWS_AUTH',
+        })
+        expect(await reply(socket, 'team')).to.equal('blue')
+        socket.json({ type: 'koaws:auth', id: 1, data: { token: await tokenOf('bob', 600) } })
+        expect((await socket.closed).code).to.equal(4403)
+
+        const late = await asked()
+        const wrong = await asked()
+        expect(await fault(wrong, 'koaws:auth', { token: 'forged' })).to.include({ status: 401 })
+        expect((await wrong.closed).code).to.equal(4401)
+        expect((await late.closed).code).to.equal(4408)
+
+        const rejected = await open('/handshake', { protocols: ['koaws.v1'] })
+        expect((await rejected.closed).code).to.equal(4401)
+        const short = await tokenOf('ann', 2)
+        const ending = await open('/handshake', {
+          protocols: ['koaws.v1', `koaws.bearer.${short}`],
+        })
+        expect((await ending.closed).code).to.equal(4401)
+        expect((await hear(ending)).data).to.include({ user: 'ann', refresh: true })
+        expect(port).to.be.above(0)
+      },
+    },
+  ],
+  'docs/guides/message-authentication.md auth-client.mjs': [
+    {
+      beside: 'auth.mjs',
+      prints:
+        /^(?=[\s\S]*^\/handshake ann team:red\n)(?=[\s\S]*^\/first-message ann team:red\n)(?=[\s\S]*^\/handshake open with a new token$)(?=[\s\S]*^\/first-message open with a new token$)(?:.*\n){4}$/m,
+    },
+  ],
+
+  'docs/guides/client.md server.mjs': ['part'],
+  'docs/guides/client.md index.html': [
+    {
+      run: 'server.mjs',
+      check: async ({ port, folder, child }) => {
+        const page = await openPage()
+        await page.goto(`http://127.0.0.1:${port}/`)
+        const state = (text: string): Promise<void> =>
+          page.getByText(text, { exact: true }).waitFor()
+        await state('open')
+        await page.click('#add')
+        await state('sent')
+        await state('count is 1')
+        child.kill('SIGTERM')
+        await state('waiting, after 1012')
+        await page.click('#add')
+        await page.click('#add')
+        await page.getByText('queued').nth(1).waitFor()
+        await exitOf(child)
+        await startSample(folder, 'server.mjs', {}, port)
+        await state('open')
+        await state('count is 2') // of the new process
+        const log = await page.locator('#log li').allTextContents()
+        expect(log).to.deep.equal([
+          'sent',
+          'count is 1',
+          'queued',
+          'queued',
+          'count is 1',
+          'count is 2',
+        ])
+      },
+    },
+  ],
+  'docs/guides/client.md protocol.ts': ['part'],
+  'docs/guides/client.md chat.ts': ['part'],
+  'docs/guides/client.md program.ts': ['part'], // run beside chat-server.mjs, which comes after it
+  'docs/guides/client.md chat-server.mjs': [
+    {
+      check: async ({ folder, port }) => {
+        const env = { PORT: String(port) }
+        const { code, output } = await runToEnd(['--import=tsx', 'program.ts'], folder, env)
+        expect([code, output]).to.deep.equal([0, 'hello from a program\ntrue open\n'])
+        const { outputFiles } = await bundle({
+          entryPoints: [join(folder, 'chat.ts')],
+          bundle: true,
+          write: false,
+          format: 'esm',
+          platform: 'browser',
+        })
+        expect(outputFiles[0]?.text)
+          .to.include('koaws.v1')
+          .and.not.to.match(/\bzod\b|ZodError/i)
+      },
+    },
+  ],
+  'docs/guides/client.md use-client.mjs': [
+    {
+      run: fileURLToPath(new URL('support/react-check.mjs', import.meta.url)),
+      prints: /^all hooks do what they say$/m,
+    },
+  ],
+
   'docs/guides/testing.md test/echo.test.ts': [mocha(/4 passing/)],
   'docs/guides/testing.md test/auth.test.ts': [mocha(/4 passing/)],
+  'docs/guides/testing.md test/messages.test.ts': [mocha(/4 passing/)],
+  'docs/guides/testing.md test/composer.test.ts': [mocha(/5 passing/)],
+  'docs/guides/testing.md test/both.test.ts': [mocha(/1 passing/)],
   'docs/guides/testing.md test/instances.test.ts': [mocha(/1 passing/)],
   'docs/guides/testing.md test/port.test.ts': [mocha(/3 passing/)],
 
@@ -728,6 +1047,23 @@ const table: Record<string, Entry[]> = {
       },
     },
   ],
+  'docs/guides/migrating.md from-socketio.mjs': [
+    {
+      check: async ({ open, refused }) => {
+        const options = { protocols: ['koaws.v1'], headers: { cookie: 'name=ann' } }
+        const [one, two] = [await open('/chat', options), await open('/chat', options)]
+        for (const socket of [one, two])
+          expect((await hear(socket)).data).to.include({ user: 'ann' })
+        one.json({ type: 'say', id: 1, data: 'hi' })
+        for (const socket of [one, two])
+          expect(await hear(socket)).to.deep.equal({ type: 'said', data: 'hi' })
+        expect(await hear(one)).to.deep.equal({ type: 'koaws:reply', id: 1, data: { ok: true } })
+        const nameless = await open('/chat', { protocols: ['koaws.v1'] })
+        expect(await nameless.closed).to.deep.equal({ code: 4401, reason: 'Log in first' })
+        expect((await refused('/chat')).status).to.equal(401)
+      },
+    },
+  ],
 
   'docs/guides/graphql-ws-and-yjs.md graphql.mjs': ['part'],
   'docs/guides/graphql-ws-and-yjs.md graphql-client.mjs': [
@@ -753,10 +1089,34 @@ const table: Record<string, Entry[]> = {
       },
     },
   ],
+  'docs/guides/graphql-ws-and-yjs.md both.mjs': [
+    {
+      check: async ({ port, open, refused }) => {
+        const [ann, bob] = [await talk(port, '/live/lobby'), await talk(port, '/live/lobby')]
+        expect(await reply(ann, 'say', 'hi')).to.equal(1)
+        expect(await hear(bob)).to.deep.equal({ type: 'said', data: 'hi' })
+        const graphql = await open('/live/lobby', { protocols: ['graphql-transport-ws'] })
+        graphql.json({ type: 'connection_init' })
+        expect(await graphql.nextJson()).to.deep.equal({ type: 'connection_ack' })
+        graphql.json({ id: '1', type: 'subscribe', payload: { query: '{ hello }' } })
+        expect(await graphql.nextJson()).to.have.nested.property(
+          'payload.data.hello',
+          'hello from lobby',
+        )
+        expect((await refused('/live/lobby')).status).to.equal(400)
+      },
+    },
+  ],
   'docs/guides/graphql-ws-and-yjs.md yjs.mjs': ['part'],
   'docs/guides/graphql-ws-and-yjs.md yjs-client.mjs': [
     { beside: 'yjs.mjs', prints: /^hello bob$/m },
   ],
+}
+
+/** Exactly these lines. */
+function lines(...all: string[]): RegExp {
+  const escaped = all.map((line) => line.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&'))
+  return new RegExp(`^${escaped.join('\n')}\n$`)
 }
 
 function mocha(prints: RegExp): Script {
@@ -886,10 +1246,10 @@ async function runServer(folder: string, file: string, { env = {}, check }: Step
 async function runScript(
   folder: string,
   file: string,
-  { node = [], beside, prints }: Script,
+  { node = [], beside, run = file, prints }: Script,
 ): Promise<void> {
   const port = beside ? (await startSample(folder, beside, {})).port : 0
-  const { code, output } = await runToEnd([...node, file], folder, { PORT: String(port) })
+  const { code, output } = await runToEnd([...node, run], folder, { PORT: String(port) })
   expect(output).to.match(prints)
   expect(code, output).to.equal(0)
 }
@@ -938,8 +1298,13 @@ function isChecked(page: string): boolean {
 async function typeErrors(folder: string, some: Block[], options: object): Promise<string> {
   mkdirSync(folder)
   for (const block of some) {
-    const name = `${block.page.replaceAll(/[/.]/g, '-')}-line-${block.line}.ts`
-    writeFileSync(join(folder, name), block.fragment ? wrapped(block) : block.code)
+    const slug = block.page.replaceAll(/[/.]/g, '-')
+    const path = join(
+      folder,
+      block.file ? `${slug}/${block.file}` : `${slug}-line-${block.line}.ts`,
+    )
+    mkdirSync(dirname(path), { recursive: true })
+    writeFileSync(path, block.fragment ? wrapped(block) : block.code)
   }
   const compilerOptions = {
     target: 'es2023',
@@ -966,8 +1331,32 @@ function wrapped({ code }: Block): string {
   return `import type { Server } from 'node:http'
 import type Router from '@koa/router'
 import type Koa from 'koa'
-import koaWs, { accept, bearer, type Connection, forward, type Hub } from 'koaws'
+import type { Middleware } from 'koa'
+import koaWs, {
+  accept,
+  bearer,
+  bySubprotocol,
+  type Connection,
+  type DefinitionOf,
+  forward,
+  type Hub,
+  type Messages,
+  messages,
+  protocol,
+  type StandardSchema,
+} from 'koaws'
+import { type Client, connect } from 'koaws/client'
 import type { WebSocketServer } from 'ws'
+import { z } from 'zod'
+
+const chatProtocol = protocol({
+  say: { data: z.object({ text: z.string() }), reply: z.object({ heard: z.number() }) },
+  typing: {},
+  said: { push: z.object({ text: z.string().min(1) }) },
+})
+type ChatProtocol = DefinitionOf<typeof chatProtocol>
+declare const chat: Messages<ChatProtocol>
+declare const client: Client<ChatProtocol>
 
 declare const app: Koa
 declare const hub: Hub
@@ -997,6 +1386,8 @@ function install(): string {
   cpSync(join(ROOT, 'dist'), join(modules, 'koaws/dist'), { recursive: true })
   for (const name of PEERS)
     symlinkSync(join(ROOT, 'test/peers/node_modules', name), join(modules, name), 'dir')
+  const standIn = fileURLToPath(new URL('support/react', import.meta.url))
+  symlinkSync(standIn, join(modules, 'react'), 'dir')
   writeFileSync(join(folder, 'package.json'), JSON.stringify({ private: true, type: 'module' }))
   return folder
 }
@@ -1080,8 +1471,9 @@ async function startSample(
   folder: string,
   file: string,
   env: Record<string, string>,
+  at?: number,
 ): Promise<{ port: number; child: ChildProcess; output: Output }> {
-  const port = await freePort()
+  const port = at ?? (await freePort())
   const child = start(process.execPath, [file], folder, { ...env, PORT: String(port) })
   const output = new Output(child)
   await listening(port, child, output)
