@@ -155,6 +155,22 @@ function errorsPage(): string {
     '',
   )
   for (const code of faults) lines.push(`### ${code}`, '', errorTable[code].meaning, '')
+  lines.push(
+    '## Errors of the client',
+    '',
+    'What `client.request()` of `koaws/client` rejects with beside the errors of the server. Each is a `RequestError`, whose `sent`',
+    'tells whether the message went out: then it may have been carried out.',
+    '',
+    '| Code | When |',
+    '|---|---|',
+    '| `ERR_KOAWS_TIMEOUT` | no answer came within `timeout` |',
+    '| `ERR_KOAWS_CLOSED` | the connection ended before the answer, or the client is stopped |',
+    '| `ERR_KOAWS_QUEUE_FULL` | there is no connection, and too much waits for one (`queue`); retryable |',
+    '| `ERR_KOAWS_TOO_LARGE` | the message is above the `maxMessage` of the server |',
+    '| `ERR_KOAWS_MALFORMED` | given to `onError`: what the server sent is no message |',
+    '| `ERR_KOAWS_NO_WEBSOCKET` | thrown by `connect()`, as an `Error`: there is no WebSocket class here, pass one |',
+    '',
+  )
   lines.push('## Close codes', '', '| Code | Name | Client |', '|---|---|---|')
   const closes = closeRows()
   for (const { code, name, anchor, client } of closes) {
@@ -289,6 +305,30 @@ export const optionSections: readonly OptionsSection[] = [
     intro: 'How the server waits for the answer of a client.',
   },
   {
+    file: 'lib/client/settings.ts',
+    type: 'ConnectOptions',
+    title: 'connect(url, options)',
+    intro: 'How a client of `koaws/client` connects.',
+  },
+  {
+    file: 'lib/client/settings.ts',
+    type: 'QueueOptions',
+    title: 'queue',
+    intro: 'What the option `queue` of `connect()` takes in place of `false`.',
+  },
+  {
+    file: 'lib/client/requests.ts',
+    type: 'RequestOptions',
+    title: 'client.request(type, data, options)',
+    intro: 'How a client waits for an answer.',
+  },
+  {
+    file: 'lib/client/types.ts',
+    type: 'PushOptions',
+    title: 'client.push(type, data, options)',
+    intro: 'What may be said of a push of a client.',
+  },
+  {
     file: 'lib/upgrade/bearer.ts',
     type: 'BearerOptions',
     title: 'bearer(options)',
@@ -304,6 +344,8 @@ const NAMED_TYPES: readonly (readonly [file: string, name: string])[] = [
   ['lib/connection/rules.ts', 'SlowConsumerPolicy'],
   ['lib/upgrade/accept-options.ts', 'FromContext'],
   ['lib/upgrade/accept-options.ts', 'SubprotocolChooser'],
+  ['lib/client/token.ts', 'TokenSource'],
+  ['lib/client/token.ts', 'Token'],
 ]
 
 function optionsPage(): string {

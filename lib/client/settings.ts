@@ -4,9 +4,9 @@ import type { WebSocketClass } from './web-socket.ts'
 
 /** How much may wait for a connection. */
 export interface QueueOptions {
-  /** @default 100 */
+  /** How many messages. @default 100 */
   messages?: number | undefined
-  /** Bytes of UTF-8. @default 65_536 */
+  /** How many bytes of UTF-8. @default 65_536 */
   bytes?: number | undefined
 }
 
