@@ -15,7 +15,7 @@ export interface ConnectOptions {
   /**
    * The token, or a function that gets it, for each attempt to connect and for a refresh. A function
    * has 15 seconds; one that fails is asked again at the next attempt. Without a function, the client
-   * cannot come back after 4401.
+   * cannot come back after 4401: where a cookie is the login, renew it in one that returns nothing.
    */
   token?: TokenSource
   /**
