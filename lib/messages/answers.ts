@@ -1,4 +1,4 @@
-import { MessageError } from '../errors.ts'
+import { MessageError, toError } from '../errors.ts'
 import type { Envelope, ErrorBody } from '../protocol/envelope.ts'
 import { isThenable } from '../thenable.ts'
 import type { Requests } from './requests.ts'
@@ -22,22 +22,28 @@ export function settleAnswer(
   const asked = requests.typeOf(id)
   if (asked === undefined) return
   if (type === 'koaws:error') {
-    requests.settle(id, errorOf(error, asked))
+    requests.reject(id, errorOf(error, asked))
     return
   }
   const schema = routes.entry(asked)?.reply
   const unfit = (thrown: unknown): void => {
-    requests.settle(id, thrown)
+    requests.reject(id, unexposed(thrown))
     if (thrown instanceof MessageError) host.offendWith(bodyOf(thrown), undefined, asked)
   }
   try {
     const value = schema ? checkData(schema, data) : data
-    if (isThenable(value))
-      Promise.resolve(value).then((one) => requests.settle(id, null, one), unfit)
-    else requests.settle(id, null, value)
+    if (isThenable(value)) Promise.resolve(value).then((one) => requests.resolve(id, one), unfit)
+    else requests.resolve(id, value)
   } catch (thrown) {
     unfit(thrown)
   }
+}
+
+/** What is wrong with an answer may hold words of the client: no other client gets them. */
+function unexposed(thrown: unknown): Error {
+  if (!(thrown instanceof MessageError)) return toError(thrown)
+  const { status, message, code, retryable, data } = thrown
+  return new MessageError(status, message, { code, retryable, data, expose: false })
 }
 
 /** What `connection.request()` rejects with. Its words are the client's: no other client gets them. */

@@ -70,6 +70,8 @@ export class MessageConversation implements Conversation, Replier<Route> {
   #offences: Offences | null = null
   /** The application has heard of it. */
   #opened = false
+  /** What it does then, while that is not done. */
+  #opening: Promise<void> | null = null
 
   constructor(connection: Connection, ctx: Context, service: Service, access: Access | null) {
     this.#connection = connection
@@ -129,7 +131,8 @@ export class MessageConversation implements Conversation, Replier<Route> {
     this.#opened = true
     const opening = this.#service.opened(connection, this.#ctx)
     if (opening === null) return
-    this.#queue.hold(opening.catch((error: unknown) => internals.fail(connection, error, true)))
+    this.#opening = opening.catch((error: unknown) => internals.fail(connection, error, true))
+    this.#queue.hold(this.#opening)
   }
 
   replyFor(route: Route, id: number, value: unknown): void {
@@ -175,11 +178,17 @@ export class MessageConversation implements Conversation, Replier<Route> {
     if (this.#connection.readyState === this.#connection.OPEN) this.#connection.send(text)
   }
 
-  #receive(data: Buffer, isBinary: boolean): void {
+  /** Whether the connection closes, so that nothing of it is handled any more; that is counted. */
+  #isUnheard(): boolean {
     const connection = this.#connection
-    if (connection.readyState !== connection.OPEN) {
-      internals.ownerOf(connection)?.count('unheard', 1, connection)
-    } else if (isBinary) {
+    if (connection.readyState === connection.OPEN) return false
+    internals.ownerOf(connection)?.count('unheard', 1, connection)
+    return true
+  }
+
+  #receive(data: Buffer, isBinary: boolean): void {
+    if (this.#isUnheard()) return
+    if (isBinary) {
       this.offend('ERR_KOAWS_BINARY', 'koaws.v1 has text messages only', {})
     } else if (data.length > this.#service.maxMessage) {
       const { maxMessage } = this.#service
@@ -232,6 +241,7 @@ export class MessageConversation implements Conversation, Replier<Route> {
 
   /** A promise, which never rejects, where the handler is not done yet. */
   #carryOut({ envelope, route }: Accepted): Promise<void> | null {
+    if (this.#isUnheard()) return null
     let data: unknown
     try {
       data = route.schema ? checkData(route.schema, envelope.data) : envelope.data
@@ -247,9 +257,10 @@ export class MessageConversation implements Conversation, Replier<Route> {
   }
 
   #handle(envelope: Envelope, route: Route, data: unknown): Promise<void> | null {
+    if (this.#isUnheard()) return null
     const message = new Message(envelope.type, envelope.id, data, this.#connection, route, this)
     try {
-      const result = route.handle(message)
+      const result = route.chain === null ? route.handler(message) : route.chain(message)
       if (!isThenable(result)) {
         this.#handled(message, result)
         return null
@@ -307,6 +318,6 @@ export class MessageConversation implements Conversation, Replier<Route> {
     this.#authentication?.end()
     const unheard = this.#queue.discard()
     if (unheard > 0) internals.ownerOf(connection)?.count('unheard', unheard, connection)
-    if (this.#opened) this.#service.closed(connection)
+    if (this.#opened) this.#service.closed(connection, this.#opening)
   }
 }

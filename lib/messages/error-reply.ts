@@ -22,7 +22,7 @@ export function exposedBody(error: unknown): ErrorBody | null {
     message,
     status,
     retryable: typeof retryable === 'boolean' ? retryable : isRetryable(status),
-    ...(hasJsonForm(data) && { data }),
+    ...jsonForm(data),
   }
 }
 
@@ -40,10 +40,12 @@ function fieldsOf(error: unknown): { code?: unknown; retryable?: unknown; data?:
   }
 }
 
-function hasJsonForm(data: unknown): boolean {
+/** The data in their JSON form, for a `toJSON` of theirs may give another, or throw, the next time. */
+function jsonForm(data: unknown): { data?: unknown } {
   try {
-    return JSON.stringify(data) !== undefined
+    const text = JSON.stringify(data) as string | undefined
+    return text === undefined ? {} : { data: JSON.parse(text) as unknown }
   } catch {
-    return false
+    return {}
   }
 }

@@ -7,7 +7,8 @@ const MOST = 1024
 
 interface Waiting {
   readonly type: string
-  settle(error: unknown, value?: unknown): void
+  resolve(value: unknown): void
+  reject(error: unknown): void
 }
 
 /** What the server has asked one client, and what it has not answered yet. */
@@ -44,18 +45,20 @@ export class Requests {
     const id = ++this.#lastId
     send(id)
     return new Promise((resolve, reject) => {
-      const settle = (error: unknown, value?: unknown): void => {
-        if (!this.#waiting.delete(id)) return
-        clearTimeout(timer)
-        signal?.removeEventListener('abort', onAbort)
-        if (error === null) resolve(value)
-        else reject(error)
-      }
-      const onAbort = (): void => settle(signal?.reason)
-      const timer = setTimeout(() => settle(timedOut(type, timeout)), timeout)
+      const settle =
+        (finish: (outcome: unknown) => void) =>
+        (outcome: unknown): void => {
+          if (!this.#waiting.delete(id)) return
+          clearTimeout(timer)
+          signal?.removeEventListener('abort', onAbort)
+          finish(outcome)
+        }
+      const waiting: Waiting = { type, resolve: settle(resolve), reject: settle(reject) }
+      const onAbort = (): void => waiting.reject(signal?.reason)
+      const timer = setTimeout(() => waiting.reject(timedOut(type, timeout)), timeout)
       timer.unref()
       signal?.addEventListener('abort', onAbort)
-      this.#waiting.set(id, { type, settle })
+      this.#waiting.set(id, waiting)
       this.#onAsk()
     })
   }
@@ -66,13 +69,18 @@ export class Requests {
   }
 
   /** The client has answered; an answer that nobody waits for is ignored. */
-  settle(id: number, error: unknown, value?: unknown): void {
-    this.#waiting.get(id)?.settle(error, value)
+  resolve(id: number, value: unknown): void {
+    this.#waiting.get(id)?.resolve(value)
+  }
+
+  /** The client has answered with an error, or with what does not fit. */
+  reject(id: number, error: unknown): void {
+    this.#waiting.get(id)?.reject(error)
   }
 
   /** The connection has ended. */
   end(error: Error): void {
-    for (const { settle } of [...this.#waiting.values()]) settle(error)
+    for (const { reject } of [...this.#waiting.values()]) reject(error)
   }
 }
 

@@ -14,8 +14,9 @@ type MessageMiddleware = (message: AnyMessage, next: () => Promise<unknown>) => 
 export interface Route {
   readonly schema: StandardSchema | undefined
   readonly reply: StandardSchema | undefined
-  /** Middleware and handler; what the handler returned, or a promise for it. */
-  readonly handle: Handle
+  readonly handler: Handle
+  /** Middleware and handler; null without middleware. */
+  readonly chain: ((message: AnyMessage) => Promise<unknown>) | null
 }
 
 /** Returned in place of a value by middleware that ended before the handler. */
@@ -43,7 +44,7 @@ export class Routes {
     if (typeof middleware !== 'function') {
       throw new OptionsError('messages().use() takes middleware: async (message, next) => { ... }')
     }
-    this.#middleware.push(middleware as MessageMiddleware)
+    this.#middleware.push(guarded(middleware as MessageMiddleware))
   }
 
   add(type: string, handler: unknown, schema: StandardSchema | undefined): void {
@@ -83,7 +84,8 @@ export class Routes {
       routes.set(type, {
         schema: schema ?? entry?.data ?? none,
         reply: entry?.reply,
-        handle: this.#middleware.length > 0 ? around(this.#middleware, handler) : handler,
+        handler,
+        chain: this.#middleware.length > 0 ? around(this.#middleware, handler) : null,
       })
     }
     return routes
@@ -122,19 +124,50 @@ const NO_DATA: StandardSchema = {
   '~standard': { version: 1, vendor: 'koaws', validate: () => ({ value: undefined }) },
 }
 
+/** What came of the handler below the middleware. */
+interface Reached {
+  value: unknown
+  running: Promise<unknown> | null
+  /** The handler has returned, or failed. */
+  done: boolean
+}
+
 /** Koa's own composition. What the handler returned counts, whatever middleware around it returns. */
-function around(middleware: readonly MessageMiddleware[], handler: Handle): Handle {
+function around(middleware: readonly MessageMiddleware[], handler: Handle): Route['chain'] {
   const chain = compose(middleware as never) as unknown as (
     message: AnyMessage,
     next: () => unknown,
   ) => Promise<unknown>
   return async (message) => {
-    let value: unknown = UNREACHED
-    await chain(message, async () => {
-      value = undefined
-      value = await handler(message)
-      return value
+    const reached: Reached = { value: UNREACHED, running: null, done: false }
+    await chain(message, () => {
+      reached.running = run(handler, message, reached)
+      return reached.running
     })
-    return value
+    // Middleware that did not wait for next(): what comes of the handler counts all the same.
+    if (reached.running !== null && !reached.done) await reached.running
+    return reached.value
   }
 }
+
+async function run(handler: Handle, message: AnyMessage, reached: Reached): Promise<unknown> {
+  try {
+    reached.value = undefined
+    reached.value = await handler(message)
+    return reached.value
+  } finally {
+    reached.done = true
+  }
+}
+
+/** A promise of next() that nobody waits for does not end the process when it rejects. */
+function guarded(middleware: MessageMiddleware): MessageMiddleware {
+  return (message, next) =>
+    middleware(message, () => {
+      const rest = next()
+      rest.catch(ignore)
+      return rest
+    })
+}
+
+function ignore(): void {}

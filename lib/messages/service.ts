@@ -52,12 +52,13 @@ export class Service {
     return null
   }
 
-  /** A connection has ended. Errors go to the application. */
-  closed(connection: Connection): void {
+  /** A connection has ended; the hooks wait for those of its opening. Errors go to the application. */
+  closed(connection: Connection, opening: Promise<void> | null): void {
     const { onClose } = this
     if (onClose.length === 0) return
     const owner = internals.ownerOf(connection)
     const told = connection.closed.then(async (info) => {
+      await opening
       for (const hook of onClose) {
         try {
           await hook(connection, info)

@@ -1,4 +1,12 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { expect } from 'chai'
+import { WebSocket } from 'ws'
+import { connect } from '../../lib/client/index.ts'
+import { drive } from '../long/support/drive.ts'
+import { HostileServer, LISTENED } from '../long/support/hostile-server.ts'
+import { watchProcess } from '../long/support/watch.ts'
 import { openClient, pass, scriptedClient, settle, useFakeClock } from './support/client.ts'
 
 describe('a hostile server', () => {
@@ -148,4 +156,35 @@ describe('a hostile server', () => {
     expect(client.state).to.deep.equal({ status: 'stopped', code: 1000 })
     expect(last.onmessage).to.equal(null)
   })
+})
+
+describe('a hostile server over the network', () => {
+  it('10,000 messages of every kind', async () => {
+    const watch = watchProcess()
+    const http = createServer().listen(0, '127.0.0.1')
+    await once(http, 'listening')
+    const server = new HostileServer(http, 20_261_124, 10_000)
+    try {
+      const { port } = http.address() as AddressInfo
+      const { violations, timers, timersLeft, requests, heard } = await drive({
+        url: `ws://127.0.0.1:${port}/`,
+        clients: 12,
+        types: LISTENED,
+        goOn: () => !server.isDone,
+        connect: connect as never,
+        options: { WebSocket: WebSocket as never },
+      })
+      expect([...violations, ...server.bad]).to.deep.equal([])
+      expect(requests.resolved + requests.rejected).to.equal(requests.asked)
+      expect(requests.resolved).to.be.greaterThan(0)
+      expect(heard).to.be.greaterThan(1_000)
+      expect(timers).to.be.lessThan(12 * 8)
+      expect(timersLeft).to.equal(0)
+    } finally {
+      server.end()
+      http.close()
+      watch.end()
+    }
+    expect(watch.violations).to.deep.equal([])
+  }).timeout(20_000)
 })
