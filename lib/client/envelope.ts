@@ -51,7 +51,8 @@ export function decode(text: string): Incoming | undefined {
   try {
     const message = JSON.parse(text) as Incoming
     const { type, id = 1 } = message
-    return typeof type === 'string' && Number.isSafeInteger(id) && id > 0 ? message : undefined
+    const named = textOf(type) && type.length < 256
+    return named && Number.isSafeInteger(id) && id > 0 ? message : undefined
   } catch {
     return undefined // no JSON, or `null`
   }
