@@ -107,7 +107,7 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorInfo>> = {
     503,
     'back off',
     true,
-    '`hub.close()` was called; the answer has `Retry-After`.',
+    '`hub.close()` was called; the answer has `Retry-After`. Also in the error that answers a message which comes then.',
   ),
   ERR_KOAWS_DEADLINE: info(
     503,

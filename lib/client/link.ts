@@ -95,8 +95,11 @@ export function createLink(context: Context, store: Store, owner: LinkOwner): Li
   }
 
   /** When the server wants the client back, in milliseconds from now. */
-  const wish = ({ returnAt }: Session, code: number, reason: string): number | undefined =>
-    returnAt === undefined ? delayOf(code, reason) : Math.max(0, returnAt - Date.now())
+  const wish = ({ returnAt = 0 }: Session, code: number, reason: string): number | undefined => {
+    const left = returnAt - Date.now()
+    // A bye of long ago is not about this end.
+    return code === 4611 || left < -STABLE ? delayOf(code, reason) : Math.max(0, left)
+  }
 
   /** A server that sends its clients away for no time at all, again and again, is backed off from. */
   const returnDelay = (wished: number | undefined): number => {
@@ -142,9 +145,9 @@ export function createLink(context: Context, store: Store, owner: LinkOwner): Li
       if (store.state.status === 'stopped') return
       const last = session
       session = open = undefined
-      last?.close(code, reason)
       owner.onEnd('the client stopped')
       finish(code, reason)
+      last?.close(code, reason)
     },
   }
 }

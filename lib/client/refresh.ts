@@ -5,7 +5,7 @@ import { type TokenSource, takeToken } from './token.ts'
 /** A new token comes at least this long before the old one ends, where it lives longer. */
 const MARGIN = 10_000
 
-/** No refreshes at a shorter distance than this, whatever end a server names. */
+/** The shortest distance between two refreshes, whatever end a server names: it doubles, up to the margin. */
 const SHORTEST = 1_000
 
 /** Sends a new token on an open connection before the old one ends. */
@@ -26,10 +26,15 @@ export function createRefresh(
 ): Refresh {
   const due = createTimer()
   let stopped = false
+  /** Where the clocks of client and server differ, every token seems to end soon. */
+  let shortest = SHORTEST
 
   const arm = (expiresAt: unknown): void => {
     const left = positive(expiresAt) - Date.now()
-    if (left > 0 && !stopped) due.set(() => renew().catch(fail), refreshDelay(left))
+    if (left <= 0 || stopped) return
+    const delay = Math.max(shortest, refreshDelay(left))
+    due.set(() => renew().catch((error) => fail(error, expiresAt)), delay)
+    shortest = Math.min(MARGIN, shortest * 2)
   }
   const renew = async (): Promise<void> => {
     const fresh = await takeToken(token)
@@ -38,8 +43,10 @@ export function createRefresh(
     const reply = (await authenticate(fresh)) as { expiresAt?: unknown } | null
     arm(reply?.expiresAt)
   }
-  const fail = (error: unknown): void => {
-    if (!stopped) report(error)
+  const fail = (error: unknown, expiresAt: unknown): void => {
+    if (stopped) return
+    report(error)
+    arm(expiresAt) // once more, as long as there is time
   }
   return {
     arm,
@@ -52,5 +59,5 @@ export function createRefresh(
 
 /** At 80 to 90 % of the time that is left: not all clients that came together at one moment. */
 function refreshDelay(left: number): number {
-  return Math.max(SHORTEST, Math.min(left * (0.8 + Math.random() * 0.1), left - MARGIN))
+  return Math.min(left * (0.8 + Math.random() * 0.1), left - MARGIN)
 }

@@ -74,7 +74,7 @@ export function createRequests(nextId: () => number): Requests {
     answer({ type, id, data, error }) {
       const request = pending.get(id)
       if (!request) return
-      if (type === 'koaws:reply') request.resolve(data)
+      if (type === 'koaws:reply') request.resolve(data === undefined ? null : data)
       else request.item.fail(remoteError(error, request.item.type))
     },
     fail(why) {

@@ -91,6 +91,9 @@ export function readSettings(url: string | URL, options: ConnectOptions): Settin
     }
     known[name] = value ?? known[name]
   }
+  if (!/^(handshake|message)$/.test(settings.tokenIn)) {
+    throw new TypeError('connect(): "tokenIn" is "handshake" or "message".')
+  }
   if (!settings.WebSocket) {
     const text = "connect() needs a WebSocket: pass { WebSocket } from 'ws', or use Node 22."
     throw Object.assign(new Error(text), { code: 'ERR_KOAWS_NO_WEBSOCKET' })

@@ -1,6 +1,7 @@
 import type {
   ClientData,
   ClientType,
+  DataAndOptions,
   PushData,
   ReplyGiven,
   ReplyTaken,
@@ -21,11 +22,6 @@ export interface PushOptions {
  * because the client is stopped, or it may not wait, or too much waits already.
  */
 export type PushResult = 'sent' | 'queued' | 'dropped'
-
-/** The arguments after a type: data, which may be left out where there are none, and options. */
-export type Arguments<Data, Options> = undefined extends Data
-  ? [data?: Data, options?: Options]
-  : [data: Data, options?: Options]
 
 /** What a listener returns: the answer, where the type is one that is answered. */
 export type ListenerResult<D, T> = string extends keyof D
@@ -64,7 +60,7 @@ export interface Client<D> {
   push<T extends ClientType<D>>(
     this: void,
     type: T,
-    ...rest: Arguments<ClientData<D, T>, PushOptions>
+    ...rest: DataAndOptions<ClientData<D, T>, PushOptions>
   ): PushResult
   /**
    * Send a message and get its answer. Connects, if nothing did so far; waits for a connection in
@@ -76,7 +72,7 @@ export interface Client<D> {
   request<T extends ClientType<D>>(
     this: void,
     type: T,
-    ...rest: Arguments<ClientData<D, T>, RequestOptions>
+    ...rest: DataAndOptions<ClientData<D, T>, RequestOptions>
   ): Promise<ReplyTaken<D, T>>
   /** Connect now, when waiting; begin anew, when stopped; otherwise nothing. */
   open(this: void): void

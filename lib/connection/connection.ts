@@ -6,10 +6,11 @@ import { debugConnection, messageOf } from '../debug.ts'
 import { exposureOf, KoaWsError, toError } from '../errors.ts'
 import { assertAsWs, CloseCode, closeCodeForStatus, closeReason } from '../protocol/close-codes.ts'
 import type {
+  DataAndOptions,
   DataArguments,
   ProtocolDefinition,
   PushData,
-  ReplyTaken,
+  ReplyChecked,
   ServerRequestType,
   ServerType,
 } from '../protocol/definition.ts'
@@ -159,13 +160,12 @@ export class Connection<State = DefaultState, D extends ProtocolDefinition = Pro
    */
   request<T extends ServerRequestType<D>>(
     type: T,
-    data?: PushData<D, T>,
-    options: RequestOptions = {},
-  ): Promise<ReplyTaken<D, T>> {
+    ...[data, options = {}]: DataAndOptions<PushData<D, T>, RequestOptions>
+  ): Promise<ReplyChecked<D, T>> {
     const asking =
       this.#extras?.conversation?.ask(type, data, options) ?? Promise.reject(notServed())
     asking.catch(ignore) // a client that leaves must not end the process of who does not wait
-    return asking as Promise<ReplyTaken<D, T>>
+    return asking as Promise<ReplyChecked<D, T>>
   }
 
   /**
@@ -393,7 +393,9 @@ export class Connection<State = DefaultState, D extends ProtocolDefinition = Pro
   #windDown(): Promise<unknown> | null {
     const { iterator, conversation } = this.#extras ?? {}
     iterator?.end()
-    const waits = [iterator && this.#intake.settled, conversation?.idle()].filter((wait) => !!wait)
+    const waits = [iterator && this.#intake.settled, conversation?.windDown()].filter(
+      (wait) => !!wait,
+    )
     return waits.length > 0 ? Promise.race([Promise.all(waits), this.closed]) : null
   }
 

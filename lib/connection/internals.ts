@@ -8,8 +8,11 @@ import type { RequestOptions } from './types.ts'
 export interface Conversation {
   /** Looks at what is pushed; null where nobody wants that. */
   readonly check: PushCheck | null
-  /** A promise for the end of the handlers that run, or null when none does. */
-  idle(): Promise<unknown> | null
+  /**
+   * A shutdown begins: nothing more is taken. A promise for the end of what has arrived, or null when
+   * nothing has.
+   */
+  windDown(): Promise<unknown> | null
   /** Ask the client. Always settles. */
   ask(type: string, data: unknown, options: RequestOptions): Promise<unknown>
   /** The connection has ended: whatever waits for an answer is told. */

@@ -132,10 +132,9 @@ export class Connections {
     try {
       const result = onConnect?.(connection, arrival.ctx)
       if (!isThenable(result)) return this.#enter(connection, arrival)
-      const settled = Promise.resolve(result).then(
-        () => this.#enter(connection, arrival),
-        (error: unknown) => connectFailed(connection, error),
-      )
+      const settled = Promise.resolve(result)
+        .then(() => this.#enter(connection, arrival))
+        .catch((error: unknown) => connectFailed(connection, error))
       // Whoever leaves meanwhile must not leave anybody waiting for ever.
       return Promise.race([settled, connection.closed.then(() => gaveUp(this.#hooks.patience))])
     } catch (error) {
@@ -147,8 +146,8 @@ export class Connections {
   #enter(connection: Connection, { inAudiences, rooms, rules }: Entrant): Error | null {
     if (internals.closedByUs(connection)) return turnedAway(connection)
     if (!inAudiences || !this.byId.has(connection.id)) return null
-    this.#roster.enter(connection)
     if (rooms.length > 0) void this.#roster.rooms.join(connection, rooms, rules.maxRooms)
+    this.#roster.enter(connection)
     return null
   }
 

@@ -31,7 +31,8 @@ export function settleAnswer(
     if (thrown instanceof MessageError) host.offendWith(bodyOf(thrown), undefined, asked)
   }
   try {
-    const value = schema ? checkData(schema, data) : data
+    const given = data === undefined ? null : data
+    const value = schema ? checkData(schema, given) : given
     if (isThenable(value)) Promise.resolve(value).then((one) => requests.resolve(id, one), unfit)
     else requests.resolve(id, value)
   } catch (thrown) {

@@ -1,9 +1,10 @@
+import { STATUS_CODES } from 'node:http'
 import { type Connection, internals } from '../connection/connection.ts'
 import type { Access, Authorisation } from '../connection/speaker.ts'
-import type { MessageFault } from '../errors.ts'
+import { exposureOf, type MessageFault } from '../errors.ts'
 import { CloseCode, closeCodeForStatus, closeReason } from '../protocol/close-codes.ts'
 import { authenticateText, type Envelope, type ErrorBody } from '../protocol/envelope.ts'
-import { exposedBody, internalBody } from './error-reply.ts'
+import { codeOf, internalBody } from './error-reply.ts'
 
 /** What an authentication does with its conversation. */
 export interface AuthenticationHost {
@@ -97,21 +98,25 @@ export class Authentication {
   #rejected(id: number, error: unknown): void {
     this.#busy = false
     const { connection } = this.#host
-    const body = exposedBody(error)
-    if (connection.readyState !== connection.OPEN) {
-      if (!body && !isQuiet(error)) this.#host.report(error, AUTH)
+    const body = rejectionOf(error)
+    if (body === null && codeOf(error) !== 'ERR_KOAWS_CLIENT_GONE') this.#host.report(error, AUTH)
+    if (connection.readyState !== connection.OPEN) return
+    if (this.#isRequired) this.#turnAway(id, body)
+    else if (body) this.#host.offendWith(body, id, undefined)
+    else this.#host.replyError(internalBody(), id, undefined)
+  }
+
+  /** The first token was not accepted. */
+  #turnAway(id: number, body: ErrorBody | null): void {
+    const { connection } = this.#host
+    clearTimeout(this.#deadline)
+    this.#host.replyError(body ?? internalBody(), id, undefined)
+    if (body === null) {
+      internals.closeForCause(connection, CloseCode.internal, '')
       return
     }
-    if (body) this.#host.offendWith({ ...body, code: 'ERR_KOAWS_AUTH' }, id, undefined)
-    else {
-      this.#host.report(error, AUTH)
-      this.#host.replyError(internalBody(), id, undefined)
-    }
-    if (!this.#isRequired) return
-    clearTimeout(this.#deadline)
-    const { status, message } = body ?? { status: 500, message: '' }
-    const code = status < 500 ? closeCodeForStatus(status) : CloseCode.internal
-    internals.closeForCause(connection, code, closeReason(message))
+    internals.ownerOf(connection)?.count('badToken', 1, connection)
+    internals.closeForCause(connection, closeCodeForStatus(body.status), closeReason(body.message))
   }
 
   #tooLate(): void {
@@ -122,7 +127,10 @@ export class Authentication {
   }
 }
 
-/** The client has left, or the application has turned it away itself. */
-function isQuiet(error: unknown): boolean {
-  return (error as { code?: unknown } | null)?.code === 'ERR_KOAWS_CLIENT_GONE'
+/** The token was rejected, with a status of the 400s; null when the authentication has failed itself. */
+function rejectionOf(error: unknown): ErrorBody | null {
+  const { status, message } = exposureOf(error)
+  if (status === null || status >= 500) return null
+  const told = message ?? STATUS_CODES[status] ?? 'Rejected'
+  return { code: 'ERR_KOAWS_AUTH', message: told, status, retryable: false }
 }

@@ -21,9 +21,9 @@ import { Fault, MAX_DEPTH, readEnvelope } from '../protocol/read.ts'
 import { isThenable } from '../thenable.ts'
 import { settleAnswer } from './answers.ts'
 import { Authentication } from './authentication.ts'
-import { exposedBody, internalBody } from './error-reply.ts'
+import { codeOf, exposedBody, internalBody } from './error-reply.ts'
 import { HandlerQueue } from './handler-queue.ts'
-import { Message, type Replier } from './message.ts'
+import { endReplies, Message, type Replier } from './message.ts'
 import { Offences } from './offences.ts'
 import { Requests } from './requests.ts'
 import { type Route, UNREACHED } from './routes.ts'
@@ -72,6 +72,8 @@ export class MessageConversation implements Conversation, Replier<Route> {
   #opened = false
   /** What it does then, while that is not done. */
   #opening: Promise<void> | null = null
+  /** The hub closes: what has arrived is worked off, and nothing else is taken. */
+  #windingDown = false
 
   constructor(connection: Connection, ctx: Context, service: Service, access: Access | null) {
     this.#connection = connection
@@ -84,6 +86,7 @@ export class MessageConversation implements Conversation, Replier<Route> {
       expects: () => (this.#requests?.size ?? 0) > 0,
     })
     this.#authentication = access && new Authentication(access, this)
+    service.seal()
     internals.converse(connection, this)
     connection.on('message', (data, isBinary) => this.#receive(data as Buffer, isBinary))
     connection.on('close', () => this.#closed())
@@ -107,14 +110,15 @@ export class MessageConversation implements Conversation, Replier<Route> {
     this.#requests?.end(error)
   }
 
-  idle(): Promise<unknown> | null {
+  windDown(): Promise<unknown> | null {
+    this.#windingDown = true
     return this.#queue.idle()
   }
 
   /** Nothing stands in the way any more: welcome, then the application's own first steps. */
   open(): void {
     const connection = this.#connection
-    if (connection.readyState !== connection.OPEN) return
+    if (connection.readyState !== connection.OPEN || this.#windingDown) return
     const { heartbeat } = internals.ownerOf(connection)?.rules ?? { heartbeat: false }
     connection.send(
       welcomeText({
@@ -178,27 +182,30 @@ export class MessageConversation implements Conversation, Replier<Route> {
     if (this.#connection.readyState === this.#connection.OPEN) this.#connection.send(text)
   }
 
-  /** Whether the connection closes, so that nothing of it is handled any more; that is counted. */
-  #isUnheard(): boolean {
+  /**
+   * Whether we have closed the connection, so that nothing of it is handled any more; that is counted.
+   * What a client has sent before it left is handled: it was told that it was sent.
+   */
+  #isSilenced(): boolean {
     const connection = this.#connection
-    if (connection.readyState === connection.OPEN) return false
+    if (!internals.closedByUs(connection)) return false
     internals.ownerOf(connection)?.count('unheard', 1, connection)
     return true
   }
 
   #receive(data: Buffer, isBinary: boolean): void {
-    if (this.#isUnheard()) return
+    if (this.#isSilenced()) return
     if (isBinary) {
       this.offend('ERR_KOAWS_BINARY', 'koaws.v1 has text messages only', {})
     } else if (data.length > this.#service.maxMessage) {
       const { maxMessage } = this.#service
       this.offend('ERR_KOAWS_TOO_LARGE', `More than ${maxMessage} bytes`, {})
     } else {
-      this.#read(readEnvelope(data.toString('utf8')))
+      this.#read(readEnvelope(data.toString('utf8')), data.length)
     }
   }
 
-  #read(envelope: Envelope | Fault): void {
+  #read(envelope: Envelope | Fault, bytes: number): void {
     if (envelope instanceof Fault) {
       const { code, message, id, about } = envelope
       this.offendWith({ code, message, status: 400, retryable: false }, id, about)
@@ -213,13 +220,19 @@ export class MessageConversation implements Conversation, Replier<Route> {
       this.offend('ERR_KOAWS_UNAUTHENTICATED', 'Send koaws:auth first', envelope)
       return
     }
+    if (this.#windingDown) {
+      const message = 'The server is shutting down'
+      const body = { code: 'ERR_KOAWS_DRAINING', message, status: 503, retryable: true }
+      this.replyError(body, envelope.id, type)
+      return
+    }
     const route = this.#service.routes.find(type)
     if (!route) {
       this.offend('ERR_KOAWS_UNKNOWN_TYPE', `There is no type ${JSON.stringify(type)}`, envelope)
       return
     }
     if (this.#queue.isFree) this.#queue.started(this.#carryOut({ envelope, route }))
-    else this.#queue.push({ envelope, route })
+    else this.#queue.push({ envelope, route }, bytes)
   }
 
   /** Messages of the protocol itself do not wait for those of the application. */
@@ -241,7 +254,7 @@ export class MessageConversation implements Conversation, Replier<Route> {
 
   /** A promise, which never rejects, where the handler is not done yet. */
   #carryOut({ envelope, route }: Accepted): Promise<void> | null {
-    if (this.#isUnheard()) return null
+    if (this.#isSilenced()) return null
     let data: unknown
     try {
       data = route.schema ? checkData(route.schema, envelope.data) : envelope.data
@@ -257,7 +270,7 @@ export class MessageConversation implements Conversation, Replier<Route> {
   }
 
   #handle(envelope: Envelope, route: Route, data: unknown): Promise<void> | null {
-    if (this.#isUnheard()) return null
+    if (this.#isSilenced()) return null
     const message = new Message(envelope.type, envelope.id, data, this.#connection, route, this)
     try {
       const result = route.chain === null ? route.handler(message) : route.chain(message)
@@ -289,18 +302,25 @@ export class MessageConversation implements Conversation, Replier<Route> {
       if (value !== undefined && value !== UNREACHED) message.reply(value) // throws
     } else if (message.id === undefined) return
     else if (value !== UNREACHED) message.reply(value)
-    else {
+    else if (endReplies(message)) {
       const text = `Nothing answered ${JSON.stringify(message.type)}`
       const body = { code: 'ERR_KOAWS_UNHANDLED', message: text, status: 404, retryable: false }
       this.replyError(body, message.id, undefined)
     }
   }
 
-  #failed({ type, id, replied }: Message, error: unknown): void {
+  #failed(message: Message, error: unknown): void {
+    const { type, id } = message
     const body = exposedBody(error)
-    const answered = replied && id !== undefined
-    if (body === null || answered) this.report(error, type)
-    if (!answered) this.replyError(body ?? internalBody(), id, type)
+    const unanswered = endReplies(message) || id === undefined
+    if ((body === null || !unanswered) && !this.#isOfTheEnd(error)) this.report(error, type)
+    if (unanswered) this.replyError(body ?? internalBody(), id, type)
+  }
+
+  /** The client has left while a handler waited for its answer: nobody's fault. */
+  #isOfTheEnd(error: unknown): boolean {
+    const connection = this.#connection
+    return connection.readyState !== connection.OPEN && codeOf(error) === 'ERR_KOAWS_CLOSED'
   }
 
   /** The schema has said no, or has failed itself. */
@@ -316,7 +336,7 @@ export class MessageConversation implements Conversation, Replier<Route> {
   #closed(): void {
     const connection = this.#connection
     this.#authentication?.end()
-    const unheard = this.#queue.discard()
+    const unheard = internals.closedByUs(connection) ? this.#queue.discard() : 0
     if (unheard > 0) internals.ownerOf(connection)?.count('unheard', unheard, connection)
     if (this.#opened) this.#service.closed(connection, this.#opening)
   }

@@ -31,6 +31,11 @@ export function internalBody(): ErrorBody {
   return INTERNAL
 }
 
+/** The `code` of an error, which may be a getter that throws. */
+export function codeOf(error: unknown): unknown {
+  return fieldsOf(error).code
+}
+
 function fieldsOf(error: unknown): { code?: unknown; retryable?: unknown; data?: unknown } {
   try {
     const { code, retryable, data } = error as Record<string, unknown>

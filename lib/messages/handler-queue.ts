@@ -1,10 +1,11 @@
 import { BY_HANDLERS, type Reading } from '../connection/reading.ts'
 
-/** Waiting messages at which reading from the client stops, and at which it goes on. */
-const HIGH = 16
+/** At either mark reading from the client stops. What was made of a message takes several times its bytes. */
+const HIGH = { messages: 16, bytes: 64 * 1024 }
+/** The same while the server waits for an answer of the client, which has to be read. */
+const HIGH_WHILE_ASKING = { messages: 1024, bytes: 1024 * 1024 }
+/** At so many messages, and half of the bytes, it goes on. */
 const LOW = 4
-/** The first of these, while the server waits for an answer of the client: it has to be read. */
-const HIGH_WHILE_ASKING = 1024
 
 /** What a queue needs of its conversation. */
 export interface QueueHost<T> {
@@ -22,7 +23,8 @@ export interface QueueHost<T> {
 export class HandlerQueue<T> {
   readonly #concurrency: number
   readonly #host: QueueHost<T>
-  #waiting: T[] = []
+  readonly #waiting: { readonly message: T; readonly bytes: number }[] = []
+  #bytes = 0
   #running = 0
   #held = false
   #stopped = false
@@ -45,10 +47,11 @@ export class HandlerQueue<T> {
     void work.then(this.#finished)
   }
 
-  push(message: T): void {
-    this.#waiting.push(message)
-    if (this.#stopped) return
-    if (this.#waiting.length < (this.#host.expects() ? HIGH_WHILE_ASKING : HIGH)) return
+  /** @param bytes how large it was */
+  push(message: T, bytes: number): void {
+    this.#waiting.push({ message, bytes })
+    this.#bytes += bytes
+    if (this.#stopped || !this.#isFull(this.#host.expects() ? HIGH_WHILE_ASKING : HIGH)) return
     this.#stopped = true
     this.#host.reading().stop(BY_HANDLERS)
   }
@@ -64,12 +67,17 @@ export class HandlerQueue<T> {
 
   /** An answer of the client is waited for from now on. */
   readOn(): void {
-    if (this.#stopped && this.#waiting.length < HIGH_WHILE_ASKING) this.#goOnReading()
+    if (this.#stopped && !this.#isFull(HIGH_WHILE_ASKING)) this.#goOnReading()
+  }
+
+  #isFull({ messages, bytes }: typeof HIGH): boolean {
+    return this.#waiting.length >= messages || this.#bytes >= bytes
   }
 
   /** Drop what waits; returns how many that were. */
   discard(): number {
     const dropped = this.#waiting.splice(0).length
+    this.#bytes = 0
     this.#tellIdle()
     return dropped
   }
@@ -94,10 +102,11 @@ export class HandlerQueue<T> {
 
   #pump(): void {
     while (this.#waiting.length > 0 && this.#running < this.#concurrency && !this.#held) {
-      const next = this.#waiting.shift() as T
-      this.started(this.#host.start(next))
+      const { message, bytes } = this.#waiting.shift() as { message: T; bytes: number }
+      this.#bytes -= bytes
+      this.started(this.#host.start(message))
     }
-    if (this.#waiting.length <= LOW) this.#goOnReading()
+    if (this.#waiting.length <= LOW && this.#bytes <= HIGH.bytes / 2) this.#goOnReading()
     this.#tellIdle()
   }
 

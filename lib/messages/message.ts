@@ -1,13 +1,16 @@
 import type { DefaultState } from 'koa'
 import type { Connection } from '../connection/connection.ts'
 import { KoaWsError, MessageError, type MessageErrorInit } from '../errors.ts'
-import type { ProtocolDefinition } from '../protocol/definition.ts'
+import { type ProtocolDefinition, RESERVED_CODE } from '../protocol/definition.ts'
 
 /** Sends replies to messages that are handled by a route `R`. */
 export interface Replier<R> {
   /** @throws what keeps the value from being a reply */
   replyFor(route: R, id: number, value: unknown): void
 }
+
+/** Answer nothing more; false when it was answered already. */
+export let endReplies: (message: Message) => boolean
 
 /**
  * One message of a client, for the middleware and the handler of `messages()`.
@@ -87,6 +90,14 @@ export class Message<
     this.#replied = true
   }
 
+  static {
+    endReplies = (message) => {
+      if (message.#replied) return false
+      message.#replied = true
+      return true
+    }
+  }
+
   /**
    * Answer with an error.
    *
@@ -94,7 +105,7 @@ export class Message<
    * @throws TypeError for a code that begins with `ERR_KOAWS_`
    */
   throw(status: number, text?: string, init: MessageErrorInit = {}): never {
-    if (init.code?.startsWith('ERR_KOAWS_')) {
+    if (init.code?.startsWith(RESERVED_CODE)) {
       throw new TypeError('Codes that begin with "ERR_KOAWS_" are those of koaws itself.')
     }
     throw new MessageError(status, text, init)

@@ -169,10 +169,12 @@ export function messages(
         return handler
       },
       onOpen(hook: OpenHook) {
+        routes.assertOpen('onOpen')
         service.onOpen.push(assertHook('onOpen', hook))
         return handler
       },
       onClose(hook: CloseHook) {
+        routes.assertOpen('onClose')
         service.onClose.push(assertHook('onClose', hook))
         return handler
       },

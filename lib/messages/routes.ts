@@ -27,7 +27,7 @@ export class Routes {
   readonly #definition: ProtocolDefinition | null
   readonly #handlers = new Map<string, { handler: Handle; schema: StandardSchema | undefined }>()
   readonly #middleware: MessageMiddleware[] = []
-  /** Composed when the first connection is served; from then on nothing can be added. */
+  /** Composed when the first connection is served. */
   #routes: Map<string, Route> | null = null
 
   /** @param definition null where any type may be handled */
@@ -40,7 +40,7 @@ export class Routes {
   }
 
   use(middleware: unknown): void {
-    this.#assertOpen('use')
+    this.assertOpen('use')
     if (typeof middleware !== 'function') {
       throw new OptionsError('messages().use() takes middleware: async (message, next) => { ... }')
     }
@@ -48,7 +48,7 @@ export class Routes {
   }
 
   add(type: string, handler: unknown, schema: StandardSchema | undefined): void {
-    this.#assertOpen('on')
+    this.assertOpen('on')
     if (typeof handler !== 'function') {
       throw new OptionsError(`messages().on("${type}") needs a handler: (message) => { ... }`)
     }
@@ -61,8 +61,12 @@ export class Routes {
 
   /** How a type is handled; undefined for one that is not. */
   find(type: string): Route | undefined {
+    return this.#routes?.get(type)
+  }
+
+  /** A connection is served: from now on nothing can be added. */
+  seal(): void {
     this.#routes ??= this.#compose()
-    return this.#routes.get(type)
   }
 
   /** The schema of what the server sends with a type; undefined where anything goes. */
@@ -91,7 +95,8 @@ export class Routes {
     return routes
   }
 
-  #assertOpen(method: string): void {
+  /** @throws OptionsError once a connection was served */
+  assertOpen(method: string): void {
     if (this.#routes === null) return
     throw new OptionsError(
       `messages().${method}() came too late: a connection was served already. Add everything when the app is built.`,
@@ -140,12 +145,17 @@ function around(middleware: readonly MessageMiddleware[], handler: Handle): Rout
   ) => Promise<unknown>
   return async (message) => {
     const reached: Reached = { value: UNREACHED, running: null, done: false }
-    await chain(message, () => {
-      reached.running = run(handler, message, reached)
-      return reached.running
-    })
+    try {
+      await chain(message, () => {
+        reached.running = run(handler, message, reached)
+        return reached.running
+      })
+    } catch (error) {
+      if (!reached.done) await reached.running?.catch(ignore)
+      throw error
+    }
     // Middleware that did not wait for next(): what comes of the handler counts all the same.
-    if (reached.running !== null && !reached.done) await reached.running
+    if (!reached.done) await reached.running
     return reached.value
   }
 }

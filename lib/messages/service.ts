@@ -37,6 +37,11 @@ export class Service {
     if (this.#validatesOut && reply) checkReply(reply, value)
   }
 
+  /** A connection is served: nothing can be added any more. */
+  seal(): void {
+    this.routes.seal()
+  }
+
   /** A connection is open: the hooks run one after the other. Null when they are done at once. */
   opened(connection: Connection, ctx: Context): Promise<void> | null {
     const { onOpen } = this

@@ -75,8 +75,15 @@ export type ReplyGiven<D, T> = string extends keyof D
     ? SchemaInput<ReplySchema<D, T>>
     : unknown
 
-/** What whoever asked gets. */
+/** What a client gets that asked: what is on the wire, for a client has no schemas. */
 export type ReplyTaken<D, T> = ReplyGiven<D, T>
+
+/** What a server gets that asked: what the schema made of the answer. */
+export type ReplyChecked<D, T> = string extends keyof D
+  ? unknown
+  : ReplySchema<D, T> extends StandardSchema
+    ? SchemaOutput<ReplySchema<D, T>>
+    : unknown
 
 /** The rest of the arguments after a type: data may be left out where there are none. */
 export type DataArguments<Data> = unknown extends Data
@@ -84,6 +91,11 @@ export type DataArguments<Data> = unknown extends Data
   : undefined extends Data
     ? [data?: Data]
     : [data: Data]
+
+/** The arguments after a type, with options behind the data. */
+export type DataAndOptions<Data, Options> = undefined extends Data
+  ? [data?: Data, options?: Options]
+  : [data: Data, options?: Options]
 
 /** Types that begin so are the protocol's own. */
 export const RESERVED = 'koaws:'

@@ -41,7 +41,8 @@ export function accept<State = DefaultState, Custom = DefaultContext>(
     throw new OptionsError(`accept() takes a handler, not ${describe(handler)}.`)
   }
   checkAcceptOptions('accept()', options, handler)
-  const own = markChecked(withForwardedSubprotocol(handler, options as AcceptOptions))
+  // A copy: what was checked for this handler may not do for another.
+  const own = markChecked({ ...withForwardedSubprotocol(handler, options as AcceptOptions) })
   return (ctx) => {
     const ws = wsOf(ctx as never)
     if (!ws) throw notPassed(ctx as never)

@@ -13,6 +13,9 @@ export type FromContext<T, C = Context> = T | ((ctx: C) => T)
 /** Chooses a subprotocol from what the client offers, credentials left out; false for none. */
 export type SubprotocolChooser<C = Context> = (offered: readonly string[], ctx: C) => string | false
 
+/** Middleware that authenticates, alone or in a row. */
+export type AuthMiddleware = Middleware | readonly Middleware[]
+
 /** How one route accepts. What is not set is the plugin's. */
 export interface AcceptOptions<C = Context> extends RuleOptions {
   /**
@@ -40,14 +43,14 @@ export interface AcceptOptions<C = Context> extends RuleOptions {
    * Nothing is handled before it has called `next()`, and the connection is in no audience; `user`,
    * `expiresAt`, `rooms` and `onConnect` are asked after it.
    */
-  authenticate?: Middleware | readonly Middleware[] | undefined
+  authenticate?: AuthMiddleware | undefined
   /** How long that may take; then 4408. @default 10_000 */
   authenticateTimeout?: number | undefined
   /**
    * With `messages()`: the same for a new token on an open connection. Another user than before closes
    * with 4403; a token that is rejected changes nothing. @default `authenticate`
    */
-  refresh?: Middleware | readonly Middleware[] | undefined
+  refresh?: AuthMiddleware | undefined
   /** See the plugin's option. */
   reject?: RejectMode | undefined
   /** The largest message in bytes; 1009 above it. */

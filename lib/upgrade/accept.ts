@@ -3,7 +3,7 @@ import { captureAsyncContext } from '../connection/async-context.ts'
 import { type Connection, internals } from '../connection/connection.ts'
 import { speakerOf } from '../connection/speaker.ts'
 import { debugUpgrade, loggablePath } from '../debug.ts'
-import { toError, UpgradeError } from '../errors.ts'
+import { OptionsError, toError, UpgradeError } from '../errors.ts'
 import { isThenable } from '../thenable.ts'
 import {
   type AcceptOptions,
@@ -14,9 +14,9 @@ import {
   userOf,
 } from './accept-options.ts'
 import { type Accepted, clientGone } from './acceptor.ts'
+import { accessOf } from './access.ts'
 import { finishResponse, headerLines } from './finished-response.ts'
 import type { UpgradeHost } from './host.ts'
-import { accessOf } from './reauthorisation.ts'
 import { slimContext } from './records.ts'
 import { refusalError } from './refusal.ts'
 import { releaseGuard } from './socket-guard.ts'
@@ -151,6 +151,7 @@ function performHandshake(
   assertOpen(upgrade)
   // Who authenticates with a message is nobody yet.
   const later = options.authenticate !== undefined
+  if (later && !upgrade.deferred) throw mayNotAuthenticate()
   const userId = later ? undefined : userOf(options, host, ctx)
   const expiresAt = later ? null : expiryOf(options, ctx)
   const rooms = later ? [] : roomsOf(options, ctx)
@@ -262,6 +263,13 @@ function mixedForms(): UpgradeError {
   return new UpgradeError(
     'ERR_KOAWS_ALREADY_ACCEPTED',
     'This upgrade has a handler already: accept it in one place, with ctx.ws(handler) or with await ctx.ws().',
+  )
+}
+
+/** Nobody may be served who was to authenticate, and cannot. */
+function mayNotAuthenticate(): OptionsError {
+  return new OptionsError(
+    '"authenticate" works with accept(messages(...)) and ctx.ws(messages(...)) alone.',
   )
 }
 

@@ -5,6 +5,7 @@ import { check, validate } from '../validate.ts'
 import { notPassed } from './accept-middleware.ts'
 import { contextUpgrade } from './context.ts'
 import { asksForWebSocket } from './handshake.ts'
+import { isRebuilt } from './rebuilt-context.ts'
 import { type Upgrade, upgradeOf } from './upgrade.ts'
 
 /** Where `bearer()` looks beside the header and the subprotocol. */
@@ -35,6 +36,8 @@ export function bearer(options: BearerOptions = {}): Middleware {
   validate('bearer()', options, { cookie: check.string, query: check.string })
   return async (ctx, next) => {
     const upgrade = contextUpgrade(ctx)
+    // On the ctx of a token that came in a message there is nothing to lift.
+    if (isRebuilt(ctx)) return next()
     if (!upgrade) {
       if (upgradeOf(ctx.req) || asksForWebSocket(ctx.req)) throw notPassed(ctx)
       return next()

@@ -40,6 +40,11 @@ export function bySubprotocol<State = DefaultState, Custom = DefaultContext>(
   if (raw !== undefined && typeof raw !== 'function') {
     throw new OptionsError(`bySubprotocol() takes a handler for the rest, not ${describe(raw)}.`)
   }
+  if (raw && speakerOf(raw)) {
+    throw new OptionsError(
+      'bySubprotocol(): messages() speak a subprotocol: put them into the record.',
+    )
+  }
   const pick = (subprotocol: string): AcceptHandler =>
     (byName.get(subprotocol) ?? raw) as unknown as AcceptHandler
   const handler: AcceptHandler = (connection, ctx) => pick(connection.protocol)(connection, ctx)

@@ -37,6 +37,27 @@ describe('onConnect', () => {
     }
   }
 
+  for (const isAsync of [false, true]) {
+    it(`${isAsync ? 'asynchronously ' : ''}joins so many rooms that those of the route are too many: nobody gets in`, async () => {
+      let handled = 0
+      const { port, hub, errors } = await serve(
+        (app) => app.use(accept(() => handled++, { rooms: ['c'] })),
+        {
+          maxRooms: 2,
+          onConnect(connection) {
+            const join = (): void => void connection.join('a', 'b')
+            return isAsync ? Promise.resolve().then(join) : join()
+          },
+        },
+      )
+      const socket = await openSocket(port)
+      expect((await socket.closed).code).to.equal(1011)
+      await eventually(() => hub.status().connections === 0)
+      expect([handled, await hub.all().count()]).to.deep.equal([0, 0])
+      expect(errors.map(({ error }) => error['code'])).to.deep.equal(['ERR_KOAWS_MAX_ROOMS'])
+    })
+  }
+
   it('decides before anybody can reach the connection', async () => {
     const decide = deferred<boolean>()
     const arrived = deferred()

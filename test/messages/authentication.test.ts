@@ -6,13 +6,22 @@ import jwt from 'koa-jwt'
 import {
   type AcceptOptions,
   accept,
+  bearer,
   bySubprotocol,
   type Connection,
   type KoaWsOptions,
   messages,
 } from '../../lib/index.ts'
 import type { TestSocket } from '../../lib/testing/index.ts'
-import { cleanUp, deferred, eventually, openSocket, type Site, serve } from '../support/server.ts'
+import {
+  cleanUp,
+  deferred,
+  eventually,
+  openSocket,
+  rejected,
+  type Site,
+  serve,
+} from '../support/server.ts'
 import { ask, hear, speak, type Wire } from '../support/talk.ts'
 
 // It has no types of its own.
@@ -301,6 +310,76 @@ describe('authenticate: the token comes in the first message', () => {
     expect(errors).to.deep.equal([])
   })
 
+  it('and options that were checked for messages() let nobody else in', async () => {
+    const options = { authenticate: jwt({ secret: SECRET }) }
+    const { port, errors } = await serve((app) => {
+      const forMessages = accept(chat() as never, options)
+      app.use(async (ctx, next) => {
+        if (ctx.path === '/chat') return forMessages(ctx, next)
+        if (ctx.path === '/after')
+          return ctx.ws?.((connection) => connection.send('secret'), options)
+        return (await ctx.ws?.(options))?.send('secret')
+      })
+    }, byUser)
+    for (const path of ['/after', '/inside']) {
+      expect((await rejected(openSocket(port, path))).status, path).to.equal(500)
+    }
+    expect(errors.map(({ error }) => error['code'])).to.deep.equal(
+      Array(2).fill('ERR_KOAWS_OPTIONS'),
+    )
+  })
+
+  it('and what is no fault of the token is no offence: a service that hangs, an error with a status', async () => {
+    const hanging = await serveAuth(
+      { authenticate: () => new Promise(() => {}) },
+      { ...byUser, handshakeTimeout: 100 },
+      messages({ maxOffences: 1 }) as never,
+    )
+    const socket = await asked(hanging.port)
+    expect((await authenticate(socket, 'x')).error).to.include({ code: 'internal', status: 500 })
+    expect((await socket.closed).code).to.equal(1011)
+    expect(hanging.errors.map(({ error }) => error.message)).to.deep.equal([
+      'The authentication took too long',
+    ])
+    const bare = await serveAuth({
+      authenticate: async () => {
+        throw Object.assign(new Error('row 7 of users'), { status: 401 })
+      },
+    })
+    const other = await asked(bare.port)
+    expect((await authenticate(other, 'x')).error).to.include({
+      status: 401,
+      message: 'Unauthorized',
+    })
+    expect(await other.closed).to.deep.equal({ code: 4401, reason: 'Unauthorized' })
+    expect(bare.errors).to.deep.equal([])
+  })
+
+  it('and the last offence of one that is rejected does not hide why', async () => {
+    const { port } = await serveAuth(undefined, byUser, messages({ maxOffences: 1 }) as never)
+    const socket = await asked(port)
+    await authenticate(socket, 'x')
+    expect((await socket.closed).code).to.equal(4401)
+  })
+
+  it('and finds the state that the chain had made, such as the secret of a tenant', async () => {
+    const { port } = await serve((app, hub) => {
+      app.use((ctx, next) => {
+        ctx.state['secret'] = SECRET
+        return next()
+      })
+      app.use(hub.route('/:room', accept(chat() as never, { authenticate: jwt({} as never) })))
+    }, byUser)
+    const socket = await asked(port)
+    expect((await authenticate(socket, token('ann'))).type).to.equal('koaws:reply')
+  })
+
+  it('and bearer() may stand before it, as on a route that has both', async () => {
+    const { port } = await serveAuth({ authenticate: [bearer(), jwt({ secret: SECRET })] as never })
+    const socket = await asked(port)
+    expect((await authenticate(socket, token('ann'))).type).to.equal('koaws:reply')
+  })
+
   it('works with messages() alone', () => {
     const wrong: [() => unknown, RegExp][] = [
       [() => accept(() => {}, { authenticate: jwt({ secret: SECRET }) }), /messages\(\) alone/],
@@ -395,6 +474,47 @@ describe('refresh: a new token on an open connection', () => {
       status: 401,
     })
     expect(connection.expiresAt).to.equal(expiresAt)
+  })
+
+  it('takes away what the new token does not grant, and leaves alone what others have put there', async () => {
+    const grants = async (ctx: Context, next: Next): Promise<void> => {
+      const [sub, role] = ctx.get('authorization').slice(7).split('-')
+      ctx.state['user'] = { sub }
+      if (role === 'admin') ctx.state['admin'] = true
+      await next()
+    }
+    const handler = messages<Record<string, unknown>>()
+      .onOpen(({ state }) => {
+        state['own'] = 'kept'
+      })
+      .on('state', ({ connection }) => connection.state)
+    const { port } = await serve((app) => {
+      app.use(accept(handler as never, { authenticate: grants as never }))
+    }, byUser)
+    const socket = await speak(port)
+    await hear(socket)
+    await authenticate(socket, 'ann-admin')
+    await hear(socket)
+    expect((await ask(socket, 'state')).data).to.deep.equal({
+      user: { sub: 'ann' },
+      admin: true,
+      own: 'kept',
+    })
+    await authenticate(socket, 'ann-plain')
+    expect((await ask(socket, 'state')).data).to.deep.equal({ user: { sub: 'ann' }, own: 'kept' })
+  })
+
+  it('of another user closes with 4403 also where no option says who is who', async () => {
+    const { port } = await serve((app) => {
+      app.use(accept(chat() as never, { authenticate: jwt({ secret: SECRET }) }))
+    })
+    const socket = await speak(port)
+    await hear(socket)
+    await authenticate(socket, token('ann'))
+    for (let i = 0; i < 2; i++) await hear(socket)
+    expect((await authenticate(socket, token('ann'))).type).to.equal('koaws:reply')
+    socket.json({ type: 'koaws:auth', id: 1, data: { token: token('eve') } })
+    expect((await socket.closed).code).to.equal(4403)
   })
 
   it('does not wait for handlers', async () => {

@@ -62,6 +62,7 @@ describe('bySubprotocol()', () => {
       [() => bySubprotocol({ x: 7 as never }), /"x" needs a handler/],
       [() => bySubprotocol({ x: messages() as never }), /speaks koaws.v1/],
       [() => bySubprotocol({ x: raw }, 'raw' as never), /takes a handler for the rest/],
+      [() => bySubprotocol({ x: raw }, messages() as never), /put them into the record/],
       [
         () => accept(bySubprotocol({ x: raw }), { subprotocol: 'x' }),
         /said by the handler already: x/,

@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import createError from 'http-errors'
 import { type ErrorPlace, MessageError, messages } from '../../lib/index.ts'
-import { cleanUp, type Site } from '../support/server.ts'
+import { cleanUp, deferred, type Site } from '../support/server.ts'
 import { ask, hear, serveMessages, talk } from '../support/talk.ts'
 
 const INTERNAL = {
@@ -152,6 +152,48 @@ describe('an error in a handler', () => {
     for (const name of Object.keys(values))
       expect((await ask(socket, 'x', name)).error, name).to.deep.equal(INTERNAL)
     expect(errors).to.have.lengthOf(4)
+  })
+
+  it('is the only answer: a reply that comes later throws', async () => {
+    const late: unknown[] = []
+    const told = deferred()
+    const chat = messages().on('x', (message) => {
+      setImmediate(() => {
+        try {
+          message.reply('late')
+        } catch (error) {
+          late.push((error as MessageError).code)
+        }
+        told.resolve()
+      })
+      throw new MessageError(400, 'no')
+    })
+    const { port } = await serveMessages(chat)
+    const socket = await talk(port)
+    expect((await ask(socket, 'x')).error).to.include({ message: 'no' })
+    await told.promise
+    expect(late).to.deep.equal(['ERR_KOAWS_ALREADY_REPLIED'])
+    expect((await ask(socket, 'koaws:ping')).type).to.equal('koaws:reply')
+  })
+
+  it('because the client left while it was asked is nobody’s', async () => {
+    const asking = deferred()
+    const ended = deferred()
+    const chat = messages()
+      .on('x', ({ connection }) => {
+        const answer = connection.request('q')
+        answer.catch(() => setImmediate(ended.resolve))
+        asking.resolve()
+        return answer
+      })
+      .use((_message, next) => next())
+    const { port, errors } = await serveMessages(chat)
+    const socket = await talk(port)
+    socket.json({ type: 'x', id: 1 })
+    await asking.promise
+    socket.terminate()
+    await ended.promise
+    expect(errors).to.deep.equal([])
   })
 
   it('cannot pass for one of koaws, nor have a status that HTTP has not', async () => {

@@ -243,6 +243,27 @@ describe('messages()', () => {
       expect(errors).to.deep.equal([])
     })
 
+    it('that fails while its next() still runs does not let the next message begin', async () => {
+      const seen: unknown[] = []
+      const chat = messages()
+        .use(async (_message, next) => {
+          void next()
+          throw new MessageError(400, 'early')
+        })
+        .on('x', async ({ data }) => {
+          seen.push(`begin ${data}`)
+          await turn()
+          seen.push(`end ${data}`)
+        })
+      const { port } = await serveMessages(chat)
+      const socket = await talk(port)
+      socket.json({ type: 'x', id: 1, data: 1 })
+      socket.json({ type: 'x', id: 2, data: 2 })
+      expect((await hear(socket)).error).to.include({ message: 'early' })
+      await hear(socket)
+      expect(seen).to.deep.equal(['begin 1', 'end 1', 'begin 2', 'end 2'])
+    })
+
     it('that calls next() twice: an error of the application', async () => {
       const chat = messages()
         .use(async (_message, next) => {
@@ -432,6 +453,8 @@ describe('messages()', () => {
     const cases: [() => unknown, RegExp][] = [
       [() => chat.on('typing', () => {}), /came too late/],
       [() => chat.use(() => {}), /came too late/],
+      [() => chat.onOpen(() => {}), /came too late/],
+      [() => chat.onClose(() => {}), /came too late/],
       [
         () => messages(chatProtocol).on('nope' as never, () => {}),
         /It has: say, typing, said, tick/,
@@ -503,6 +526,33 @@ describe('messages()', () => {
     expect(await hear(socket)).to.deep.equal({ type: 'koaws:reply', id: 2, data: 'also done' })
     expect(await hear(socket)).to.have.property('type', 'koaws:bye')
     expect((await socket.closed).code).to.equal(1012)
+    await closing
+  })
+
+  it('takes nothing new once the hub closes, and says so', async () => {
+    const { promise, resolve } = deferred()
+    const started = deferred()
+    const chat = messages()
+      .on('slow', async () => {
+        started.resolve()
+        await promise
+      })
+      .on('x', () => 1)
+    const { port, hub } = await serveMessages(chat)
+    const socket = await talk(port)
+    socket.json({ type: 'slow', id: 1 })
+    await started.promise
+    const closing = hub.close({ timeout: 5000 })
+    await turn()
+    expect((await ask(socket, 'x')).error).to.include({
+      code: 'ERR_KOAWS_DRAINING',
+      retryable: true,
+    })
+    socket.json({ type: 'x' })
+    expect(await hear(socket)).to.have.property('about', 'x')
+    resolve()
+    expect(await hear(socket)).to.have.property('id', 1)
+    expect((await hear(socket)).type).to.equal('koaws:bye')
     await closing
   })
 })

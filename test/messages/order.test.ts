@@ -1,4 +1,5 @@
 import { expect } from 'chai'
+import { z } from 'zod'
 import { type Connection, messages, protocol } from '../../lib/index.ts'
 import { handshake, rawClient, textFrame } from '../support/raw.ts'
 import { cleanUp, deferred, eventually, turn } from '../support/server.ts'
@@ -99,12 +100,16 @@ describe('handlers of one connection', () => {
   })
 
   it('that ask the client hear its answer, however much waits behind them', async () => {
-    const definition = protocol({ confirm: { push: true }, start: {}, x: {} })
+    const definition = protocol({
+      confirm: { push: true, reply: z.string() },
+      start: {},
+      x: {},
+    })
     const chat = messages(definition)
       .on('start', async ({ connection }) => {
         await turn()
         await eventually(() => connection.isPaused, 'a pause')
-        return connection.request('confirm' as never)
+        return connection.request('confirm', undefined)
       })
       .on('x', () => {})
     const { port } = await serveMessages(chat, { flood: false })
@@ -116,7 +121,31 @@ describe('handlers of one connection', () => {
     expect(await hear(socket)).to.include({ id: 1, data: 'yes' })
   })
 
-  it('are not run for what waits when the client leaves; that is counted', async () => {
+  it('do not let the client fill memory, in messages or in bytes, while they ask it', async () => {
+    const seen: unknown[] = []
+    const definition = protocol({
+      confirm: { push: true, reply: z.any() },
+      start: {},
+      x: { data: z.any() },
+    })
+    const chat = messages(definition)
+      .on('start', ({ connection }) => connection.request('confirm', undefined))
+      .on('x', () => seen.push(1))
+    const { port, hub } = await serveMessages(chat, { flood: false })
+    const socket = await talk(port)
+    const [connection] = [...hub.localConnections.values()] as [Connection]
+    socket.json({ type: 'start', id: 1 })
+    const { id } = await hear(socket)
+    for (let i = 0; i < 15; i++) socket.json({ type: 'x', data: 'x'.repeat(60_000) })
+    await ask(socket, 'koaws:ping')
+    expect(connection.isPaused, 'below 1 MiB').to.equal(false)
+    for (let i = 0; i < 5; i++) socket.json({ type: 'x', data: 'x'.repeat(60_000) })
+    await eventually(() => connection.isPaused, 'a pause')
+    expect(id).to.equal(1)
+    expect(seen).to.deep.equal([])
+  })
+
+  it('are run for what a client sent before it left', async () => {
     const { started, handler, end } = gated()
     const { port, hub, errors } = await serveMessages(messages().on('slow', handler))
     const socket = await talk(port)
@@ -124,10 +153,13 @@ describe('handlers of one connection', () => {
     await ask(socket, 'koaws:ping', undefined, 99)
     socket.terminate()
     await eventually(() => hub.status().connections === 0, 'the end')
-    end(1)
+    for (let i = 1; i <= 4; i++) {
+      await eventually(() => started.length === i, `the start of ${i}`)
+      end(i)
+    }
     await turn()
-    expect(started).to.deep.equal([1])
-    expect(hub.status().drops).to.deep.equal({ unheard: 3 })
+    expect(started).to.deep.equal([1, 2, 3, 4])
+    expect(hub.status().drops).to.deep.equal({})
     expect(errors).to.deep.equal([])
   })
 

@@ -66,6 +66,14 @@ describe('connection.request()', () => {
     expect(await Promise.all(answers)).to.deep.equal([false, true, true])
   })
 
+  it('takes an answer without data for null', async () => {
+    const { connection, socket } = await served()
+    const asking = connection.request('any')
+    const { id } = await hear(socket)
+    socket.json({ type: 'koaws:reply', id })
+    expect(await asking).to.equal(null)
+  })
+
   it('rejects with the error that the client answers', async () => {
     const { connection, socket } = await served()
     const asking = connection.request('any')

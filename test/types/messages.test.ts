@@ -32,6 +32,7 @@ const chatProtocol = protocol({
   said: { push: z.object({ text: z.string() }) },
   tick: { push: true },
   confirm: { push: z.string(), reply: z.boolean() },
+  count: { push: true, reply: z.string().transform(Number) },
 })
 type Chat = DefinitionOf<typeof chatProtocol>
 
@@ -84,6 +85,7 @@ describe('types of messages', () => {
       connection.push('said', { text: 'hi' })
       connection.push('tick')
       expectTypeOf(connection.request('confirm', 'Sure?')).resolves.toEqualTypeOf<boolean>()
+      expectTypeOf(connection.request('count')).resolves.toEqualTypeOf<number>()
       connection.to('room').except('x').volatile().push('said', { text: 'hi' })
       expectTypeOf(connection).toExtend<Connection>()
       expectTypeOf(connection).toExtend<Connection<State>>()
@@ -95,6 +97,8 @@ describe('types of messages', () => {
       connection.push('say', { text: 'hi' })
       // @ts-expect-error no such type
       connection.push('nope')
+      // @ts-expect-error no payload
+      connection.request('confirm')
       // @ts-expect-error nobody answers it
       connection.request('said', { text: 'hi' })
       // @ts-expect-error a wrong payload
