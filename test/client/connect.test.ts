@@ -76,6 +76,8 @@ describe('connect(): the options', () => {
       const text = `"${name}" must be a number above 0`
       expect(() => connect('ws://test/', wrong as object), name).to.throw(TypeError, text)
     }
+    const tokenIn = 'mesage' as 'message'
+    expect(() => connect('ws://test/', { tokenIn })).to.throw(TypeError, '"handshake" or "message"')
     const options = { tokens: 'x' } as object
     expect(() => connect('ws://test/', options)).to.throw(TypeError, 'no option "tokens"')
     expect(() => connect('ws://test/', { toString: 1 } as object)).to.throw(TypeError, 'toString')

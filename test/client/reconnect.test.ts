@@ -180,6 +180,19 @@ describe('after a close with', () => {
 describe('a bye', () => {
   useFakeClock()
 
+  it('does not hold back from 4611, and is forgotten when the connection lives on', async () => {
+    const first = await openClient()
+    first.last.push('koaws:bye', { after: 60_000 }).end(4611)
+    expect(delayOf(first.client)).to.equal(0)
+    first.client.close()
+    const second = await openClient()
+    second.last.push('koaws:bye', { after: 100 })
+    await pass(3_600_000)
+    second.last.end(1006)
+    expect(delayOf(second.client)).to.be.at.least(500)
+    second.client.close()
+  })
+
   it('is obeyed to the millisecond, counted from the bye', async () => {
     setRandom(0.7)
     const scripted = await openClient()

@@ -30,6 +30,34 @@ describe('the refresh', () => {
     client.close()
   })
 
+  it('is tried again before the end when it fails', async () => {
+    let fails = false
+    const { client, last, errors } = await authenticated(() => {
+      if (fails) throw new Error('no network')
+      return 'abc'
+    })
+    fails = true
+    await pass(0.8 * HOUR)
+    expect(last.sent).to.deep.equal([])
+    expect(errors.map((error) => (error as Error).message)).to.include('no network')
+    fails = false
+    await pass(0.2 * HOUR - 10_000)
+    expect(last.sent).to.have.length(1)
+    client.close()
+  })
+
+  it('comes ever less often, to once in 10 s, where the clocks make every token end soon', async () => {
+    const { client, last } = await authenticated(() => 'abc', { expiresAt: Date.now() + 5_000 })
+    for (let second = 0; second < 60; second++) {
+      await pass(1_000)
+      const { id, type } = (last.sent.at(-1) ?? {}) as { id?: number; type?: string }
+      const data = { expiresAt: Date.now() + 5_000 }
+      if (type) last.json({ type: 'koaws:reply', id, data })
+    }
+    expect(last.sent.length).to.be.within(5, 9)
+    client.close()
+  })
+
   it('comes 10 s before the end of a short time', async () => {
     setRandom(1)
     const { client, last } = await authenticated(() => 'abc', { expiresAt: Date.now() + 30_000 })
