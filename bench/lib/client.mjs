@@ -1,6 +1,18 @@
 import { closeEcho, openEcho, runEcho } from './load-echo.mjs'
 import { handshakes } from './load-handshake.mjs'
 import { dropIdle, idleState, openIdle } from './load-idle.mjs'
+import { closeMessages, openMessages, runMessages } from './load-messages.mjs'
 import { serve } from './rpc.mjs'
 
-serve({ handshakes, openEcho, runEcho, closeEcho, openIdle, idleState, dropIdle })
+serve({
+  handshakes,
+  openEcho,
+  runEcho,
+  closeEcho,
+  openIdle,
+  idleState,
+  dropIdle,
+  openMessages,
+  runMessages,
+  closeMessages,
+})

@@ -11,5 +11,12 @@ export const contestants = {
   'ws-frame': { file: '../servers/room-ws.mjs', form: 'frame' },
   koaws: { file: '../servers/room-koaws.mjs' },
   'socket.io': { file: '../servers/room-socket.io.mjs' },
+  'koaws-unrouted': { file: '../servers/messages-koaws.mjs', form: 'unrouted' },
+  'koaws-json': { file: '../servers/messages-koaws.mjs', form: 'json' },
+  'koaws-routed': { file: '../servers/messages-koaws.mjs', form: 'routed' },
+  'koaws-zod': { file: '../servers/messages-koaws.mjs', form: 'zod' },
+  'socket.io-emit': { file: '../servers/messages-socket.io.mjs', form: 'emit' },
+  'socket.io-ack': { file: '../servers/messages-socket.io.mjs', form: 'ack' },
+  'ws-switch': { file: '../servers/messages-ws.mjs' },
   bun: { file: '../servers/room-bun.mjs', runtime: 'bun' },
 }

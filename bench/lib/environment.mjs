@@ -22,11 +22,15 @@ const LIBRARIES = [
   'socket.io',
 ]
 
+/** Of the root: koaws is measured with the schemas that it is tested with. */
+const SCHEMAS = ['zod', 'valibot', 'arktype']
+
 const load = () => loadavg().map((value) => Number(value.toFixed(2)))
 
 export function environment() {
   const versions = { koaws: version('../../package.json') }
   for (const name of LIBRARIES) versions[name] = version(`../node_modules/${name}/package.json`)
+  for (const name of SCHEMAS) versions[name] = version(`../../node_modules/${name}/package.json`)
   versions.bun = version('../node_modules/@oven/bun-linux-x64/package.json')
   // koaws takes ws from the root: another version there would be another contest.
   const rootWs = version('../../node_modules/ws/package.json')
