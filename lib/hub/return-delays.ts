@@ -4,6 +4,8 @@
  */
 const SHORTEST = 6_500
 const LONGEST = 60_000
+/** Nobody comes before this: the next instance has to be there, and all have to have gone. */
+const FLOOR = 500
 /** In between, so many come back in a millisecond. */
 const PER_MILLISECOND = 1
 
@@ -14,7 +16,7 @@ const PER_MILLISECOND = 1
 export function returnDelays(count: number): number[] {
   const span = Math.min(LONGEST, Math.max(SHORTEST, count / PER_MILLISECOND))
   const delays = Array.from({ length: count }, (_, i) =>
-    Math.round(((i + Math.random()) / count) * span),
+    Math.round(FLOOR + ((i + Math.random()) / count) * span),
   )
   for (let i = count - 1; i > 0; i--) {
     const j = Math.floor(Math.random() * (i + 1))
