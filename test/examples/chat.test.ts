@@ -1,34 +1,54 @@
 /// <reference lib="dom" />
-import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import { WebSocket as Client, type RawData } from 'ws'
 import { launchChromium } from '../support/chromium.ts'
+import { barriers } from './support/accessibility.ts'
+import {
+  alerted,
+  type Chat,
+  choose,
+  connectAs,
+  connected,
+  enterIn,
+  enter as enterWith,
+  heard,
+  kill,
+  killAll,
+  leaveAll,
+  notices,
+  openTab,
+  reconnecting,
+  said,
+  say,
+  startChat as start,
+  texts,
+  type,
+} from './support/chat.ts'
 
-const SERVER = fileURLToPath(new URL('../../examples/chat/server.mjs', import.meta.url))
 const SCREENSHOTS = fileURLToPath(new URL('../../docs/screenshots/', import.meta.url))
 const DESKTOP_LIGHT = { viewport: { width: 1100, height: 700 }, colorScheme: 'light' } as const
+const DESKTOP_DARK = { viewport: { width: 1100, height: 700 }, colorScheme: 'dark' } as const
 const PHONE_DARK = {
   viewport: { width: 390, height: 780 },
   colorScheme: 'dark',
   deviceScaleFactor: 2,
   hasTouch: true,
 } as const
-
-interface Chat {
-  child: ChildProcess
-  url: string
-  port: number
-}
+const LOOKS = [
+  { name: 'a light desktop', width: 1100, height: 700, colorScheme: 'light' },
+  { name: 'a dark desktop', width: 1100, height: 700, colorScheme: 'dark' },
+  { name: 'a dark phone', width: 390, height: 780, colorScheme: 'dark' },
+  { name: 'a phone on its side', width: 780, height: 390, colorScheme: 'light' },
+  { name: 'a narrow window', width: 320, height: 480, colorScheme: 'light' },
+] as const
 
 describe('examples/chat', function () {
   this.timeout(60_000)
-  const children = new Set<ChildProcess>()
   let browser: Browser
 
   before(async () => {
@@ -38,328 +58,555 @@ describe('examples/chat', function () {
   after(() => browser?.close())
 
   afterEach(async () => {
-    for (const context of browser.contexts()) await context.close()
-    for (const child of children) {
-      if (child.exitCode === null && child.signalCode === null) {
-        child.kill('SIGKILL')
-        await once(child, 'exit')
-      }
-    }
-    children.clear()
+    await leaveAll(browser)
+    await killAll()
   })
 
-  /** Start the example and wait for the line that tells its URL. */
-  async function start({ port = 0, secret = 'a secret' } = {}): Promise<Chat> {
-    const child = spawn(process.execPath, [SERVER], {
-      env: { ...process.env, PORT: String(port), SECRET: secret },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
-    children.add(child)
-    let errors = ''
-    child.stderr.on('data', (chunk) => {
-      errors += chunk
-    })
-    for await (const line of createInterface({ input: child.stdout })) {
-      const url = /http:\S+/.exec(line)?.[0]
-      if (url) return { child, url, port: Number(new URL(url).port) }
-    }
-    throw new Error(`the example ended without a URL: ${errors}`)
-  }
+  const enter = (chat: Chat, name: string, room: string, options?: BrowserContextOptions) =>
+    enterWith(browser, chat, name, room, options)
 
-  /** A user with a browser of their own, logged in and connected. */
-  async function enter(chat: Chat, name: string, room: string, options?: BrowserContextOptions) {
-    const context = await browser.newContext(options)
-    const page = await context.newPage()
-    await page.goto(new URL(`/rooms/${room}`, chat.url).href)
-    await page.getByLabel('Your name').fill(name)
-    await page.getByRole('button', { name: 'Join' }).click()
-    await connected(page)
+  async function visit(chat: Chat, path: string, options?: BrowserContextOptions): Promise<Page> {
+    const page = await (await browser.newContext(options)).newPage()
+    await page.goto(new URL(path, chat.url).href)
     return page
   }
 
-  /** Another tab of the same user. */
-  async function openTab(page: Page, room: string): Promise<Page> {
-    const tab = await page.context().newPage()
-    await tab.goto(new URL(`/rooms/${room}`, page.url()).href)
-    await connected(tab)
-    return tab
-  }
+  describe('login', () => {
+    it('is needed for a page, and for a WebSocket', async () => {
+      const chat = await start()
+      const client = new Client(`ws://127.0.0.1:${chat.port}/rooms/lobby/socket`)
+      client.on('error', () => {})
+      const [, response] = await once(client, 'unexpected-response')
+      expect(response.statusCode).to.equal(401)
 
-  /** A program with the login of a page. */
-  async function connectAs(page: Page, chat: Chat, room: string): Promise<Client> {
-    const [cookie] = await page.context().cookies()
-    const client = new Client(`ws://127.0.0.1:${chat.port}/rooms/${room}/socket`, {
-      headers: { cookie: `token=${cookie?.value}` },
+      const page = await visit(chat, '/rooms/lobby')
+      expect(new URL(page.url()).pathname).to.equal('/login')
+      const closed = await page.evaluate(
+        () =>
+          new Promise<string>((resolve) => {
+            const socket = new WebSocket(`ws://${location.host}/rooms/lobby/socket`, 'koaws.v1')
+            socket.onmessage = ({ data }) => resolve(data)
+            socket.onclose = ({ code }) => resolve(`closed with ${code}`)
+          }),
+      )
+      expect(closed).to.equal('closed with 4401')
     })
-    await once(client, 'open')
-    return client
-  }
 
-  it('rejects a WebSocket without a login', async () => {
-    const chat = await start()
-    const client = new Client(`ws://127.0.0.1:${chat.port}/rooms/lobby/socket`)
-    client.on('error', () => {})
-    const [, response] = await once(client, 'unexpected-response')
-    expect(response.statusCode).to.equal(401)
+    it('says what is wrong with a name, and goes back to it', async () => {
+      const chat = await start()
+      const page = await visit(chat, '/login')
+      await page.getByLabel('Your name').fill('   ')
+      await page.getByRole('button', { name: 'Join' }).click()
+      await alerted(page, 'A name has 1 to 20 characters.')
+      const name = page.getByLabel('Your name')
+      expect(await name.getAttribute('aria-invalid')).to.equal('true')
+      expect(await page.evaluate(() => document.activeElement?.id)).to.equal('name')
+      expect(await barriers(page)).to.deep.equal([])
+      await name.fill('Ann')
+      expect(await texts(page, '[role=alert]')).to.deep.equal([''])
+      await page.keyboard.press('Enter')
+      await connected(page)
+    })
 
-    const page = await (await browser.newContext()).newPage()
-    await page.goto(new URL('/rooms/lobby', chat.url).href)
-    expect(new URL(page.url()).pathname).to.equal('/login')
-    const closed = await page.evaluate(
-      () =>
-        new Promise<string>((resolve) => {
-          const socket = new WebSocket(`ws://${location.host}/rooms/lobby/socket`)
-          socket.onopen = () => resolve('open')
-          socket.onclose = ({ code }) => resolve(`closed with ${code}`)
-        }),
-    )
-    expect(closed).to.equal('closed with 1006')
+    it('is missed by a page with a forged cookie, which says so', async () => {
+      const chat = await start()
+      const page = await visit(chat, '/login')
+      // Only the WebSocket is to meet the cookie, before that of the login: else the page would not come.
+      const forged = { name: 'token', value: 'forged', domain: '127.0.0.1' }
+      await page.context().addCookies([{ ...forged, path: '/rooms/lobby/socket' }])
+      await page.getByLabel('Your name').fill('Ann')
+      await page.keyboard.press('Enter')
+      await page.getByRole('status').getByText('Logged out').waitFor()
+      await page.getByRole('link', { name: 'Log in' }).click()
+      await page.getByLabel('Your name').waitFor()
+    })
+
+    it('ends in all tabs of a user, and for nobody else', async () => {
+      const chat = await start()
+      const ann = await enter(chat, 'Ann', 'lobby')
+      const tab = await openTab(ann, 'kitchen')
+      const bo = await enter(chat, 'Bo', 'lobby')
+      await ann.bringToFront() // a page behind another hardly gets frames
+      await ann.getByRole('button', { name: 'Log out' }).click()
+      await ann.getByLabel('Your name').waitFor()
+      await tab.getByRole('status').getByText('Logged out').waitFor()
+      expect(await barriers(tab)).to.deep.equal([])
+      await say(tab, 'Too late')
+      await alerted(tab, 'Not sent: There is no connection.')
+      await bo.getByText('Ann left').waitFor()
+      await say(bo, 'Alone')
+      await heard(bo, 'Alone')
+    })
+
+    it('has ended when the server has another secret', async () => {
+      const first = await start()
+      const ann = await enter(first, 'Ann', 'lobby')
+      await kill(first)
+      await start({ port: first.port, secret: 'another secret' })
+      await ann.getByRole('status').getByText('Logged out').waitFor()
+      await ann.getByRole('link', { name: 'Log in' }).click()
+      await ann.getByLabel('Your name').waitFor()
+    })
+
+    it('leads to its own rooms only', async () => {
+      const chat = await start()
+      const page = await enter(chat, 'Ann', 'lobby')
+      const answer = await page.goto(new URL('/rooms/attic', chat.url).href)
+      expect(answer?.status()).to.equal(404)
+    })
   })
 
-  it('says what is wrong with a name', async () => {
-    const chat = await start()
-    const page = await (await browser.newContext()).newPage()
-    await page.goto(new URL('/login', chat.url).href)
-    await page.getByLabel('Your name').fill('   ')
-    await page.getByRole('button', { name: 'Join' }).click()
-    await page.getByRole('alert').getByText('A name has 1 to 20 characters.').waitFor()
+  describe('talking', () => {
+    it('goes both ways between the pages in a room, and to no other room', async () => {
+      const chat = await start()
+      const ann = await enter(chat, 'Ann', 'lobby', DESKTOP_LIGHT)
+      const bo = await enter(chat, 'Bo Jensen', 'lobby', PHONE_DARK)
+      const cy = await enter(chat, 'Cy', 'kitchen')
+      await ann.getByText('Bo Jensen joined').waitFor()
+
+      await say(ann, 'Hi Bo, is the new room open?')
+      await heard(bo, 'Hi Bo, is the new room open?')
+      await say(bo, 'It is!')
+      await say(bo, 'Choose it in the list.')
+      await heard(ann, 'Choose it in the list.')
+      await say(ann, 'Thanks! Does <b>bold</b> work here?')
+      await heard(bo, 'Thanks! Does <b>bold</b> work here?')
+      await say(bo, 'No, it is shown as you typed it.')
+      await heard(ann, 'No, it is shown as you typed it.')
+      await choose(bo, 'Ann')
+      await say(bo, 'See you there?')
+      await heard(ann, 'See you there?')
+      await choose(bo, 'Everybody')
+      expect(await texts(ann, '#members li > :nth-child(2)')).to.deep.equal(['Ann', 'Bo Jensen'])
+      await type(bo, 'I am')
+      await ann.getByText('Bo Jensen is typing').waitFor()
+      await takeScreenshot(ann, 'chat-desktop-light')
+      await takeScreenshot(bo, 'chat-phone-dark')
+
+      // Had Cy been sent anything before, it would stand before this.
+      await say(cy, 'Anybody here?')
+      await heard(cy, 'Anybody here?')
+      expect(await said(cy)).to.deep.equal(['Anybody here?'])
+      expect(await notices(cy)).to.deep.equal([])
+      expect(await texts(cy, '#members li > :nth-child(2)')).to.deep.equal(['Cy'])
+
+      await bo.close()
+      await ann.getByText('Bo Jensen left').waitFor()
+    })
+
+    it('shows who is typing, and nobody once it was sent', async () => {
+      const chat = await start()
+      const ann = await enter(chat, 'Ann', 'lobby')
+      const bo = await enter(chat, 'Bo', 'lobby')
+      const cy = await enter(chat, 'Cy', 'kitchen')
+      await ann.getByText('Bo joined').waitFor()
+      await type(bo, 'hm')
+      await ann.getByText('Bo is typing').waitFor()
+      expect(await texts(bo, '#typing')).to.deep.equal([''])
+      expect(await texts(cy, '#typing')).to.deep.equal([''])
+      await bo.keyboard.press('Enter')
+      await heard(ann, 'hm')
+      expect(await texts(ann, '#typing')).to.deep.equal([''])
+    })
+
+    it('in private reaches all tabs of both, and nobody else', async () => {
+      const chat = await start()
+      const ann = await enter(chat, 'Ann', 'lobby')
+      const annElsewhere = await openTab(ann, 'garden')
+      const bo = await enter(chat, 'Bo', 'lobby')
+      const boElsewhere = await openTab(bo, 'kitchen')
+      const cy = await enter(chat, 'Cy', 'lobby')
+      await choose(ann, 'Bo')
+      await say(ann, 'Between us')
+      for (const page of [ann, annElsewhere, bo, boElsewhere]) await heard(page, 'Between us')
+      expect(await texts(annElsewhere, '.from > *')).to.deep.equal(['You', 'only to Bo'])
+      expect(await texts(boElsewhere, '.from > *')).to.deep.equal(['Ann', 'only to you'])
+      await choose(ann, 'Everybody')
+      await say(ann, 'To all')
+      await heard(cy, 'To all')
+      expect(await said(cy)).to.deep.equal(['To all'])
+      expect(await said(ann)).to.deep.equal(['Between us', 'To all'])
+    })
+
+    it('in private stays so when the receiver has left, and can be tried again', async () => {
+      const chat = await start()
+      const ann = await enter(chat, 'Ann', 'lobby')
+      const bo = await enter(chat, 'Bo', 'lobby')
+      const cy = await enter(chat, 'Cy', 'lobby')
+      await choose(ann, 'Bo')
+      const { context, url } = { context: bo.context(), url: bo.url() }
+      await bo.close()
+      await ann.getByText('Bo left').waitFor()
+      await say(ann, 'Our secret')
+      await alerted(ann, 'Not sent: This person is not here any more.')
+      const back = await context.newPage()
+      await back.goto(url)
+      await ann.getByText('Bo joined').nth(1).waitFor()
+      await ann.getByRole('log').getByRole('button', { name: 'Retry' }).click()
+      await heard(back, 'Our secret')
+      await heard(ann, 'Our secret')
+      await say(cy, 'Hello')
+      await heard(cy, 'Hello')
+      expect(await said(cy)).to.deep.equal(['Hello'])
+    })
+
+    it('shows a message once that is said twice', async () => {
+      const chat = await start()
+      const ann = await enter(chat, 'Ann', 'lobby')
+      const client = await connectAs(ann, chat, 'lobby')
+      for (const id of ['1', '1', '2']) {
+        client.send(JSON.stringify({ type: 'say', id: 7, data: { id, text: `number ${id}` } }))
+      }
+      await heard(ann, 'number 2')
+      expect(await said(ann)).to.deep.equal(['number 1', 'number 2'])
+      client.terminate()
+    })
+
+    it('tells a program what it did wrong, and goes on', async () => {
+      const chat = await start()
+      const page = await enter(chat, 'Ann', 'lobby')
+      const client = await connectAs(page, chat, 'lobby')
+      const errors: string[] = []
+      const told = new Promise<void>((resolve) => {
+        client.on('message', (data: RawData) => {
+          const { type, error } = JSON.parse(data.toString())
+          if (error) errors.push(`${error.code} ${error.message}`)
+          if (type === 'koaws:reply') resolve()
+        })
+      })
+      const request = (id: number, data: object) =>
+        client.send(JSON.stringify({ type: 'say', id, data }))
+      client.send('no JSON')
+      request(1, { id: '1', text: 'x'.repeat(501) })
+      request(2, { id: '2', text: '  ' })
+      request(3, { id: '3', text: 'psst', to: 'nobody' })
+      request(4, { id: '4', text: 'fine' })
+      await told
+      client.terminate()
+      expect(errors).to.deep.equal([
+        'ERR_KOAWS_MALFORMED No JSON',
+        'ERR_KOAWS_INVALID text: A message has 1 to 500 characters.',
+        'ERR_KOAWS_INVALID text: A message has 1 to 500 characters.',
+        'gone This person is not here any more.',
+      ])
+    })
   })
 
-  it('carries messages between the pages in a room and to no other room', async () => {
-    const chat = await start()
-    const ann = await enter(chat, 'Ann', 'lobby', DESKTOP_LIGHT)
-    const bo = await enter(chat, 'Bo', 'lobby', PHONE_DARK)
-    const cy = await enter(chat, 'Cy', 'kitchen')
-    await ann.getByText('Bo joined').waitFor()
+  describe('the page', () => {
+    it('shows in a toast what the server rejects, for as long as somebody is at it', async () => {
+      const chat = await start()
+      const page = await (await browser.newContext()).newPage()
+      await page.clock.install()
+      await enterIn(page, chat, 'Ann', 'lobby')
+      await tooLong(page)
+      const toast = page.locator('.toast')
+      await alerted(page, 'Not sent: A message has 1 to 500 characters.')
+      await page.getByRole('log').getByText('Not sent: A message').waitFor()
+      expect(await barriers(page)).to.deep.equal([])
 
-    await say(ann, 'Hi Bo, is the new room open?')
-    await heard(bo, 'Hi Bo, is the new room open?')
-    await say(bo, 'It is: choose it in the list')
-    await heard(ann, 'It is: choose it in the list')
-    await say(ann, 'Thanks! Does <b>bold</b> work here?')
-    await heard(bo, 'Thanks! Does <b>bold</b> work here?')
-    await say(bo, 'No, it is shown as you typed it.')
-    await heard(ann, 'No, it is shown as you typed it.')
-    await choose(bo, 'Ann')
-    await say(bo, 'See you there?')
-    await heard(ann, 'See you there?')
-    await choose(bo, 'Everybody')
-    expect(await texts(ann, '#members li')).to.deep.equal(['Ann (you)', 'Bo'])
-    await type(bo, 'I am')
-    await ann.getByText('Bo is typing').waitFor()
-    if (process.env['KOAWS_SCREENSHOTS']) await takeScreenshots(ann, bo)
+      await toast.hover()
+      await page.clock.runFor(10_000)
+      expect(await toast.count()).to.equal(1)
+      await page.mouse.move(0, 0)
+      await page.getByRole('button', { name: 'Dismiss' }).focus()
+      await page.clock.runFor(10_000)
+      expect(await toast.count()).to.equal(1)
+      await page.getByLabel('Message', { exact: true }).focus()
+      await page.clock.runFor(10_000)
+      expect(await toast.count()).to.equal(0)
 
-    // Had Cy been sent anything before, it would stand before this.
-    await say(cy, 'Anybody here?')
-    await heard(cy, 'Anybody here?')
-    expect(await texts(cy, '#log li p')).to.deep.equal(['Anybody here?'])
-    expect(await texts(cy, '#members li')).to.deep.equal(['Cy (you)'])
+      await page.getByRole('button', { name: 'Retry' }).click()
+      await page.getByRole('button', { name: 'Dismiss' }).focus()
+      await page.keyboard.press('Escape')
+      expect(await toast.count()).to.equal(0)
+      expect(await page.evaluate(() => document.activeElement?.id)).to.equal('text')
+    })
 
-    await bo.close()
-    await ann.getByText('Bo left').waitFor()
-  })
+    it('says why it was disconnected for good, and can connect again', async () => {
+      const chat = await start()
+      const page = await enter(chat, 'Ann', 'lobby')
+      for (let i = 0; i < 5; i++) await tooLong(page)
+      await page.getByRole('status').getByText('Disconnected: ').waitFor()
+      expect(await barriers(page)).to.deep.equal([])
+      await page.getByRole('button', { name: 'Connect again' }).click()
+      await connected(page)
+    })
 
-  it('shows who is typing, and nobody once it was sent', async () => {
-    const chat = await start()
-    const ann = await enter(chat, 'Ann', 'lobby')
-    const bo = await enter(chat, 'Bo', 'lobby')
-    const cy = await enter(chat, 'Cy', 'kitchen')
-    await ann.getByText('Bo joined').waitFor()
-    await type(bo, 'hm')
-    await ann.getByText('Bo is typing').waitFor()
-    expect(await texts(bo, '#typing')).to.deep.equal([''])
-    expect(await texts(cy, '#typing')).to.deep.equal([''])
-    await bo.keyboard.press('Enter')
-    await heard(ann, 'hm')
-    expect(await texts(ann, '#typing')).to.deep.equal([''])
-  })
+    it('can be used with a keyboard alone', async () => {
+      const chat = await start()
+      const bo = await enter(chat, 'Bo', 'lobby')
+      const ann = await visit(chat, '/rooms/lobby')
+      await ann.keyboard.type('Ann') // the focus is where it is needed
+      await ann.keyboard.press('Enter')
+      await connected(ann)
+      await ann.getByRole('link', { name: 'lobby, 2 people' }).waitFor()
+      await ann.keyboard.type('One line')
+      await ann.keyboard.press('Shift+Enter')
+      await ann.keyboard.type('and another')
+      await ann.keyboard.press('Enter')
+      await heard(bo, 'One line\nand another')
 
-  it('lets its user choose a room by keyboard, and says how many are in each', async () => {
-    const chat = await start()
-    const ann = await enter(chat, 'Ann', 'lobby')
-    await enter(chat, 'Bo', 'kitchen')
-    await ann.getByRole('link', { name: 'kitchen, 1 connection' }).focus()
-    const tab = await openTab(ann, 'kitchen')
-    await ann.getByRole('link', { name: 'kitchen, 2 connections' }).waitFor()
-    await tab.close()
-    await ann.getByRole('link', { name: 'kitchen, 1 connection' }).waitFor()
-    await ann.keyboard.press('Enter') // the focus has stayed on the link
-    await ann.getByRole('heading', { name: 'kitchen' }).waitFor()
-    await ann.getByRole('link', { name: 'kitchen, 2 connections' }).waitFor()
-    expect(await ann.locator('#rooms [aria-current=page]').textContent()).to.equal('kitchen 2')
-    await ann.getByRole('link', { name: 'lobby, 0 connections' }).waitFor()
-  })
+      // What the keyboard comes to, from the top of the page.
+      await ann.evaluate(() => {
+        document.body.tabIndex = -1
+        document.body.focus()
+      })
+      const stops: string[] = []
+      for (const _ of Array(10)) {
+        await ann.keyboard.press('Tab')
+        stops.push(await focusOf(ann))
+      }
+      expect(stops).to.deep.equal([
+        'Skip to the message',
+        'Log out',
+        'lobby, 2 people',
+        'kitchen, 0 people',
+        'garden, 0 people',
+        'workshop, 0 people',
+        'Messages',
+        'To',
+        'Message',
+        'Send',
+      ])
+    })
 
-  it('carries a private message to all tabs of both, and to nobody else', async () => {
-    const chat = await start()
-    const ann = await enter(chat, 'Ann', 'lobby')
-    const annElsewhere = await openTab(ann, 'garden')
-    const bo = await enter(chat, 'Bo', 'lobby')
-    const boElsewhere = await openTab(bo, 'kitchen')
-    const cy = await enter(chat, 'Cy', 'lobby')
-    await choose(ann, 'Bo')
-    await say(ann, 'Between us')
-    for (const page of [ann, annElsewhere, bo, boElsewhere]) await heard(page, 'Between us')
-    expect(await texts(annElsewhere, '#log li b')).to.deep.equal(['Ann, only to Bo'])
-    expect(await texts(boElsewhere, '#log li b')).to.deep.equal(['Ann, only to you'])
-    await choose(ann, 'Everybody')
-    await say(ann, 'To all')
-    await heard(cy, 'To all')
-    expect(await texts(cy, '#log li p')).to.deep.equal(['To all'])
-    expect(await texts(ann, '#log li p')).to.deep.equal(['Between us', 'To all'])
-  })
+    it('lets its user choose a room by keyboard, and says how many are in each', async () => {
+      const chat = await start()
+      const ann = await enter(chat, 'Ann', 'lobby')
+      const bo = await enter(chat, 'Bo', 'kitchen')
+      await ann.getByRole('link', { name: 'kitchen, 1 person' }).focus()
+      const cy = await enter(chat, 'Cy', 'kitchen')
+      await openTab(bo, 'kitchen') // one person all the same
+      await ann.getByRole('link', { name: 'kitchen, 2 people' }).waitFor()
+      await cy.close()
+      await ann.getByRole('link', { name: 'kitchen, 1 person' }).waitFor()
+      await ann.keyboard.press('Enter') // the focus has stayed on the link
+      await ann.getByRole('heading', { name: 'kitchen' }).waitFor()
+      await ann.getByRole('link', { name: 'kitchen, 2 people' }).waitFor()
+      expect(await ann.locator('#rooms [aria-current=page]').textContent()).to.equal('kitchen2')
+      await ann.getByRole('link', { name: 'lobby, 0 people' }).waitFor()
+    })
 
-  it('says so when the receiver of private messages has left', async () => {
-    const chat = await start()
-    const ann = await enter(chat, 'Ann', 'lobby')
-    const bo = await enter(chat, 'Bo', 'lobby')
-    await choose(ann, 'Bo')
-    await bo.close()
-    await ann.getByRole('alert').getByText('This person has left').waitFor()
-    expect(await ann.getByLabel('To').inputValue()).to.equal('')
-  })
-
-  it('logs all tabs of a user out, and nobody else', async () => {
-    const chat = await start()
-    const ann = await enter(chat, 'Ann', 'lobby')
-    const tab = await openTab(ann, 'kitchen')
-    const bo = await enter(chat, 'Bo', 'lobby')
-    await ann.getByRole('button', { name: 'Log out' }).click()
-    await ann.getByLabel('Your name').waitFor()
-    await tab.getByText('You are not logged in any more.').waitFor()
-    await bo.getByText('Ann left').waitFor()
-    await say(bo, 'Alone')
-    await heard(bo, 'Alone')
-  })
-
-  it('refuses what is no message of the chat, and goes on', async () => {
-    const chat = await start()
-    const page = await enter(chat, 'Ann', 'lobby')
-    const client = await connectAs(page, chat, 'lobby')
-    const errors: string[] = []
-    const told = new Promise<void>((resolve) => {
-      client.on('message', (data: RawData) => {
-        const { type, text } = JSON.parse(data.toString())
-        if (type === 'error') errors.push(text)
-        if (type === 'said') resolve()
+    it('stays at the last message, unless its user reads what is above', async () => {
+      const chat = await start()
+      const ann = await enter(chat, 'Ann', 'lobby', { viewport: { width: 320, height: 480 } })
+      const bo = await enter(chat, 'Bo', 'lobby')
+      for (let i = 0; i < 12; i++) await say(bo, `number ${i}`)
+      await heard(ann, 'number 11')
+      expect(await ann.getByText('number 11').isVisible()).to.equal(true)
+      await ann.locator('#log').evaluate((log) => {
+        log.scrollTop = 0
+        return new Promise((resolve) => log.addEventListener('scroll', resolve, { once: true }))
+      })
+      await say(bo, 'and one more')
+      const button = ann.getByRole('button', { name: 'New messages' })
+      await button.waitFor()
+      expect(await ann.locator('#log').evaluate(({ scrollTop }) => scrollTop)).to.equal(0)
+      await button.click()
+      await button.waitFor({ state: 'hidden' })
+      expect(await fromEnd(ann)).to.be.below(2)
+      await ann.setViewportSize({ width: 320, height: 320 }) // a keyboard comes up
+      await ann.waitForFunction(() => {
+        const { scrollHeight, scrollTop, clientHeight } = document.querySelector('#log') as Element
+        return clientHeight < 200 && scrollHeight - scrollTop - clientHeight < 2
       })
     })
-    client.send('no JSON')
-    client.send('null')
-    client.send(Buffer.from([0, 255]))
-    for (const text of ['x'.repeat(501), '  ', undefined]) {
-      client.send(JSON.stringify({ type: 'say', text }))
-    }
-    client.send(JSON.stringify({ type: 'say', text: 'psst', to: 'nobody' }))
-    client.send(JSON.stringify({ type: 'say', text: 'fine' }))
-    await told
-    client.terminate()
-    const [foreign, length] = [
-      'This is no message of the chat.',
-      'A message has 1 to 500 characters.',
-    ]
-    expect(errors).to.deep.equal([
-      foreign,
-      foreign,
-      foreign,
-      length,
-      length,
-      length,
-      'This person is not here any more.',
-    ])
+
+    it('has no barriers, on a phone and on a desktop, light and dark', async () => {
+      const chat = await start()
+      const page = await enter(chat, `Ann ${'W'.repeat(16)}`, 'lobby', {})
+      const bo = await enter(chat, 'B👩‍👩‍👧‍👦'.padEnd(20, 'o'), 'lobby')
+      await say(bo, `Look: ${'long'.repeat(40)} 👩‍👩‍👧‍👦${'🎉'.repeat(60)}`)
+      await say(bo, 'https://example.com/'.padEnd(300, 'path/'))
+      await choose(bo, `Ann ${'W'.repeat(16)}`)
+      await say(bo, 'Between us')
+      await heard(page, 'Between us')
+      await page.getByLabel('To').selectOption({ index: 1 })
+      await say(page, 'Yes')
+      await choose(page, 'Everybody')
+      await say(page, 'w'.repeat(300))
+      await heard(page, 'w'.repeat(300))
+      await choose(bo, 'Everybody')
+      await tooLong(page)
+      await page.locator('.failed').waitFor()
+      await page.locator('.toast').waitFor()
+      await page.getByRole('button', { name: 'Dismiss' }).focus() // it stays
+      await type(bo, 'hm')
+      await page.getByText('is typing').waitFor()
+      for (const look of LOOKS) expect(await barriersIn(page, look), look.name).to.deep.equal([])
+
+      await kill(chat)
+      await say(page, 'Is anybody there?')
+      await page.getByRole('button', { name: 'Try now' }).waitFor()
+      await page.getByText('Sending').waitFor()
+      for (const look of LOOKS) expect(await barriersIn(page, look), look.name).to.deep.equal([])
+      const login = await visit(await start(), '/login')
+      for (const look of LOOKS) expect(await barriersIn(login, look), look.name).to.deep.equal([])
+    })
   })
 
-  it('knows its own rooms only', async () => {
-    const chat = await start()
-    const page = await enter(chat, 'Ann', 'lobby')
-    const answer = await page.goto(new URL('/rooms/attic', chat.url).href)
-    expect(answer?.status()).to.equal(404)
-  })
+  describe('when the server goes', () => {
+    it('by a crash, both pages return by themselves, with what was said', async () => {
+      const first = await start()
+      const ann = await enter(first, 'Ann', 'lobby')
+      const bo = await enter(first, 'Bo', 'lobby')
+      await say(ann, 'Before')
+      await heard(bo, 'Before')
+      await ann.getByText('Bo joined').waitFor()
 
-  it('tells everybody when to come back, and a page may come earlier', async () => {
-    const first = await start()
-    const ann = await enter(first, 'Ann', 'lobby')
-    const socket = await connectAs(ann, first, 'kitchen')
-    const exit = once(first.child, 'exit')
-    first.child.kill('SIGTERM')
-    const [code, reason] = await once(socket, 'close')
-    expect(code).to.equal(1012)
-    expect(String(reason)).to.match(/^restart, retry in \d+ ms$/)
-    await ann.getByText('Disconnected.').waitFor()
-    await exit
-    await start({ port: first.port })
-    // Where its own time has come meanwhile, the button is gone, and nothing happens.
-    await ann.locator('#retry').dispatchEvent('click')
-    await connected(ann)
-  })
+      await kill(first)
+      await reconnecting(ann)
+      await reconnecting(bo)
+      await say(ann, 'While it was away')
+      await ann.locator('.pending').getByText('Sending').waitFor()
+      await start({ port: first.port })
+      await connected(ann)
+      await connected(bo)
+      await heard(ann, 'While it was away')
+      await say(bo, 'Back again')
+      await heard(ann, 'Back again')
+      // Whoever came back first does not think that the other has left.
+      expect(await notices(ann)).to.deep.equal(['Bo joined'])
+      expect(await notices(bo)).to.deep.equal([])
+      expect(await said(ann)).to.deep.equal(['Before', 'While it was away', 'Back again'])
+    })
 
-  it('ends by itself on SIGTERM, and the pages come back with the server', async () => {
-    const first = await start()
-    const ann = await enter(first, 'Ann', 'lobby')
-    const bo = await enter(first, 'Bo', 'lobby')
+    it('with a message on the way, it is sent again, and shown once', async () => {
+      const first = await start()
+      const ann = await enter(first, 'Ann', 'lobby')
+      const bo = await enter(first, 'Bo', 'lobby')
+      first.child.kill('SIGSTOP')
+      await say(ann, 'Into the void')
+      await ann.locator('.pending').getByText('Sending').waitFor()
+      await kill(first)
+      await start({ port: first.port })
+      await heard(ann, 'Into the void')
+      await connected(bo)
+      await say(ann, 'And on')
+      await heard(bo, 'And on')
+      expect(await said(ann)).to.deep.equal(['Into the void', 'And on'])
+    })
 
-    first.child.kill('SIGTERM')
-    const [code, signal] = await once(first.child, 'exit')
-    expect({ code, signal }).to.deep.equal({ code: 0, signal: null })
-    await ann.getByText('Disconnected.').waitFor()
-    await bo.getByText('Disconnected.').waitFor()
+    it('counts the seconds down, and comes back at once when it is told to', async () => {
+      const first = await start({ random: 0.9 }) // it asks the first of two for 6.175 s
+      const ann = await (await browser.newContext(DESKTOP_DARK)).newPage()
+      await ann.clock.install()
+      await enterIn(ann, first, 'Ann', 'lobby')
+      const bo = await enter(first, 'Bo Jensen', 'lobby')
+      await say(bo, 'Your chairs are in the garden.')
+      await say(bo, 'And there are clouds.')
+      await heard(ann, 'And there are clouds.')
+      await say(ann, 'Is it raining there?')
+      await heard(bo, 'Is it raining there?')
+      const exit = once(first.child, 'exit')
+      first.child.kill('SIGTERM')
+      await reconnecting(ann)
+      await ann.clock.pauseAt(await ann.evaluate(() => Date.now() + 500)) // now time is the test's
+      const left = await secondsLeft(ann)
+      expect(left).to.be.within(2, 7)
+      await ann.clock.runFor(1_000)
+      expect(await secondsLeft(ann)).to.equal(left - 1)
+      await exit
+      await say(ann, 'I only ask because of the chairs.')
+      await takeScreenshot(ann, 'chat-reconnecting')
+      await start({ port: first.port })
+      await ann.getByRole('button', { name: 'Try now' }).focus()
+      await ann.keyboard.press('Enter')
+      await connected(ann)
+      await heard(ann, 'I only ask because of the chairs.')
+      expect(await focusOf(ann)).to.equal('Message') // the button has gone
+    })
 
-    await start({ port: first.port })
-    await connected(ann)
-    await connected(bo)
-    await say(ann, 'Back again')
-    await heard(bo, 'Back again')
-  })
+    it('by SIGTERM, it ends by itself, and the pages come back with the next', async () => {
+      const first = await start({ random: 0.1 })
+      const ann = await enter(first, 'Ann', 'lobby')
+      const bo = await enter(first, 'Bo', 'lobby')
+      const program = await connectAs(ann, first, 'kitchen')
+      const closed = once(program, 'close')
+      first.child.kill('SIGTERM')
+      const [code, reason] = await closed
+      expect(code).to.equal(1012)
+      expect(String(reason)).to.match(/^restart, retry in \d+ ms$/)
+      if (first.child.exitCode === null) await once(first.child, 'exit')
+      expect(first.child.exitCode).to.equal(0)
 
-  it('says when the login has ended', async () => {
-    const first = await start()
-    const ann = await enter(first, 'Ann', 'lobby')
-    first.child.kill('SIGTERM')
-    await once(first.child, 'exit')
-    await start({ port: first.port, secret: 'another secret' })
-    await ann.getByText('You are not logged in any more.').waitFor()
-    await ann.getByRole('link', { name: 'Log in' }).click()
-    await ann.getByLabel('Your name').waitFor()
-  })
+      await start({ port: first.port })
+      await connected(ann)
+      await connected(bo)
+      await say(ann, 'Back again')
+      await heard(bo, 'Back again')
+      expect(await notices(bo)).to.deep.equal([])
+    })
 
-  it('ends on SIGTERM before its first request', async () => {
-    const { child } = await start()
-    child.kill('SIGTERM')
-    const [code] = await once(child, 'exit')
-    expect(code).to.equal(0)
+    it('and somebody does not return, they have left after half a minute', async () => {
+      const first = await start()
+      const ann = await (await browser.newContext()).newPage()
+      await ann.clock.install()
+      await enterIn(ann, first, 'Ann', 'lobby')
+      const bo = await enter(first, 'Bo', 'lobby')
+      await enter(first, 'Cy', 'lobby')
+      await ann.getByText('Cy joined').waitFor()
+      await kill(first)
+      await bo.context().close()
+      await start({ port: first.port })
+      await connected(ann)
+      await ann.locator('#members li', { hasText: 'Bo' }).getByText('(away)').waitFor()
+      await ann.locator('#members li:not(.away)', { hasText: 'Cy' }).waitFor()
+      expect(await notices(ann)).to.deep.equal(['Bo joined', 'Cy joined'])
+      await ann.clock.fastForward(30_000)
+      await ann.getByText('Bo left').waitFor()
+      expect(await notices(ann)).to.deep.equal(['Bo joined', 'Cy joined', 'Bo left'])
+    })
+
+    it('on SIGTERM before its first request, it ends', async () => {
+      const { child } = await start()
+      child.kill('SIGTERM')
+      const [code] = await once(child, 'exit')
+      expect(code).to.equal(0)
+    })
   })
 })
 
-async function connected(page: Page): Promise<void> {
-  await page.getByText('Connected', { exact: true }).waitFor()
+/** What stands in somebody's way in a window of this size and these colours. */
+async function barriersIn(page: Page, look: (typeof LOOKS)[number]): Promise<string[]> {
+  const { width, height, colorScheme } = look
+  await page.setViewportSize({ width, height })
+  await page.emulateMedia({ colorScheme })
+  return barriers(page)
 }
 
-/** Choose whom messages are for. */
-async function choose(page: Page, name: string): Promise<void> {
-  await page.getByLabel('To').selectOption({ label: name })
+/** Say what the field of the page would not let through. */
+async function tooLong(page: Page): Promise<void> {
+  await page.locator('#text').evaluate((field) => field.removeAttribute('maxlength'))
+  await say(page, 'x'.repeat(501))
 }
 
-/** Write a message, and do not send it yet. */
-async function type(page: Page, text: string): Promise<void> {
-  await page.getByLabel('Message', { exact: true }).pressSequentially(text)
+/** The name of what has the focus. */
+function focusOf(page: Page): Promise<string> {
+  return page.evaluate(() => {
+    const element = document.activeElement as HTMLInputElement
+    const label = element.getAttribute('aria-label') ?? element.labels?.[0]?.firstElementChild
+    const text = typeof label === 'string' ? label : label?.textContent
+    return (text ?? element.labels?.[0]?.textContent ?? element.textContent ?? '').trim()
+  })
 }
 
-async function say(page: Page, text: string): Promise<void> {
-  await page.getByLabel('Message', { exact: true }).fill(text)
-  await page.getByRole('button', { name: 'Send' }).click()
+/** What the countdown shows. */
+async function secondsLeft(page: Page): Promise<number> {
+  return Number(/^ in (\d+) s$/.exec((await page.locator('#countdown').textContent()) ?? '')?.[1])
 }
 
-/** Wait until a message is in the log, word for word. */
-async function heard(page: Page, text: string): Promise<void> {
-  await page.getByRole('log').getByText(text, { exact: true }).waitFor()
+/** How far the log is from its end, in pixels. */
+function fromEnd(page: Page): Promise<number> {
+  return page
+    .locator('#log')
+    .evaluate(
+      ({ scrollHeight, scrollTop, clientHeight }) => scrollHeight - scrollTop - clientHeight,
+    )
 }
 
-function texts(page: Page, selector: string): Promise<string[]> {
-  return page.locator(selector).allTextContents()
-}
-
-async function takeScreenshots(desktop: Page, phone: Page): Promise<void> {
+async function takeScreenshot(page: Page, name: string): Promise<void> {
+  if (!process.env['KOAWS_SCREENSHOTS']) return
   await mkdir(SCREENSHOTS, { recursive: true })
-  await desktop.screenshot({ path: join(SCREENSHOTS, 'chat-desktop-light.png') })
-  await phone.screenshot({ path: join(SCREENSHOTS, 'chat-phone-dark.png') })
+  await page.screenshot({ path: join(SCREENSHOTS, `${name}.png`) })
 }

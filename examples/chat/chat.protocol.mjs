@@ -1,0 +1,33 @@
+// What pages and server say to each other. The server checks every message against this.
+import { protocol } from 'koaws'
+import { z } from 'zod'
+
+const text = z
+  .string()
+  .trim()
+  .min(1, 'A message has 1 to 500 characters.')
+  .max(500, 'A message has 1 to 500 characters.')
+
+/** The page makes it: a message that is said again after a lost connection has the same one. */
+const messageId = z.string().min(1).max(40)
+
+const time = z.int() // epoch milliseconds
+const person = z.object({ id: z.string(), name: z.string() })
+
+export const chatProtocol = protocol({
+  // From a page.
+  say: {
+    data: z.object({ id: messageId, text, to: z.string().max(100).optional() }), // to: one person
+    reply: z.object({ id: messageId, time }),
+  },
+  typing: {},
+
+  // From the server.
+  you: { push: person },
+  members: { push: z.array(person) }, // of the room of the page
+  rooms: { push: z.array(z.object({ name: z.string(), people: z.int() })) },
+  said: {
+    push: z.object({ id: messageId, from: person, text: z.string(), time, to: person.optional() }),
+  },
+  isTyping: { push: person },
+})

@@ -1,0 +1,10 @@
+/** The element for a selector. */
+export const $ = (selector) => document.querySelector(selector)
+
+/** Make an element. Text goes in as text, never as HTML. */
+export function element(name, className, ...content) {
+  const made = document.createElement(name)
+  if (className) made.className = className
+  made.append(...content)
+  return made
+}

@@ -1,0 +1,89 @@
+// The page of a room: one client of koaws, and the parts of the page that it feeds.
+import { connect } from '/koaws-client.js'
+import { createComposer } from './composer.js'
+import { createDelivery } from './delivery.js'
+import { $ } from './dom.js'
+import { createLog } from './log.js'
+import { createMembers } from './members.js'
+import { reasonOf } from './reasons.js'
+import { createRooms } from './rooms.js'
+import { showState } from './state.js'
+import { createToasts } from './toasts.js'
+import { createTyping } from './typing.js'
+
+const room = decodeURIComponent(location.pathname.split('/').at(-1))
+const loginUrl = `/login?room=${encodeURIComponent(room)}`
+let me // who this is, as soon as the server has said so
+
+const isMe = (person) => person.id === me?.id
+const client = connect(`${location.pathname}/socket`, { onError })
+
+const toasts = createToasts($('#toasts'))
+const typing = createTyping($('#typing'))
+const rooms = createRooms($('#rooms'), room)
+const log = createLog($('#log'), { isMe, latest: $('#latest'), onRetry: (said) => deliver(said) })
+const composer = createComposer($('#composer'), { isMe, onSay: say, onTyping: tellTyping })
+const members = createMembers($('#members'), {
+  isMe,
+  onNotice: log.notice,
+  onChange: membersChanged,
+})
+const deliver = createDelivery(client, log, toasts)
+
+document.title = `${room} – Chat`
+$('#room').textContent = room
+$('#logout').addEventListener('click', logOut)
+composer.focus()
+
+client.on('you', (person) => {
+  me = person
+})
+client.on('members', members.update)
+client.on('rooms', rooms.update)
+client.on('isTyping', typing.show)
+client.on('said', (said) => {
+  if (!said.to) typing.stop(said.from)
+  log.said(said)
+})
+client.subscribe(connectionChanged)
+showState(client, { loginUrl, focusElsewhere: composer.focus })
+
+function connectionChanged() {
+  if (client.state.status === 'open') return
+  members.disconnected()
+  typing.clear()
+}
+
+function membersChanged(people) {
+  composer.showReceivers(people)
+  typing.keep(people)
+}
+
+function say(text, to) {
+  const said = { id: newId(), text, to }
+  log.sending(said)
+  void deliver(said)
+}
+
+function tellTyping() {
+  client.push('typing', undefined, { queue: false }) // later it would not be true any more
+}
+
+async function logOut() {
+  try {
+    await fetch('/logout', { method: 'POST' })
+    location.assign(loginUrl)
+  } catch {
+    toasts.show('The server does not answer. Please try again.')
+  }
+}
+
+function onError(error) {
+  console.error(error)
+  toasts.show(reasonOf(error))
+}
+
+/** `crypto.randomUUID()` would need HTTPS, or a page of this machine. */
+function newId() {
+  return crypto.getRandomValues(new Uint32Array(3)).join('-')
+}
