@@ -1,12 +1,15 @@
-/**
- * The shortest and the longest time over which clients come back, in milliseconds. With the shortest, about
- * 15 % of them come in one second.
- */
-const SHORTEST = 6_500
-const LONGEST = 60_000
-/** Nobody comes before this: the next instance has to be there, and all have to have gone. */
+/** Nobody comes before this, in milliseconds: the next instance has to be there, and all have to have gone. */
 const FLOOR = 500
-/** In between, so many come back in a millisecond. */
+/** The shortest and the longest time over which clients come back from then on, in milliseconds. */
+const SHORTEST = 1_000
+const LONGEST = 60_000
+/**
+ * Few clients come one in so many milliseconds, until they take so long: then about 11 % of them come in
+ * a second, which leaves room for whatever holds some of them up.
+ */
+const EACH = 100
+const FEW = 9_000
+/** Many come so many in a millisecond. */
 const PER_MILLISECOND = 1
 
 /**
@@ -14,7 +17,8 @@ const PER_MILLISECOND = 1
  * evenly, in random order, so that the next instance is not met by all of them at once.
  */
 export function returnDelays(count: number): number[] {
-  const span = Math.min(LONGEST, Math.max(SHORTEST, count / PER_MILLISECOND))
+  const few = Math.min(FEW, Math.max(SHORTEST, count * EACH))
+  const span = Math.min(LONGEST, Math.max(few, count / PER_MILLISECOND))
   const delays = Array.from({ length: count }, (_, i) =>
     Math.round(FLOOR + ((i + Math.random()) / count) * span),
   )

@@ -703,7 +703,7 @@ const table: Record<string, Entry[]> = {
         for (const { code, reason } of [await socket.closed, await late.closed]) {
           expect(code).to.equal(1012)
           const [, ms] = /^restart, retry in (\d+) ms$/.exec(reason) ?? []
-          expect(Number(ms)).to.be.within(500, 7_000)
+          expect(Number(ms)).to.be.within(500, 1_500)
         }
         await refused('/live').then(unexpected, () => {}) // nobody listens
         expect(await exitOf(child)).to.equal(0)

@@ -66,7 +66,7 @@ describe('the time to come back after hub.close()', () => {
     const { code, reason } = closing(await client.frame())
     client.write(closeFrame(code))
     expect(code).to.equal(1012)
-    expect(Number(REASON.exec(reason)?.[1])).to.be.within(500, 7_000)
+    expect(Number(REASON.exec(reason)?.[1])).to.be.within(500, 1_500)
     await closed
   })
 
@@ -132,7 +132,7 @@ describe('the time to come back after hub.close()', () => {
         return after
       }),
     )
-    for (const delay of delays) expect(delay).to.be.within(500, 7_000)
+    for (const delay of delays) expect(delay).to.be.within(500, 9_500)
     expect(Math.max(...seconds(delays)), String(seconds(delays))).to.be.at.most(200 * 0.2)
     expect(new Set(delays).size, 'different delays').to.be.above(180)
     // Who connected first does not come back first: clients of one page would stay together.
@@ -142,8 +142,11 @@ describe('the time to come back after hub.close()', () => {
 
   it('begins after half a second, and grows with their number, to a minute', () => {
     for (const [count, span] of [
-      [1, 6_500],
-      [3, 6_500],
+      [1, 1_000],
+      [10, 1_000],
+      [50, 5_000],
+      [90, 9_000],
+      [9_000, 9_000],
       [20_000, 20_000],
       [200_000, 60_000],
     ] as const) {
@@ -178,7 +181,7 @@ describe('the time to come back after hub.close()', () => {
       type: 'koaws:bye',
       data: { code: 1001, reason: '', after: bye.data.after },
     })
-    expect(bye.data.after).to.be.within(500, 7_000)
+    expect(bye.data.after).to.be.within(500, 1_500)
     expect(closing(await v1.frame())).to.deep.equal({ code: 1001, reason: '' })
     for (const client of [plain, v1]) client.write(closeFrame(1001))
     await closed
