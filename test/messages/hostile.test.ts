@@ -44,6 +44,14 @@ async function hearUntil(socket: TestSocket, id: number): Promise<Wire[]> {
   }
 }
 
+function hasJsonForm(value: unknown): boolean {
+  try {
+    return JSON.stringify(value) !== undefined
+  } catch {
+    return false
+  }
+}
+
 describe('hostile messages', () => {
   afterEach(cleanUp)
 
@@ -145,8 +153,10 @@ describe('hostile messages', () => {
           throw new Error('no')
         },
       }),
-      'nested far too deep': Array.from({ length: 200_000 }).reduce((inner) => [inner], null),
     }
+    // Newer versions of V8 write it without recursion: there it is a reply like any other.
+    const deep = Array.from({ length: 200_000 }).reduce((inner) => [inner], null)
+    if (!hasJsonForm(deep)) values['nested far too deep'] = deep
     for (const [name, value] of Object.entries(values)) {
       for (const how of ['returned', 'resolved with', 'given to reply()'] as const) {
         if (name === 'a then that throws' && how === 'given to reply()') continue // a reply like any other
