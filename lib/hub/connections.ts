@@ -50,7 +50,10 @@ export interface NewConnection {
 }
 
 /** What `Connections` is told of one that has authenticated with a message. */
-export type LateConnection = Pick<NewConnection, 'ctx' | 'userId' | 'expiresAt' | 'rooms' | 'rules'>
+export type LateConnection = Pick<
+  NewConnection,
+  'ctx' | 'userId' | 'expiresAt' | 'rooms' | 'inAudiences' | 'rules'
+>
 type Entrant = Pick<NewConnection, 'ctx' | 'inAudiences' | 'rooms' | 'rules'>
 
 /** What `Connections` needs of its hub. */
@@ -64,8 +67,6 @@ export interface ConnectionsHost {
 /** All connections of this instance: from the 101 to the last `onDisconnect`. */
 export class Connections {
   readonly #releases = new WeakMap<Connection, () => void>()
-  /** Those that authenticate with a message, and are in no audience then either. */
-  readonly #outOfAudiences = new WeakSet<Connection>()
   readonly #owners = new WeakMap<Context['app'], Map<ConnectionRules, Owners>>()
   readonly #host: ConnectionsHost
   readonly #roster: Roster
@@ -114,17 +115,14 @@ export class Connections {
     this.#roster.add(connection)
     if (rules.heartbeat) this.#heartbeat.add(connection, rules.heartbeat)
     if (channels.connection.hasSubscribers) channels.connection.publish({ connection })
-    if (!arrival.letInLater) return this.#letIn(connection, arrival)
-    if (!arrival.inAudiences) this.#outOfAudiences.add(connection)
-    return null
+    return arrival.letInLater ? null : this.#letIn(connection, arrival)
   }
 
   /** Let in a connection that has authenticated with a message: as `add`. */
   async letIn(connection: Connection, arrival: LateConnection): Promise<Error | null> {
     const { ctx, userId, expiresAt } = arrival
     internals.authenticated(connection, userId, ctx.state, expiresAt)
-    const inAudiences = !this.#outOfAudiences.has(connection)
-    return this.#letIn(connection, { ...arrival, inAudiences })
+    return this.#letIn(connection, arrival)
   }
 
   #letIn(connection: Connection, arrival: Entrant): Error | null | Promise<Error | null> {

@@ -8,7 +8,7 @@ import { checkData } from './schema.ts'
 /** What becomes known of answers that do not fit. */
 export interface AnswerHost {
   /** Count it as an offence of the client. */
-  offendWith(body: ErrorBody, id: undefined, about: string): void
+  offend(body: ErrorBody, id: undefined, about: string): void
 }
 
 /** A client has answered what the server asked: whoever waits gets it, once it was looked at. */
@@ -28,7 +28,7 @@ export function settleAnswer(
   const schema = routes.entry(asked)?.reply
   const unfit = (thrown: unknown): void => {
     requests.reject(id, unexposed(thrown))
-    if (thrown instanceof MessageError) host.offendWith(bodyOf(thrown), undefined, asked)
+    if (thrown instanceof MessageError) host.offend(bodyOf(thrown), undefined, asked)
   }
   try {
     const given = data === undefined ? null : data

@@ -1,10 +1,11 @@
 import { STATUS_CODES } from 'node:http'
 import { type Connection, internals } from '../connection/connection.ts'
+import type { MessageDrop } from '../connection/owner.ts'
 import type { Access, Authorisation } from '../connection/speaker.ts'
-import { exposureOf, type MessageFault } from '../errors.ts'
+import { exposureOf } from '../errors.ts'
 import { CloseCode, closeCodeForStatus, closeReason } from '../protocol/close-codes.ts'
-import { authenticateText, type Envelope, type ErrorBody } from '../protocol/envelope.ts'
-import { codeOf, internalBody } from './error-reply.ts'
+import { authenticateText, type ErrorBody } from '../protocol/envelope.ts'
+import { codeOf, faultBody, INTERNAL } from './error-reply.ts'
 
 /** What an authentication does with its conversation. */
 export interface AuthenticationHost {
@@ -13,8 +14,8 @@ export interface AuthenticationHost {
   open(): void
   reply(id: number, value: unknown): void
   replyError(body: ErrorBody, id: number | undefined, about: string | undefined): void
-  offend(code: MessageFault, message: string, about: Partial<Envelope>): void
-  offendWith(body: ErrorBody, id: number | undefined, about: string | undefined): void
+  offend(body: ErrorBody, id?: number, about?: string): void
+  count(reason: MessageDrop): void
   report(error: unknown, messageType: string): void
 }
 
@@ -57,21 +58,14 @@ export class Authentication {
     const host = this.#host
     const token = (data as { token?: unknown } | null | undefined)?.token
     if (id === undefined || typeof token !== 'string' || token === '') {
-      host.offend('ERR_KOAWS_MALFORMED', `${AUTH} needs an id and { token }`, {
-        type: AUTH,
-        ...(id !== undefined && { id }),
-      })
+      const message = `${AUTH} needs an id and { token }`
+      host.offend(faultBody('ERR_KOAWS_MALFORMED', message), id, AUTH)
     } else if (!this.#isRequired && !this.refreshes) {
       const message = 'This connection takes no new token'
-      const code = 'ERR_KOAWS_UNKNOWN_TYPE'
-      host.replyError({ code, message, status: 404, retryable: false }, id, undefined)
+      host.replyError(faultBody('ERR_KOAWS_UNKNOWN_TYPE', message), id, undefined)
     } else if (this.#busy) {
       const message = 'Another token is being looked at'
-      host.replyError(
-        { code: 'ERR_KOAWS_BUSY', message, status: 409, retryable: true },
-        id,
-        undefined,
-      )
+      host.replyError(faultBody('ERR_KOAWS_BUSY', message), id, undefined)
     } else {
       this.#busy = true
       void this.#access.authorise(token).then(
@@ -102,27 +96,27 @@ export class Authentication {
     if (body === null && codeOf(error) !== 'ERR_KOAWS_CLIENT_GONE') this.#host.report(error, AUTH)
     if (connection.readyState !== connection.OPEN) return
     if (this.#isRequired) this.#turnAway(id, body)
-    else if (body) this.#host.offendWith(body, id, undefined)
-    else this.#host.replyError(internalBody(), id, undefined)
+    else if (body) this.#host.offend(body, id, undefined)
+    else this.#host.replyError(INTERNAL, id, undefined)
   }
 
   /** The first token was not accepted. */
   #turnAway(id: number, body: ErrorBody | null): void {
     const { connection } = this.#host
     clearTimeout(this.#deadline)
-    this.#host.replyError(body ?? internalBody(), id, undefined)
+    this.#host.replyError(body ?? INTERNAL, id, undefined)
     if (body === null) {
       internals.closeForCause(connection, CloseCode.internal, '')
       return
     }
-    internals.ownerOf(connection)?.count('badToken', 1, connection)
+    this.#host.count('badToken')
     internals.closeForCause(connection, closeCodeForStatus(body.status), closeReason(body.message))
   }
 
   #tooLate(): void {
     const { connection } = this.#host
     if (connection.readyState !== connection.OPEN) return
-    internals.ownerOf(connection)?.count('neverAuthenticated', 1, connection)
+    this.#host.count('neverAuthenticated')
     internals.closeForCause(connection, CloseCode.silent, 'not authenticated in time')
   }
 }
@@ -132,5 +126,5 @@ function rejectionOf(error: unknown): ErrorBody | null {
   const { status, message } = exposureOf(error)
   if (status === null || status >= 500) return null
   const told = message ?? STATUS_CODES[status] ?? 'Rejected'
-  return { code: 'ERR_KOAWS_AUTH', message: told, status, retryable: false }
+  return { ...faultBody('ERR_KOAWS_AUTH', told), status }
 }

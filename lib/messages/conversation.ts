@@ -21,7 +21,7 @@ import { Fault, MAX_DEPTH, readEnvelope } from '../protocol/read.ts'
 import { isThenable } from '../thenable.ts'
 import { settleAnswer } from './answers.ts'
 import { Authentication } from './authentication.ts'
-import { codeOf, exposedBody, internalBody } from './error-reply.ts'
+import { codeOf, exposedBody, faultBody, INTERNAL } from './error-reply.ts'
 import { HandlerQueue } from './handler-queue.ts'
 import { endReplies, Message, type Replier } from './message.ts'
 import { Offences } from './offences.ts'
@@ -49,13 +49,6 @@ const COUNTED: Readonly<Record<MessageFault, MessageDrop | null>> = {
   ERR_KOAWS_AUTH: 'badToken',
   ERR_KOAWS_BUSY: null,
   ERR_KOAWS_UNHANDLED: null,
-}
-
-/** The status of a fault that is found here: `docs/protocol.md`, section 4. */
-const STATUS: { readonly [Code in MessageFault]?: number } = {
-  ERR_KOAWS_TOO_LARGE: 413,
-  ERR_KOAWS_UNKNOWN_TYPE: 404,
-  ERR_KOAWS_UNAUTHENTICATED: 401,
 }
 
 /** One connection that speaks `koaws.v1`: from its first message to its last. */
@@ -155,22 +148,21 @@ export class MessageConversation implements Conversation, Replier<Route> {
   }
 
   /** The client has sent what cannot be handled. */
-  offend(code: MessageFault, message: string, { id, type }: Partial<Envelope>): void {
-    const status = STATUS[code] ?? 400
-    this.offendWith({ code, message, status, retryable: false }, id, type)
-  }
-
-  /** The same, with a body. */
-  offendWith(body: ErrorBody, id: number | undefined, about: string | undefined): void {
+  offend(body: ErrorBody, id?: number, about?: string): void {
     const connection = this.#connection
     this.replyError(body, id, about)
     const reason = COUNTED[body.code as MessageFault]
-    if (reason) internals.ownerOf(connection)?.count(reason, 1, connection)
+    if (reason) this.count(reason)
     this.#offences ??= new Offences()
     if (!this.#offences.add(this.#service.maxOffences)) return
     if (connection.readyState !== connection.OPEN) return
-    internals.ownerOf(connection)?.count('offender', 1, connection)
+    this.count('offender')
     internals.closeForCause(connection, CloseCode.badMessages, 'too many bad messages')
+  }
+
+  /** So many of something that is counted in `status().drops`. */
+  count(reason: MessageDrop | 'unheard', many = 1): void {
+    internals.ownerOf(this.#connection)?.count(reason, many, this.#connection)
   }
 
   /** Something of the application failed: the application hears of it, the client nothing of it. */
@@ -187,19 +179,18 @@ export class MessageConversation implements Conversation, Replier<Route> {
    * What a client has sent before it left is handled: it was told that it was sent.
    */
   #isSilenced(): boolean {
-    const connection = this.#connection
-    if (!internals.closedByUs(connection)) return false
-    internals.ownerOf(connection)?.count('unheard', 1, connection)
+    if (!internals.closedByUs(this.#connection)) return false
+    this.count('unheard')
     return true
   }
 
   #receive(data: Buffer, isBinary: boolean): void {
     if (this.#isSilenced()) return
     if (isBinary) {
-      this.offend('ERR_KOAWS_BINARY', 'koaws.v1 has text messages only', {})
+      this.offend(faultBody('ERR_KOAWS_BINARY', 'koaws.v1 has text messages only'))
     } else if (data.length > this.#service.maxMessage) {
       const { maxMessage } = this.#service
-      this.offend('ERR_KOAWS_TOO_LARGE', `More than ${maxMessage} bytes`, {})
+      this.offend(faultBody('ERR_KOAWS_TOO_LARGE', `More than ${maxMessage} bytes`))
     } else {
       this.#read(readEnvelope(data.toString('utf8')), data.length)
     }
@@ -208,7 +199,7 @@ export class MessageConversation implements Conversation, Replier<Route> {
   #read(envelope: Envelope | Fault, bytes: number): void {
     if (envelope instanceof Fault) {
       const { code, message, id, about } = envelope
-      this.offendWith({ code, message, status: 400, retryable: false }, id, about)
+      this.offend(faultBody(code, message), id, about)
       return
     }
     const { type } = envelope
@@ -217,18 +208,21 @@ export class MessageConversation implements Conversation, Replier<Route> {
       return
     }
     if (!this.#opened) {
-      this.offend('ERR_KOAWS_UNAUTHENTICATED', 'Send koaws:auth first', envelope)
+      this.offend(
+        faultBody('ERR_KOAWS_UNAUTHENTICATED', 'Send koaws:auth first'),
+        envelope.id,
+        type,
+      )
       return
     }
     if (this.#windingDown) {
-      const message = 'The server is shutting down'
-      const body = { code: 'ERR_KOAWS_DRAINING', message, status: 503, retryable: true }
+      const body = faultBody('ERR_KOAWS_DRAINING', 'The server is shutting down')
       this.replyError(body, envelope.id, type)
       return
     }
     const route = this.#service.routes.find(type)
     if (!route) {
-      this.offend('ERR_KOAWS_UNKNOWN_TYPE', `There is no type ${JSON.stringify(type)}`, envelope)
+      this.offend(unknownType(type), envelope.id, type)
       return
     }
     if (this.#queue.isFree) this.#queue.started(this.#carryOut({ envelope, route }))
@@ -244,11 +238,7 @@ export class MessageConversation implements Conversation, Replier<Route> {
       this.#authentication.received(id, data)
     } else if (id !== undefined) {
       if (type === 'koaws:ping') this.reply(id, null)
-      else {
-        const message = `There is no type ${JSON.stringify(type)}`
-        const code = 'ERR_KOAWS_UNKNOWN_TYPE'
-        this.replyError({ code, message, status: 404, retryable: false }, id, undefined)
-      }
+      else this.replyError(unknownType(type), id, undefined)
     }
   }
 
@@ -304,8 +294,7 @@ export class MessageConversation implements Conversation, Replier<Route> {
     else if (value !== UNREACHED) message.reply(value)
     else if (endReplies(message)) {
       const text = `Nothing answered ${JSON.stringify(message.type)}`
-      const body = { code: 'ERR_KOAWS_UNHANDLED', message: text, status: 404, retryable: false }
-      this.replyError(body, message.id, undefined)
+      this.replyError(faultBody('ERR_KOAWS_UNHANDLED', text), message.id, undefined)
     }
   }
 
@@ -314,7 +303,7 @@ export class MessageConversation implements Conversation, Replier<Route> {
     const body = exposedBody(error)
     const unanswered = endReplies(message) || id === undefined
     if ((body === null || !unanswered) && !this.#isOfTheEnd(error)) this.report(error, type)
-    if (unanswered) this.replyError(body ?? internalBody(), id, type)
+    if (unanswered) this.replyError(body ?? INTERNAL, id, type)
   }
 
   /** The client has left while a handler waited for its answer: nobody's fault. */
@@ -326,10 +315,10 @@ export class MessageConversation implements Conversation, Replier<Route> {
   /** The schema has said no, or has failed itself. */
   #unfit(error: unknown, { id, type }: Envelope): void {
     const body = exposedBody(error)
-    if (body?.code === 'ERR_KOAWS_INVALID') this.offendWith(body, id, type)
+    if (body?.code === 'ERR_KOAWS_INVALID') this.offend(body, id, type)
     else {
       this.report(error, type)
-      this.replyError(internalBody(), id, type)
+      this.replyError(INTERNAL, id, type)
     }
   }
 
@@ -337,7 +326,11 @@ export class MessageConversation implements Conversation, Replier<Route> {
     const connection = this.#connection
     this.#authentication?.end()
     const unheard = internals.closedByUs(connection) ? this.#queue.discard() : 0
-    if (unheard > 0) internals.ownerOf(connection)?.count('unheard', unheard, connection)
+    if (unheard > 0) this.count('unheard', unheard)
     if (this.#opened) this.#service.closed(connection, this.#opening)
   }
+}
+
+function unknownType(type: string): ErrorBody {
+  return faultBody('ERR_KOAWS_UNKNOWN_TYPE', `There is no type ${JSON.stringify(type)}`)
 }

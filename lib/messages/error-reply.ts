@@ -1,8 +1,8 @@
-import { exposureOf, isRetryable, statusCode } from '../errors.ts'
+import { type ErrorCode, errorTable, exposureOf, isRetryable, statusCode } from '../errors.ts'
 import type { ErrorBody } from '../protocol/envelope.ts'
 
 /** What a client is told of a failure that is none of its business. */
-const INTERNAL: ErrorBody = {
+export const INTERNAL: ErrorBody = {
   code: 'internal',
   message: 'Internal Server Error',
   status: 500,
@@ -26,9 +26,10 @@ export function exposedBody(error: unknown): ErrorBody | null {
   }
 }
 
-/** The body of an error that the client gets no insight into. */
-export function internalBody(): ErrorBody {
-  return INTERNAL
+/** What a client is told of an error of koaws' own, with the status of the table of codes. */
+export function faultBody(code: ErrorCode, message: string): ErrorBody {
+  const { reply, status, client } = errorTable[code]
+  return { code, message, status: (reply ?? status) as number, retryable: client === 'back off' }
 }
 
 /** The `code` of an error, which may be a getter that throws. */

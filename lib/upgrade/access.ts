@@ -101,13 +101,9 @@ class RouteAccess implements Access {
     assertRooms(rooms, rules.maxRooms)
     this.#take(fresh)
     const ctx = this.#ctx
-    const failure = await this.#host.letIn(this.#connection, {
-      ctx,
-      userId,
-      expiresAt,
-      rooms,
-      rules,
-    })
+    const inAudiences = this.#options.hub !== false
+    const admission = { ctx, userId, expiresAt, rooms, inAudiences, rules }
+    const failure = await this.#host.letIn(this.#connection, admission)
     if (failure) throw failure
     this.#pending = false
   }

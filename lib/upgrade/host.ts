@@ -57,7 +57,10 @@ export interface Admission {
 }
 
 /** What is known of a connection once it has authenticated with a message. */
-export type LateAdmission = Pick<Admission, 'ctx' | 'userId' | 'expiresAt' | 'rooms' | 'rules'>
+export type LateAdmission = Pick<
+  Admission,
+  'ctx' | 'userId' | 'expiresAt' | 'rooms' | 'inAudiences' | 'rules'
+>
 
 /** One plugin, as far as an upgrade needs it. `koa-ws.ts` provides it. */
 export interface UpgradeHost {
