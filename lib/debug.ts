@@ -6,6 +6,9 @@ export const debugUpgrade: DebugLogger = debuglog('koaws:upgrade')
 /** `NODE_DEBUG=koaws:connection`: errors and discarded messages of accepted connections. */
 export const debugConnection: DebugLogger = debuglog('koaws:connection')
 
+/** `NODE_DEBUG=koaws:backplane`: what joins the instances comes and goes, and what did not arrive. */
+export const debugBackplane: DebugLogger = debuglog('koaws:backplane')
+
 /** The message of whatever was thrown, without ever throwing itself. */
 export function messageOf(thrown: unknown): string {
   try {

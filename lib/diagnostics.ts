@@ -15,12 +15,18 @@ export const channels: {
   readonly drop: Channel<string, DropEvent>
   /** A connection has ended. */
   readonly close: Channel<string, CloseEvent>
+  /** What joins the instances came or went. */
+  readonly backplane: Channel<string, BackplaneEvent>
+  /** Messages of other instances did not arrive, or messages for others will not. */
+  readonly lost: Channel<string, LostEvent>
 } = {
   upgrade: channel('koaws:upgrade') as unknown as Channel<string, UpgradeEvent>,
   connection: channel('koaws:connection') as unknown as Channel<string, ConnectionEvent>,
   message: channel('koaws:message') as unknown as Channel<string, MessageEvent>,
   drop: channel('koaws:drop') as unknown as Channel<string, DropEvent>,
   close: channel('koaws:close') as unknown as Channel<string, CloseEvent>,
+  backplane: channel('koaws:backplane') as unknown as Channel<string, BackplaneEvent>,
+  lost: channel('koaws:lost') as unknown as Channel<string, LostEvent>,
 }
 
 /** Payload of `koaws:upgrade`. */
@@ -63,4 +69,34 @@ export interface CloseEvent {
   readonly code: number
   readonly reason: string
   readonly clean: boolean
+}
+
+/** Payload of `koaws:backplane`. */
+export interface BackplaneEvent {
+  /** The name of this instance. */
+  readonly instance: string
+  readonly state: 'ready' | 'degraded'
+  /** Why it changed. */
+  readonly why: string
+  /** What waits for it: payloads and bytes. */
+  readonly queued: { readonly messages: number; readonly bytes: number }
+}
+
+/** Payload of `koaws:lost`. */
+export interface LostEvent {
+  /** The name of this instance. */
+  readonly instance: string
+  /**
+   * `in`: what another instance published did not arrive here. `out`: what this one published will not
+   * arrive anywhere else; its `Delivery` says so too.
+   */
+  readonly direction: 'in' | 'out'
+  /** What it was for: `all`, `room:<name>` or `user:<id>`; undefined for `out`. */
+  readonly topic: string | undefined
+  /** The instance that published it; empty where that is not known. */
+  readonly from: string
+  /** How many messages; 0 where nobody knows. */
+  readonly count: number
+  /** Why, for `out`. */
+  readonly why: string | undefined
 }

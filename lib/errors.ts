@@ -26,6 +26,8 @@ export type ErrorCode =
   | 'ERR_KOAWS_NOT_NEGOTIATED'
   | 'ERR_KOAWS_ALREADY_REPLIED'
   | 'ERR_KOAWS_TIMEOUT'
+  | 'ERR_KOAWS_BACKPLANE'
+  | 'ERR_KOAWS_BACKPLANE_REFUSED'
   | MessageFault
 
 /** The codes of errors that answer a message: `docs/protocol.md`, section 4. */
@@ -220,6 +222,18 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorInfo>> = {
     false,
     'A request was not answered in time: `connection.request()` on the server, `client.request()` on the client. It may have been carried out.',
   ),
+  ERR_KOAWS_BACKPLANE: info(
+    null,
+    '–',
+    false,
+    'What joins the instances (Redis, the socket of a neighbour) is away, and nobody knows whether it took what was published. Also thrown by `clusterAdapter()` where it cannot make its folder.',
+  ),
+  ERR_KOAWS_BACKPLANE_REFUSED: info(
+    null,
+    '–',
+    false,
+    'What joins the instances refused a publish and would again: with Redis, `NOPERM` for a user that may not publish there.',
+  ),
   ERR_KOAWS_MALFORMED: fault(
     400,
     'stop',
@@ -302,6 +316,9 @@ const UNLISTED: ErrorInfo = info(null, '–', true, '')
 
 /** Thrown, or a rejection, while an upgrade is being decided: before the 101. */
 export class UpgradeError extends KoaWsError {}
+
+/** Something between the instances failed: thrown or a rejection of an adapter or an emitter. */
+export class AdapterError extends KoaWsError {}
 
 /** What a `MessageError` carries beyond status and message. */
 export interface MessageErrorInit {

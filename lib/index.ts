@@ -1,6 +1,15 @@
 // The plugin
 
 export { memoryAdapter } from './adapters/memory.ts'
+// Several instances
+export type {
+  Adapter,
+  AdapterEvents,
+  AdapterLink,
+  EchoingLink,
+  MaxQueued,
+} from './backplane/adapter.ts'
+export type { BackplaneStatus } from './backplane/backplane.ts'
 // Connections
 export type { Audience, Delivery, Member, Members } from './connection/audience.ts'
 export { Connection } from './connection/connection.ts'
@@ -20,9 +29,11 @@ export type {
 } from './connection/types.ts'
 // Diagnostics
 export type {
+  BackplaneEvent,
   CloseEvent,
   ConnectionEvent,
   DropEvent,
+  LostEvent,
   MessageEvent,
   UpgradeEvent,
 } from './diagnostics.ts'
@@ -34,20 +45,14 @@ export type {
   MessageFault,
 } from './errors.ts'
 // Errors and close codes
-export { errorTable, KoaWsError, MessageError, OptionsError, UpgradeError } from './errors.ts'
-export type {
-  Adapter,
-  Answer,
-  Answers,
-  Backplane,
-  BackplaneStatus,
-  Described,
-  Instance,
-  Order,
-  PublishResult,
-  Question,
-  Target,
-} from './hub/adapter.ts'
+export {
+  AdapterError,
+  errorTable,
+  KoaWsError,
+  MessageError,
+  OptionsError,
+  UpgradeError,
+} from './errors.ts'
 export type { ErrorPlace } from './hub/connections.ts'
 export type { CloseOptions } from './hub/shutdown.ts'
 export type { SignalOptions } from './hub/signals.ts'

@@ -1,16 +1,18 @@
 import type { Server } from 'node:http'
 import type { Server as HttpsServer } from 'node:https'
 import type { Context, DefaultContext, DefaultState, Middleware, Next } from 'koa'
+import { Backplane, type BackplaneStatus } from './backplane/backplane.ts'
 import type { Audience } from './connection/audience.ts'
 import type { Connection } from './connection/connection.ts'
 import type { FrameDeflate } from './connection/frame.ts'
+import { newId } from './connection/id.ts'
 import { RuleBook } from './connection/rules.ts'
 import { debugUpgrade } from './debug.ts'
 import { OptionsError } from './errors.ts'
-import type { Backplane, BackplaneStatus } from './hub/adapter.ts'
 import { type AudienceHost, Audiences } from './hub/audience.ts'
-import { Connections, type ConnectionsHost, newId, reportError } from './hub/connections.ts'
+import { Connections, type ConnectionsHost, reportError } from './hub/connections.ts'
 import { Drops } from './hub/drops.ts'
+import { Instances } from './hub/instances.ts'
 import { LocalMembers } from './hub/local-members.ts'
 import { Roster } from './hub/roster.ts'
 import { type CloseOptions, shutDown } from './hub/shutdown.ts'
@@ -223,12 +225,9 @@ class Parts implements UpgradeHost, Passing, ConnectionsHost, AudienceHost {
     this.members = new LocalMembers(this.roster, frameDeflate(options), this)
     this.audiences = new Audiences(this)
     this.connections = new Connections({ ...options, patience: options.handshakeTimeout }, this)
-    this.backplane =
-      options.adapter?.connect({
-        id: this.#id,
-        deliver: (order) => this.members.deliver(order),
-        answer: (question) => this.members.answer(question),
-      }) ?? null
+    const { adapter } = options
+    const instances = new Instances(this.#id, this.members, this.#drops, null)
+    this.backplane = adapter ? new Backplane(adapter, this.#id, instances) : null
   }
 
   /** Somebody is in a room, or is here as a user, for the first time; or nobody any more. */
@@ -357,6 +356,8 @@ class Parts implements UpgradeHost, Passing, ConnectionsHost, AudienceHost {
         state: 'none',
         since: this.#since,
         queued: { messages: 0, bytes: 0 },
+        instances: 0,
+        lost: 0,
       },
       drops: this.#drops.snapshot(),
     }

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { constants } from 'node:os'
 import { deflateRawSync, type ZlibOptions } from 'node:zlib'
 import type { Context } from 'koa'
+import type { Adapter } from './backplane/adapter.ts'
 import type { Connection } from './connection/connection.ts'
 import {
   type ConnectionRules,
@@ -11,7 +12,6 @@ import {
 } from './connection/rules.ts'
 import type { CloseInfo } from './connection/types.ts'
 import { OptionsError } from './errors.ts'
-import type { Adapter } from './hub/adapter.ts'
 import { isCloseCode } from './protocol/close-codes.ts'
 import { defaultFragments } from './upgrade/acceptor.ts'
 import type { RejectMode } from './upgrade/host.ts'

@@ -141,6 +141,21 @@ export function assertName(kind: string, name: unknown): asserts name is string 
   if (problem) throw new TypeError(`A ${kind} is named by a string of 1 to 255 bytes, ${problem}.`)
 }
 
+/**
+ * Names of rooms or users, each once; users may be given as numbers.
+ *
+ * @throws TypeError as `assertName`
+ */
+export function namesOf(kind: string, given: readonly (string | number)[]): string[] {
+  const names = new Set<string>()
+  for (const one of given) {
+    const name = kind === 'user' && Number.isFinite(one) ? String(one) : (one as string)
+    assertName(kind, name)
+    names.add(name)
+  }
+  return [...names]
+}
+
 function nameProblem(name: unknown): string | null {
   if (typeof name !== 'string') return `not ${describe(name)}`
   if (name.length === 0) return 'not an empty one'

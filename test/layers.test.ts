@@ -10,6 +10,7 @@ const lib = join(root, 'lib')
 const STAGES: readonly (readonly string[])[] = [
   ['debug', 'diagnostics', 'thenable', 'validate', 'errors', 'protocol'],
   ['connection', 'client'],
+  ['backplane'],
   ['upgrade', 'hub', 'messages'],
   ['adapters'],
   ['options'],

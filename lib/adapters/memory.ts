@@ -1,79 +1,48 @@
-import {
-  type Adapter,
-  type Answers,
-  type Backplane,
-  type BackplaneStatus,
-  type Instance,
-  type Order,
-  type PublishResult,
-  type Question,
-  type Target,
-  topicOf,
-} from '../hub/adapter.ts'
+import type { Adapter, AdapterEvents, AdapterLink } from '../backplane/adapter.ts'
 
 /**
  * Joins hubs of one process, as if each were an instance of its own: for tests of what an application
  * does on several instances. Give the same adapter to each `koaWs()`.
  */
 export function memoryAdapter(): Adapter {
-  const lines = new Set<MemoryLine>()
-  return {
-    connect(instance) {
-      const line = new MemoryLine(instance, lines)
-      lines.add(line)
-      return line
-    },
-  }
+  const links = new Set<MemoryLink>()
+  return { connect: (_id, events) => new MemoryLink(events, links) }
 }
 
-/** The line of one hub; orders arrive in a later turn of the loop, as they would from outside. */
-class MemoryLine implements Backplane {
-  readonly #instance: Instance
-  readonly #lines: Set<MemoryLine>
+/** The link of one hub; payloads arrive in a later turn of the loop, as they would from outside. */
+class MemoryLink implements AdapterLink {
+  readonly #events: AdapterEvents
+  readonly #links: Set<MemoryLink>
   readonly #topics = new Set<string>()
-  readonly #since = Date.now()
 
-  constructor(instance: Instance, lines: Set<MemoryLine>) {
-    this.#instance = instance
-    this.#lines = lines
+  constructor(events: AdapterEvents, links: Set<MemoryLink>) {
+    this.#events = events
+    this.#links = links
+    links.add(this)
+    process.nextTick(() => {
+      if (links.has(this)) events.up()
+    })
   }
 
-  get status(): BackplaneStatus {
-    return { state: 'ready', since: this.#since, queued: { messages: 0, bytes: 0 } }
+  async subscribe(topics: readonly string[]): Promise<void> {
+    for (const topic of topics) this.#topics.add(topic)
   }
 
-  async subscribe(topic: string): Promise<void> {
-    this.#topics.add(topic)
+  unsubscribe(topics: readonly string[]): void {
+    for (const topic of topics) this.#topics.delete(topic)
   }
 
-  unsubscribe(topic: string): void {
-    this.#topics.delete(topic)
-  }
-
-  async publish(order: Order): Promise<PublishResult> {
+  async publish(topics: readonly string[], payload: Buffer): Promise<void> {
     setImmediate(() => {
-      for (const line of this.#others()) {
-        if (line.#concerns(order.target)) line.#instance.deliver(order)
+      for (const link of this.#links) {
+        if (link !== this && topics.some((topic) => link.#topics.has(topic))) {
+          link.#events.received(payload)
+        }
       }
     })
-    return 'sent'
-  }
-
-  async ask(question: Question): Promise<Answers> {
-    const answers = this.#others().map((line) => line.#instance.answer(question))
-    return { answers, missing: [] }
   }
 
   async close(): Promise<void> {
-    this.#lines.delete(this)
-  }
-
-  #others(): MemoryLine[] {
-    return [...this.#lines].filter((line) => line !== this)
-  }
-
-  #concerns({ kind, names }: Target): boolean {
-    if (kind === 'all' || kind === 'connections') return true
-    return names.some((name) => this.#topics.has(topicOf(kind, name)))
+    this.#links.delete(this)
   }
 }

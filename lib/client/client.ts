@@ -1,6 +1,6 @@
-import { type DefinitionOf, type Protocol, RESERVED } from '../protocol/definition.ts'
+import type { DefinitionOf, Protocol } from '../protocol/definition.ts'
 import { createContext } from './context.ts'
-import { assertType, encode, encodeUnknown, utf8 } from './envelope.ts'
+import { assertType, encode, utf8 } from './envelope.ts'
 import { localError, remoteError } from './errors.ts'
 import { createLink } from './link.ts'
 import { createListeners } from './listeners.ts'
@@ -49,10 +49,8 @@ export function connect<P = Protocol>(
     },
     onMessage(session, message) {
       const { type, id, error, about } = message
-      if (!type.startsWith(RESERVED)) {
+      if (!/^koaws:(reply|error)$/.test(type)) {
         listeners.deliver(message, session)
-      } else if (!/^koaws:(reply|error)$/.test(type)) {
-        if (id) session.send(encodeUnknown(id, type))
       } else if (id) {
         requests.answer(message)
       } else if (error) {
@@ -114,7 +112,7 @@ export function connect<P = Protocol>(
       return off
     },
     on(type: string, fn: (data: never) => unknown) {
-      assertType(type)
+      if (!/^koaws:(resync|presence)$/.test(type)) assertType(type)
       const off = listeners.on(type, fn)
       link.start()
       return off

@@ -1,10 +1,12 @@
+import type { Backplane } from '../backplane/backplane.ts'
+import type { Answers, Order, Question, Target } from '../backplane/order.ts'
+import type { Publication } from '../backplane/turn-groups.ts'
 import type { Audience, Delivery, Members } from '../connection/audience.ts'
 import type { Frame } from '../connection/frame.ts'
 import type { Sendable } from '../connection/types.ts'
 import { assertClosable } from '../protocol/close-codes.ts'
 import { pushText } from '../protocol/envelope.ts'
-import { assertName } from '../validate.ts'
-import type { Answers, Backplane, Order, PublishResult, Question, Target } from './adapter.ts'
+import { assertName, namesOf } from '../validate.ts'
 import type { LocalDelivery, LocalMembers } from './local-members.ts'
 
 /** How long other instances have to answer a question, in milliseconds. */
@@ -35,12 +37,12 @@ export class Audiences {
   }
 
   user(ids: readonly (string | number)[]): Audience {
-    return this.#of('users', distinct('user', ids))
+    return this.#of('users', namesOf('user', ids))
   }
 
   room(names: readonly string[], except: readonly string[] = []): Audience {
     for (const name of names) assertName('room', name)
-    return this.#of('rooms', distinct('room', names), except)
+    return this.#of('rooms', namesOf('room', names), except)
   }
 
   #of(kind: Target['kind'], names: readonly string[], except: readonly string[] = []): Audience {
@@ -86,7 +88,7 @@ class HubAudience implements Audience {
   }
 
   exceptUser(...ids: (string | number)[]): Audience {
-    const exceptUsers = distinct('user', [...this.#target.exceptUsers, ...ids])
+    const exceptUsers = namesOf('user', [...this.#target.exceptUsers, ...ids])
     return this.#with({ ...this.#target, exceptUsers })
   }
 
@@ -101,19 +103,19 @@ class HubAudience implements Audience {
   join(...rooms: string[]): Promise<void> {
     for (const name of rooms) assertName('room', name)
     const joined = this.#host.members.join(this.#target, rooms)
-    return settled(joined, this.#publish({ type: 'join', target: this.#target, rooms }))
+    return settled(joined, this.#publish({ type: 'join', target: this.#target, rooms })?.result)
   }
 
   leave(...rooms: string[]): Promise<void> {
     for (const name of rooms) assertName('room', name)
     this.#host.members.leave(this.#target, rooms)
-    return settled(this.#publish({ type: 'leave', target: this.#target, rooms }))
+    return settled(this.#publish({ type: 'leave', target: this.#target, rooms })?.result)
   }
 
   close(code = 1000, reason = ''): Promise<void> {
     assertClosable(code, reason)
     this.#host.members.close(this.#target, code, reason)
-    return settled(this.#publish({ type: 'close', target: this.#target, code, reason }))
+    return settled(this.#publish({ type: 'close', target: this.#target, code, reason })?.result)
   }
 
   async count(): Promise<number> {
@@ -141,8 +143,10 @@ class HubAudience implements Audience {
     return new Sent(delivery, this.#publish({ type: 'send', frame: frame.plain, ...sending }))
   }
 
-  #publish(order: Order): Promise<PublishResult> | null {
-    return this.#local ? null : (this.#host.backplane?.publish(order) ?? null)
+  #publish(order: Order): Publication | null {
+    const { backplane, members } = this.#host
+    if (this.#local || !backplane || members.holdsAll(this.#target)) return null
+    return backplane.publish(order)
   }
 
   async #ask(question: Question): Promise<Answers> {
@@ -157,12 +161,9 @@ class Sent implements Delivery {
   readonly local: number
   readonly dropped: number
   readonly skipped: number
-  readonly #published: Promise<PublishResult> | null
+  readonly #published: Publication | null
 
-  constructor(
-    { local, dropped, skipped }: LocalDelivery,
-    published: Promise<PublishResult> | null,
-  ) {
+  constructor({ local, dropped, skipped }: LocalDelivery, published: Publication | null) {
     this.local = local
     this.dropped = dropped
     this.skipped = skipped
@@ -170,20 +171,10 @@ class Sent implements Delivery {
   }
 
   get backplane(): Delivery['backplane'] {
-    return this.#published ?? Promise.resolve('none')
+    return this.#published?.result ?? Promise.resolve('none')
   }
 }
 
-async function settled(...waits: (Promise<unknown> | null | undefined)[]): Promise<void> {
+async function settled(...waits: (Promise<unknown> | undefined)[]): Promise<void> {
   await Promise.all(waits)
-}
-
-function distinct(kind: string, given: readonly (string | number)[]): string[] {
-  const names = new Set<string>()
-  for (const one of given) {
-    const name = kind === 'user' && Number.isFinite(one) ? String(one) : (one as string)
-    assertName(kind, name)
-    names.add(name)
-  }
-  return [...names]
 }

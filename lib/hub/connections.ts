@@ -1,7 +1,7 @@
-import { randomFillSync } from 'node:crypto'
 import type { Context } from 'koa'
 import type { Audience } from '../connection/audience.ts'
 import { type Connection, internals } from '../connection/connection.ts'
+import { newId } from '../connection/id.ts'
 import type { ConnectionFacts, ConnectionOwner, DropReason } from '../connection/owner.ts'
 import type { ConnectionRules } from '../connection/rules.ts'
 import type { CloseInfo } from '../connection/types.ts'
@@ -325,21 +325,6 @@ export function reportError(app: Context['app'], thrown: unknown, where: unknown
   } catch (second) {
     debugConnection('the error handler threw: %s', messageOf(second))
   }
-}
-
-const ID_BYTES = 15
-const pool = Buffer.alloc(ID_BYTES * 128)
-let used = pool.length
-
-/** 120 random bits in base64url; drawn in bulk. */
-export function newId(): string {
-  if (used === pool.length) {
-    randomFillSync(pool)
-    used = 0
-  }
-  const id = pool.toString('base64url', used, used + ID_BYTES)
-  used += ID_BYTES
-  return id
 }
 
 function ignore(): void {}

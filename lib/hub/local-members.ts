@@ -1,10 +1,11 @@
+import type { Answer, Described, Order, Question, Target } from '../backplane/order.ts'
 import { type Connection, internals } from '../connection/connection.ts'
 import { Frame, type FrameDeflate } from '../connection/frame.ts'
 import type { Outcome } from '../connection/outbox.ts'
 import type { DropReason } from '../connection/owner.ts'
 import type { Sendable } from '../connection/types.ts'
+import { resyncText } from '../protocol/envelope.ts'
 import { KOAWS_V1 } from '../protocol/subprotocol.ts'
-import type { Answer, Described, Order, Question, Target } from './adapter.ts'
 import type { Roster } from './roster.ts'
 
 /** How one frame is sent. */
@@ -64,6 +65,11 @@ export class LocalMembers {
     return { local, dropped, skipped }
   }
 
+  /** Whether all that is meant can be on this instance only: connections that are here. */
+  holdsAll({ kind, names }: Target): boolean {
+    return kind === 'connections' && names.every((id) => this.#roster.byId.has(id))
+  }
+
   join(target: Target, rooms: readonly string[]): Promise<unknown> | undefined {
     const waits: Promise<unknown>[] = []
     for (const connection of this.#all(target)) {
@@ -89,8 +95,14 @@ export class LocalMembers {
     for (const connection of this.#all(target)) connection.close(code, reason)
   }
 
+  /** Tell the members that what was sent to them did not arrive: `docs/protocol.md`, section 8. */
+  resync(target: Target): void {
+    const room = target.kind === 'rooms' ? target.names[0] : undefined
+    this.send(this.frame(resyncText(room)), { target, pushed: true, volatile: false })
+  }
+
   /** Another instance asks for something. */
-  deliver(order: Order): void {
+  deliver(order: Exclude<Order, { type: 'presence' }>): void {
     const { target } = order
     switch (order.type) {
       case 'send':

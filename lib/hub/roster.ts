@@ -1,5 +1,5 @@
+import { type Target, topicOf } from '../backplane/order.ts'
 import type { Connection } from '../connection/connection.ts'
-import { type Target, topicOf } from './adapter.ts'
 import { Groups, type GroupWatcher } from './groups.ts'
 import { Rooms } from './rooms.ts'
 

@@ -83,6 +83,11 @@ export function byeText(code: number, reason: string, after: number | undefined)
   return JSON.stringify({ type: 'koaws:bye', data: { code, reason, after } })
 }
 
+/** Something for a room, or without one for the receiver itself, was lost: it should ask anew. */
+export function resyncText(room: string | undefined): string {
+  return `{"type":"koaws:resync","data":{"room":${JSON.stringify(room ?? null)}}}`
+}
+
 function assertType(type: string): void {
   assertName('message type', type)
   if (type.startsWith(RESERVED)) {

@@ -49,8 +49,8 @@ function after(): unknown {
 function adapter() {
   const { connect } = memoryAdapter()
   return {
-    connect: (instance: Parameters<typeof connect>[0]) =>
-      Object.assign(connect(instance), {
+    connect: (...given: Parameters<typeof connect>) =>
+      Object.assign(connect(...given), {
         close: () => Promise.reject(new Error('the backplane is broken')),
       }),
   }

@@ -8,9 +8,23 @@ export interface Target {
   readonly exceptUsers: readonly string[]
 }
 
+/** What is for every instance, whoever is there. */
+export const EVERYBODY = 'all'
+
 /** What an instance subscribes to in order to get what is for a room or a user. */
 export function topicOf(kind: 'rooms' | 'users', name: string): string {
   return `${kind === 'rooms' ? 'room' : 'user'}:${name}`
+}
+
+/** What only one instance subscribes to. */
+export function topicOfInstance(id: string): string {
+  return `instance:${id}`
+}
+
+/** The topics that an order for a target is published on. */
+export function topicsOf({ kind, names }: Target): readonly string[] {
+  if (kind === 'all' || kind === 'connections') return [EVERYBODY]
+  return names.map((name) => topicOf(kind, name))
 }
 
 /** What one instance asks of all others. */
@@ -31,10 +45,12 @@ export type Order =
       readonly code: number
       readonly reason: string
     }
+  /** What presence of one instance tells that of the others, in JSON. */
+  | { readonly type: 'presence'; readonly target: Target; readonly text: string }
 
 /** What one instance wants to know of all others. */
 export interface Question {
-  readonly type: 'count' | 'members'
+  readonly type: 'count' | 'members' | 'present'
   readonly target: Target
 }
 
@@ -51,58 +67,28 @@ export interface Answer {
   readonly members: readonly Described[]
 }
 
-/** One hub, as its adapter sees it. */
-export interface Instance {
-  /** Its name, unique among all. */
-  readonly id: string
-  /** Carry out what another instance asks. Never throws. */
-  deliver(order: Order): void
-  /** Answer what another instance wants to know. Never throws. */
-  answer(question: Question): Answer
+/** What an instance that was asked has answered. */
+export interface PeerAnswer extends Answer {
+  /** The instance. */
+  readonly from: string
 }
 
 /** What the answers of the other instances came to. */
 export interface Answers {
-  readonly answers: readonly Answer[]
+  readonly answers: readonly PeerAnswer[]
   /** Instances that did not answer in time. */
   readonly missing: readonly string[]
-}
-
-/** How the system outside is doing. */
-export interface BackplaneStatus {
-  /** `none`: there is no other instance to tell. */
-  readonly state: 'none' | 'connecting' | 'ready' | 'degraded'
-  /** Since when, in epoch milliseconds. */
-  readonly since: number
-  /** What waits for it to come back. */
-  readonly queued: { readonly messages: number; readonly bytes: number }
 }
 
 /** What became of a publish. */
 export type PublishResult = 'sent' | 'queued' | 'failed'
 
-/** The line of one hub to all others. */
-export interface Backplane {
-  readonly status: BackplaneStatus
-  /**
-   * From now on deliver what is for this topic: `room:<name>` or `user:<id>`. Resolves when that
-   * holds on the outside; never rejects. What is for all, or for connections, is always delivered.
-   */
-  subscribe(topic: string): Promise<void>
-  unsubscribe(topic: string): void
-  /**
-   * Have all others deliver an order. MUST keep the order of the calls for every receiver, MUST NOT
-   * deliver it to this hub, MUST NOT throw or reject.
-   */
-  publish(order: Order): Promise<PublishResult>
-  /** Ask all others. MUST resolve at the latest after `timeout` milliseconds, with what has come. */
-  ask(question: Question, timeout: number): Promise<Answers>
-  /** Let go of the outside. Nothing is delivered from then on. MUST NOT reject. */
-  close(): Promise<void>
-}
-
-/** Joins the hubs of several instances. The option `adapter` of `koaWs()` takes one. */
-export interface Adapter {
-  /** Called once by each hub that uses it, when the hub is made. */
-  connect(instance: Instance): Backplane
+/** What was published and did not arrive here. */
+export interface Loss {
+  /** What it was for: `all`, `room:<name>` or `user:<id>`. */
+  readonly topic: string
+  /** The instance that published it. */
+  readonly from: string
+  /** How many, at least. */
+  readonly count: number
 }

@@ -1,0 +1,126 @@
+/** Where something that arrived is not what koaws writes. */
+export class Garbage extends Error {}
+
+const FIRST = 64 * 1024
+
+/** Gathers bytes: integers as LEB128, strings as UTF-8 behind their length. One for all, since nothing waits. */
+export class ByteWriter {
+  #bytes = Buffer.allocUnsafe(FIRST)
+  #at = 0
+
+  /** Begin anew. */
+  reset(): void {
+    this.#at = 0
+    if (this.#bytes.length > FIRST * 16) this.#bytes = Buffer.allocUnsafe(FIRST)
+  }
+
+  get length(): number {
+    return this.#at
+  }
+
+  byte(value: number): void {
+    this.#need(1)
+    this.#bytes[this.#at++] = value
+  }
+
+  integer(value: number): void {
+    this.#need(10)
+    let rest = value
+    while (rest > 0x7f) {
+      this.#bytes[this.#at++] = (rest % 0x80) | 0x80
+      rest = Math.floor(rest / 0x80)
+    }
+    this.#bytes[this.#at++] = rest
+  }
+
+  string(text: string): void {
+    const length = Buffer.byteLength(text)
+    this.integer(length)
+    this.#need(length)
+    this.#at += this.#bytes.write(text, this.#at)
+  }
+
+  strings(list: readonly string[]): void {
+    this.integer(list.length)
+    for (const text of list) this.string(text)
+  }
+
+  buffer(bytes: Uint8Array): void {
+    this.integer(bytes.length)
+    this.#need(bytes.length)
+    this.#bytes.set(bytes, this.#at)
+    this.#at += bytes.length
+  }
+
+  /** A copy of what was gathered. */
+  take(): Buffer {
+    return Buffer.from(this.#bytes.subarray(0, this.#at))
+  }
+
+  #need(more: number): void {
+    const needed = this.#at + more
+    if (needed <= this.#bytes.length) return
+    const bytes = Buffer.allocUnsafe(Math.max(needed, this.#bytes.length * 2))
+    this.#bytes.copy(bytes, 0, 0, this.#at)
+    this.#bytes = bytes
+  }
+}
+
+/** Reads what `ByteWriter` wrote. Every method throws `Garbage` where that cannot be. */
+export class ByteReader {
+  readonly #bytes: Buffer
+  #at: number
+
+  constructor(bytes: Buffer, at: number) {
+    this.#bytes = bytes
+    this.#at = at
+  }
+
+  get done(): boolean {
+    return this.#at === this.#bytes.length
+  }
+
+  byte(): number {
+    const value = this.#bytes[this.#at++]
+    if (value === undefined) throw new Garbage('it ends early')
+    return value
+  }
+
+  integer(): number {
+    let value = 0
+    let factor = 1
+    for (;;) {
+      const byte = this.byte()
+      value += (byte & 0x7f) * factor
+      if (value > Number.MAX_SAFE_INTEGER) throw new Garbage('an integer is too large')
+      if (byte < 0x80) return value
+      factor *= 0x80
+    }
+  }
+
+  string(): string {
+    const start = this.#take()
+    return this.#bytes.toString('utf8', start, this.#at)
+  }
+
+  strings(): string[] {
+    const count = this.integer()
+    if (count > this.#bytes.length - this.#at) throw new Garbage('a list is too long')
+    return Array.from({ length: count }, () => this.string())
+  }
+
+  /** A view, not a copy. */
+  buffer(): Buffer {
+    const start = this.#take()
+    return this.#bytes.subarray(start, this.#at)
+  }
+
+  /** Pass over what has a length. @returns where it begins */
+  #take(): number {
+    const length = this.integer()
+    const start = this.#at
+    this.#at += length
+    if (this.#at > this.#bytes.length) throw new Garbage('it ends early')
+    return start
+  }
+}

@@ -1,0 +1,16 @@
+import { randomFillSync } from 'node:crypto'
+
+const ID_BYTES = 15
+const pool = Buffer.alloc(ID_BYTES * 128)
+let used = pool.length
+
+/** 120 random bits in base64url; drawn in bulk. */
+export function newId(): string {
+  if (used === pool.length) {
+    randomFillSync(pool)
+    used = 0
+  }
+  const id = pool.toString('base64url', used, used + ID_BYTES)
+  used += ID_BYTES
+  return id
+}

@@ -1,0 +1,290 @@
+import { strict as assert } from 'node:assert'
+import { channel } from 'node:diagnostics_channel'
+import Koa from 'koa'
+import type { LostEvent } from '../../diagnostics.ts'
+import { accept, type Hub, type KoaWsOptions, koaWs } from '../../index.ts'
+import { type TestApp, type TestSocket, testApp } from '../test-app.ts'
+import type { AdapterSubject, AdapterTest, MakeSubject } from './suite.ts'
+import { faultsOf, testOf, until } from './support.ts'
+
+/** What is no payload of koaws, or none of this version. */
+const FOREIGN = [
+  Buffer.alloc(0),
+  Buffer.from('hello'),
+  Buffer.from('{"type":"said"}'),
+  Buffer.from([0x4b, 0x57, 1, 0, 0, 0, 0, 0]),
+  Buffer.from([0x4b, 0x57, 99, 0, 0, 0, 0, 0, 1, 2, 3]),
+  Buffer.alloc(70_000, 0xff),
+]
+
+/** One instance: an app whose clients say in the query who they are and which rooms they are in. */
+class Instance {
+  readonly hub: Hub
+  readonly #app: TestApp
+  #guests = 0
+
+  constructor(subject: AdapterSubject, options: KoaWsOptions = {}) {
+    const app = new Koa()
+    app.silent = true
+    this.hub = koaWs({ adapter: subject.adapter(), ...options })
+    app.use(this.hub)
+    app.use(
+      accept(
+        async (connection, ctx) => {
+          await connection.join(
+            ...String(ctx.query['rooms'] ?? '')
+              .split(',')
+              .filter(Boolean),
+          )
+          connection.json({ id: connection.id })
+        },
+        { user: (ctx) => ctx.query['user'] as string | undefined },
+      ),
+    )
+    this.#app = testApp(app)
+  }
+
+  /** A client that is in its rooms. */
+  async enter(rooms = '', user = `u${this.#guests++}`): Promise<TestSocket & { id: string }> {
+    const socket = await this.#app.connect(`/?rooms=${rooms}&user=${user}`)
+    const { id } = (await socket.nextJson()) as { id: string }
+    return Object.assign(socket, { id })
+  }
+
+  async close(): Promise<void> {
+    await this.hub.close({ timeout: 500 })
+    await this.#app.close()
+  }
+}
+
+/** Instances that know each other. */
+async function instances(
+  subject: AdapterSubject,
+  after: (undo: () => unknown) => void,
+  count: number,
+): Promise<Instance[]> {
+  const all = Array.from({ length: count }, () => new Instance(subject))
+  for (const one of all) after(() => one.close())
+  await acquainted(all)
+  return all
+}
+
+async function acquainted(all: readonly Instance[]): Promise<void> {
+  await until('every instance is ready and knows the others', () =>
+    all.every(({ hub }) => {
+      const { state, instances } = hub.status().backplane
+      return state === 'ready' && instances === all.length - 1
+    }),
+  )
+}
+
+/** Expect exactly these, and then a mark that is sent behind them. */
+async function expectNext(sockets: readonly TestSocket[], ...texts: string[]): Promise<void> {
+  for (const socket of sockets) {
+    for (const text of texts) assert.equal(String(await socket.next()), text)
+  }
+}
+
+/** What hubs over an adapter promise. */
+export function hubTests(make: MakeSubject): AdapterTest[] {
+  return [
+    testOf(
+      make,
+      'rooms, users, connections and everybody are one over all instances',
+      async (subject, after) => {
+        const [one, two, three] = (await instances(subject, after, 3)) as [
+          Instance,
+          Instance,
+          Instance,
+        ]
+        const a = await one.enter('r', 'a')
+        const b = await two.enter('r,s', 'b')
+        const c = await three.enter('s', 'a')
+        assert.equal(await one.hub.room('r', 's').send('1').backplane, 'sent')
+        one.hub.user('a').send('2')
+        await expectNext([a, c], '1', '2')
+        await expectNext([b], '1')
+        one.hub.connection(c.id).send('3')
+        two.hub.room('s').except(b.id).send('4')
+        await expectNext([c], '3', '4')
+        three.hub.all().exceptUser('a').send('5')
+        await expectNext([b], '5')
+        one.hub.all().local().send('6')
+        await expectNext([a], '6')
+        assert.equal(await two.hub.all().count(), 3)
+        assert.equal(await one.hub.room('s').count(), 2)
+        const members = await three.hub.room('r').members()
+        assert.deepEqual([...members.map(({ id }) => id)].sort(), [a.id, b.id].sort())
+        assert.deepEqual(members.missing, [])
+        for (const socket of [a, b, c]) socket.send('x')
+        for (const { hub } of [one, two, three]) hub.all().local().send('end')
+        await expectNext([a, b, c], 'end')
+      },
+    ),
+
+    testOf(make, 'members are moved and closed from any instance', async (subject, after) => {
+      const [one, two] = (await instances(subject, after, 2)) as [Instance, Instance]
+      const a = await one.enter('', 'a')
+      const b = await two.enter('', 'b')
+      await one.hub.user('b').join('late')
+      await until('it is in the room', async () => (await one.hub.room('late').count()) === 1)
+      await until('what is sent there arrives', async () => {
+        one.hub.room('late').send('in')
+        return (await Promise.race([b.next(), pause(50)])) === 'in'
+      })
+      await one.hub.room('late').leave('late')
+      await until('it has left', async () => (await one.hub.room('late').count()) === 0)
+      await one.hub.user('b').close(4321, 'over')
+      assert.deepEqual(await b.closed, { code: 4321, reason: 'over' })
+      one.hub.all().send('here')
+      await expectNext([a], 'here')
+    }),
+
+    testOf(
+      make,
+      'every sender is heard in its order, once, own members included',
+      async (subject, after) => {
+        const all = await instances(subject, after, 3)
+        const guests = await Promise.all(all.map((one) => one.enter('r')))
+        for (let i = 0; i < 300; i++) {
+          for (const [n, { hub }] of all.entries()) hub.room('r').send(`${n} ${i}`)
+          if (i % 10 === 0) await new Promise(setImmediate)
+        }
+        for (const guest of guests) {
+          const next = all.map(() => 0)
+          for (let i = 0; i < 300 * all.length; i++) {
+            const [n, number] = String(await guest.next())
+              .split(' ')
+              .map(Number) as [number, number]
+            assert.equal(number, next[n], `what instance ${n} sent`)
+            next[n] = number + 1
+          }
+        }
+        for (const { hub } of all) assert.equal(hub.status().backplane.lost, 0)
+      },
+    ),
+
+    testOf(
+      make,
+      'what is foreign is ignored and counted',
+      async (subject, after) => {
+        const { inject } = faultsOf(subject)
+        const [one, two] = (await instances(subject, after, 2)) as [Instance, Instance]
+        const a = await one.enter('r')
+        const before = one.hub.status().drops['foreign'] ?? 0
+        for (const bytes of FOREIGN) await inject('room:r', bytes)
+        for (const bytes of FOREIGN) await inject('all', bytes)
+        await until('all are counted', () => {
+          return one.hub.status().drops['foreign'] === before + 2 * FOREIGN.length
+        })
+        two.hub.room('r').send('still here')
+        await expectNext([a], 'still here')
+      },
+      ['inject'],
+    ),
+
+    testOf(
+      make,
+      'without the engine local members are served, and the rest follows in order',
+      async (subject, after) => {
+        const { cut, heal } = faultsOf(subject)
+        const [one, two] = (await instances(subject, after, 2)) as [Instance, Instance]
+        const a = await one.enter('r')
+        const b = await two.enter('r')
+        await cut()
+        await until('it is noticed', () =>
+          [one, two].every(({ hub }) => hub.status().backplane.state === 'degraded'),
+        )
+        for (let i = 0; i < 20; i++) {
+          const { local, backplane } = one.hub.room('r').send(String(i))
+          assert.equal(local, 1)
+          assert.equal(await backplane, 'queued')
+        }
+        assert.equal(await one.hub.room('r').volatile().send('volatile').backplane, 'failed')
+        assert.ok(one.hub.status().backplane.queued.messages > 0)
+        assert.ok(one.hub.status().backplane.queued.bytes > 0)
+        const { missing } = await one.hub.room('r').members()
+        assert.deepEqual(missing, [two.hub.status().id])
+        const texts = Array.from({ length: 20 }, (_, i) => String(i))
+        await expectNext([a], ...texts, 'volatile')
+        await heal()
+        await acquainted([one, two])
+        await expectNext([b], ...texts)
+        assert.equal(one.hub.status().backplane.queued.messages, 0)
+        const c = await two.enter('late')
+        one.hub.room('late', 'r').send('after')
+        await expectNext([a, b, c], 'after')
+        assert.equal(await one.hub.all().count(), 3)
+      },
+      ['cut'],
+    ),
+
+    testOf(
+      make,
+      'what waits beyond the bounds has failed, and those who missed it are told',
+      async (subject, after) => {
+        const { cut, heal } = faultsOf(subject)
+        const [one, two] = [
+          new Instance({ adapter: () => ({ ...bound(subject), maxQueued: { messages: 5 } }) }),
+          new Instance(subject),
+        ]
+        for (const each of [one, two]) after(() => each.close())
+        await acquainted([one, two])
+        const b = await two.enter('r')
+        one.hub.room('r').send('before')
+        await expectNext([b], 'before')
+        const lost: LostEvent[] = []
+        const hear = (event: unknown): void => void lost.push(event as LostEvent)
+        channel('koaws:lost').subscribe(hear)
+        after(() => channel('koaws:lost').unsubscribe(hear))
+        await cut()
+        await until('it is noticed', () => one.hub.status().backplane.state === 'degraded')
+        const verdicts: string[] = []
+        for (let i = 0; i < 8; i++) {
+          verdicts.push(await one.hub.room('r').send(String(i)).backplane)
+        }
+        assert.deepEqual(verdicts, [...Array(5).fill('queued'), ...Array(3).fill('failed')])
+        assert.equal(one.hub.status().drops['backplane'], 3)
+        await heal()
+        await acquainted([one, two])
+        one.hub.room('r').send('after')
+        await expectNext([b], '0', '1', '2', '3', '4', 'after')
+        assert.equal(two.hub.status().backplane.lost, 3)
+        const missed = lost.filter(({ direction }) => direction === 'in')
+        assert.equal(
+          missed.reduce((sum, { count }) => sum + count, 0),
+          3,
+        )
+        assert.equal(missed[0]?.topic, 'room:r')
+      },
+      ['cut'],
+    ),
+
+    testOf(make, 'an instance that has closed is gone at once', async (subject, after) => {
+      const all = await instances(subject, after, 3)
+      const [one, two, three] = all as [Instance, Instance, Instance]
+      const a = await one.enter('r')
+      const b = await two.enter('r')
+      await two.close()
+      assert.equal((await b.closed).code, 1012)
+      await acquainted([one, three])
+      assert.equal(await three.hub.room('r').count(), 1)
+      assert.deepEqual((await one.hub.all().members()).missing, [])
+      three.hub.room('r').send('on')
+      await expectNext([a], 'on')
+      const next = new Instance(subject)
+      after(() => next.close())
+      await acquainted([one, three, next])
+    }),
+  ]
+}
+
+/** An adapter with its own bounds. */
+function bound(subject: AdapterSubject): ReturnType<AdapterSubject['adapter']> {
+  const adapter = subject.adapter()
+  return { ...adapter, connect: (...given) => adapter.connect(...given) }
+}
+
+function pause(ms: number): Promise<undefined> {
+  return new Promise((resolve) => setTimeout(resolve, ms, undefined))
+}

@@ -1,0 +1,131 @@
+import { strict as assert } from 'node:assert'
+import type { AdapterTest, MakeSubject } from './suite.ts'
+import { faultsOf, Recorder, recorders, testOf, until } from './support.ts'
+
+/** Names that an engine may have its own ideas about. */
+const ODD = ['room:*', 'room:a b', 'room:{x}', 'user:é😀', 'room:a:b', 'room:[a-z]?', 'room:\n']
+
+/** What the links of an adapter do by themselves. */
+export function linkTests(make: MakeSubject): AdapterTest[] {
+  return [
+    testOf(make, 'a payload arrives as it was, whatever it holds', async (subject, after) => {
+      const [one, other] = (await recorders(subject, after, 2)) as [Recorder, Recorder]
+      const every = Buffer.from(Array.from({ length: 256 }, (_, i) => i))
+      const large = Buffer.alloc(1024 * 1024, every)
+      for (const payload of [Buffer.from('x'), every, large]) {
+        await one.link.publish(['all'], payload)
+        await until('it arrives', () => other.payloads.some((came) => came.equals(payload)))
+      }
+    }),
+
+    testOf(make, 'what comes on a topic is in the order of the calls', async (subject, after) => {
+      const [one, other, third] = (await recorders(subject, after, 3)) as [
+        Recorder,
+        Recorder,
+        Recorder,
+      ]
+      await other.link.subscribe(['room:a', 'room:b'])
+      const sent: string[] = []
+      const settled: Promise<unknown>[] = []
+      for (let i = 0; i < 2_000; i++) {
+        const topics = [['all'], ['room:a'], ['room:b'], ['room:a', 'room:b']][i % 4] as string[]
+        sent.push(`${i} ${topics}`)
+        settled.push(one.publish(topics, `${i} ${topics}`))
+        if (i % 50 === 0) await new Promise(setImmediate)
+      }
+      await Promise.all(settled)
+      await until('all have come', () => other.distinct.length === sent.length)
+      for (const topic of ['all', 'room:a', 'room:b']) {
+        const ofTopic = (text: string): boolean => text.split(/[ ,]/).includes(topic)
+        assert.deepEqual(other.distinct.filter(ofTopic), sent.filter(ofTopic), topic)
+      }
+      await until('all have come', () => third.distinct.length === sent.length / 4)
+    }),
+
+    testOf(
+      make,
+      'only topics that are subscribed arrive, by their exact names',
+      async (subject, after) => {
+        const [one, other] = (await recorders(subject, after, 2)) as [Recorder, Recorder]
+        await other.link.subscribe(ODD)
+        for (const name of [...ODD, 'room:', 'room', 'room:ab', 'room:x', 'user:e']) {
+          await one.publish([name], name)
+        }
+        await one.publish(['all'], 'end')
+        await until('the last has come', () => other.texts.includes('end'))
+        assert.deepEqual(other.distinct, [...ODD, 'end'])
+        const long = `room:${'é'.repeat(127)}`
+        await other.link.subscribe([long])
+        await one.publish([long], 'long')
+        await until('a long name works', () => other.texts.includes('long'))
+      },
+    ),
+
+    testOf(make, 'a topic can be left and subscribed again at once', async (subject, after) => {
+      const [one, other] = (await recorders(subject, after, 2)) as [Recorder, Recorder]
+      await other.link.subscribe(['room:a'])
+      for (let i = 0; i < 50; i++) {
+        other.link.unsubscribe(['room:a'])
+        const again = other.link.subscribe(['room:a'])
+        if (i % 2 === 0) await again
+        else await Promise.all([again, new Promise(setImmediate)])
+        await one.publish(['room:a'], String(i))
+        await until('it arrives', () => other.texts.includes(String(i)))
+      }
+      other.link.unsubscribe(['room:a'])
+      await until('nothing arrives any more', async () => {
+        const before = other.texts.length
+        await one.publish(['room:a'], 'late')
+        await one.publish(['all'], `end ${before}`)
+        await until('the last has come', () => other.texts.includes(`end ${before}`))
+        return other.texts.length === before + 1
+      })
+    }),
+
+    testOf(
+      make,
+      'a link that is closed says nothing more, and closes again',
+      async (subject, after) => {
+        const [one, other] = (await recorders(subject, after, 2)) as [Recorder, Recorder]
+        const late = new Recorder(subject.adapter())
+        await late.link.close()
+        await other.link.close()
+        const before = [other.payloads.length, other.events.length, late.events.length]
+        await one.publish(['all'], 'x')
+        await one.publish(['all'], 'y')
+        await new Promise((resolve) => setTimeout(resolve, 50))
+        assert.deepEqual([other.payloads.length, other.events.length, late.events.length], before)
+        await other.link.close()
+      },
+    ),
+
+    testOf(
+      make,
+      'an engine that goes and comes back is noticed by every link',
+      async (subject, after) => {
+        const { cut, heal } = faultsOf(subject)
+        const [one, other] = (await recorders(subject, after, 2)) as [Recorder, Recorder]
+        await other.link.subscribe(['room:a'])
+        await cut()
+        await until('down', () => !one.isUp && !other.isUp)
+        other.link.subscribe(['room:b']).catch(() => {})
+        other.link.unsubscribe(['room:a'])
+        const born = new Recorder(subject.adapter())
+        after(() => born.link.close())
+        await heal()
+        await until('up', () => one.isUp && other.isUp && born.isUp)
+        for (const { events } of [one, other]) {
+          events.forEach((event, i) => {
+            assert.equal(event, i % 2 === 0 ? 'up' : 'down', 'up and down take turns')
+          })
+        }
+        await one.publish(['room:a'], 'a')
+        await one.publish(['room:b'], 'b')
+        await one.publish(['all'], 'end')
+        await until('the last has come', () => other.texts.includes('end'))
+        assert.deepEqual(other.distinct, ['b', 'end'])
+      },
+      ['cut'],
+    ),
+  ]
+}

@@ -1,0 +1,152 @@
+import { expect } from 'chai'
+import { Garbage } from '../../lib/backplane/bytes.ts'
+import type { Order, Target } from '../../lib/backplane/order.ts'
+import { decode, encode, type Message } from '../../lib/backplane/wire.ts'
+import { Frame } from '../../lib/connection/frame.ts'
+import { mulberry32 } from '../support/order.ts'
+
+const rooms = (...names: string[]): Target => ({
+  kind: 'rooms',
+  names,
+  except: [],
+  exceptUsers: [],
+})
+const all: Target = { kind: 'all', names: [], except: [], exceptUsers: [] }
+const frame = (data: string | Buffer): Buffer => Frame.encode(data, null).plain
+const send = (target: Target, data: string | Buffer): Order => ({
+  type: 'send',
+  target,
+  frame: frame(data),
+  pushed: false,
+  volatile: false,
+})
+
+const MESSAGES: Record<string, Message> = {
+  'orders for rooms': {
+    kind: 'orders',
+    positions: [
+      { topic: 'room:a', epoch: 1, next: 1 },
+      { topic: 'room:é😀', epoch: 300, next: 2 ** 40 },
+    ],
+    orders: [
+      send(rooms('a', 'é😀'), ''),
+      send(rooms('a', 'é😀'), 'x'.repeat(126)),
+      {
+        ...send(rooms('a', 'é😀'), Buffer.alloc(70_000, 7)),
+        pushed: true,
+        volatile: true,
+      } as Order,
+      { type: 'join', target: { ...rooms('a', 'é😀'), except: ['c1', 'c2'] }, rooms: ['x', 'y'] },
+      { type: 'leave', target: { ...rooms('a', 'é😀'), exceptUsers: ['u'] }, rooms: [] },
+      { type: 'close', target: rooms('a', 'é😀'), code: 4999, reason: 'é' },
+      { type: 'presence', target: rooms('a', 'é😀'), text: '["a",1]' },
+    ],
+  },
+  'orders for users': {
+    kind: 'orders',
+    positions: [{ topic: 'user:7', epoch: 2, next: 127 }],
+    orders: [send({ kind: 'users', names: ['7'], except: [], exceptUsers: [] }, 'hi')],
+  },
+  'orders for all and for connections': {
+    kind: 'orders',
+    positions: [{ topic: 'all', epoch: 1, next: 128 }],
+    orders: [
+      send({ kind: 'connections', names: ['c'], except: ['d'], exceptUsers: ['e'] }, 'hi'),
+      send(all, 'hi'),
+    ],
+  },
+  'a beat': { kind: 'beat', number: 9, period: 2_000 },
+  'a question': { kind: 'question', id: 3, question: { type: 'members', target: rooms('a') } },
+  'an answer': {
+    kind: 'answer',
+    id: 3,
+    count: 2,
+    members: [
+      { id: 'c', userId: 'u', info: { name: 'é' } },
+      { id: 'd', userId: undefined, info: undefined },
+    ],
+    more: true,
+  },
+  'an answer without members': { kind: 'answer', id: 2 ** 33, count: 0, members: [], more: false },
+  'a request for tops': { kind: 'sync' },
+  tops: {
+    kind: 'tops',
+    tops: [
+      { topic: 'all', epoch: 1, next: 5, age: 0 },
+      { topic: 'user:é', epoch: 2, next: 6, age: 600_000 },
+    ],
+    forgotten: undefined,
+  },
+  'tops of one who forgets': { kind: 'tops', tops: [], forgotten: 0 },
+  'a note': { kind: 'note', text: '{"here":["é"]}' },
+}
+
+describe('the wire between instances', () => {
+  for (const [name, message] of Object.entries(MESSAGES)) {
+    it(`carries ${name}`, () => {
+      expect(decode(encode('origin-é', message))).to.deep.equal({ origin: 'origin-é', message })
+    })
+  }
+
+  it('does not copy frames on arrival', () => {
+    const payload = encode('o', MESSAGES['orders for rooms'] as Message)
+    const { message } = decode(payload)
+    if (message.kind !== 'orders') throw new Error('not orders')
+    for (const order of message.orders) {
+      if (order.type === 'send') expect(order.frame.buffer).to.equal(payload.buffer)
+    }
+  })
+
+  it('refuses another version, and says which', () => {
+    const payload = encode('o', { kind: 'sync' })
+    payload[2] = 2
+    expect(() => decode(payload)).to.throw(Garbage, 'its version is 2, not 1')
+  })
+
+  it('refuses a frame that is none, though its checksum is right', () => {
+    const good = frame('hello')
+    const masked = Buffer.from(good)
+    masked[1] = 0x80 | (masked[1] as number)
+    const compressed = Buffer.from(good)
+    compressed[0] = 0xc1
+    const close = Buffer.from([0x88, 2, 3, 232])
+    const part = Buffer.from([0x01, 1, 65])
+    const wrong = [masked, compressed, close, part, good.subarray(1), Buffer.alloc(0)]
+    const long = frame('x'.repeat(200))
+    wrong.push(long.subarray(0, 3), long.subarray(0, 100), Buffer.concat([long, long]))
+    const huge = frame('x'.repeat(70_000))
+    wrong.push(huge.subarray(0, 9), huge.subarray(0, 60_000))
+    for (const bytes of wrong) {
+      const order = { ...send(all, ''), frame: bytes } as Order
+      const positions = [{ topic: 'all', epoch: 1, next: 1 }]
+      const payload = encode('o', { kind: 'orders', positions, orders: [order] })
+      expect(() => decode(payload)).to.throw(Garbage, 'it holds no frame')
+    }
+  })
+
+  it('refuses whatever was changed, cut or lengthened', () => {
+    const random = mulberry32(20261124)
+    const payloads = Object.values(MESSAGES).map((message) => encode('origin', message))
+    for (let round = 0; round < 20_000; round++) {
+      const payload = Buffer.from(payloads[round % payloads.length] as Buffer)
+      const at = Math.floor(random() * payload.length)
+      const change = round % 3
+      let bad = payload
+      if (change === 0) payload[at] = (payload[at] as number) ^ (1 << Math.floor(random() * 8))
+      else if (change === 1) bad = payload.subarray(0, at)
+      else bad = Buffer.concat([payload, Buffer.alloc(1 + (at % 9), at)])
+      expect(() => decode(bad)).to.throw(Garbage)
+    }
+  })
+
+  it('refuses random bytes behind a right header', () => {
+    const random = mulberry32(7)
+    const header = encode('o', { kind: 'sync' })
+    for (let round = 0; round < 5_000; round++) {
+      const bytes = Buffer.from(
+        Array.from({ length: Math.floor(random() * 60) }, () => random() * 256),
+      )
+      expect(() => decode(Buffer.concat([header.subarray(0, 8), bytes]))).to.throw(Garbage)
+    }
+  })
+})
