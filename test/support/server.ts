@@ -124,6 +124,20 @@ export async function eventually(condition: () => boolean, what = 'the condition
   }
 }
 
+/** Wait until expectations hold; after five seconds they fail as they stand. */
+export async function soon(expectations: () => void): Promise<void> {
+  const deadline = Date.now() + 5_000
+  for (;;) {
+    try {
+      expectations()
+      return
+    } catch (error) {
+      if (Date.now() > deadline) throw error
+    }
+    await turn()
+  }
+}
+
 /** Close what the tests of a file have opened; call it in `afterEach`. */
 export async function cleanUp(): Promise<void> {
   closeRawClients()
