@@ -10,6 +10,7 @@ import * as testing from '../lib/testing/index.ts'
 const root = fileURLToPath(new URL('..', import.meta.url))
 
 const VALUES = [
+  'AdapterError',
   'CloseCode',
   'Connection',
   'KoaWsError',
@@ -31,12 +32,12 @@ const TYPES = [
   'AcceptHandler',
   'AcceptOptions',
   'Adapter',
-  'Answer',
-  'Answers',
+  'AdapterEvents',
+  'AdapterLink',
   'AttachOptions',
   'AttachableServer',
   'Audience',
-  'Backplane',
+  'BackplaneEvent',
   'BackplaneStatus',
   'BearerOptions',
   'CloseEvent',
@@ -47,8 +48,8 @@ const TYPES = [
   'DefinitionOf',
   'DeflateOptions',
   'Delivery',
-  'Described',
   'DropEvent',
+  'EchoingLink',
   'ErrorCode',
   'ErrorInfo',
   'ErrorPlace',
@@ -59,9 +60,10 @@ const TYPES = [
   'HeartbeatOptions',
   'Hub',
   'HubStatus',
-  'Instance',
   'KoaWsErrorInit',
   'KoaWsOptions',
+  'LostEvent',
+  'MaxQueued',
   'Member',
   'Members',
   'Message',
@@ -73,14 +75,11 @@ const TYPES = [
   'Messages',
   'MessagesOptions',
   'OpenMessages',
-  'Order',
   'OriginPolicy',
   'OriginPredicate',
   'Protocol',
   'ProtocolDefinition',
   'ProtocolEntry',
-  'PublishResult',
-  'Question',
   'Refresh',
   'RejectMode',
   'RequestOptions',
@@ -97,7 +96,6 @@ const TYPES = [
   'SlowConsumerPolicy',
   'StandardSchema',
   'SubprotocolChooser',
-  'Target',
   'UpgradeEvent',
 ]
 const CLIENT_VALUES = ['RequestError', 'connect', 'protocol']
@@ -122,16 +120,23 @@ const CLIENT_TYPES = [
   'WebSocketClass',
   'WebSocketLike',
 ]
-const TESTING_VALUES = ['RejectedError', 'TestSocket', 'fakeServer', 'testApp']
+const TESTING_VALUES = ['RejectedError', 'TestSocket', 'adapterSuite', 'fakeServer', 'testApp']
 const TESTING_TYPES = [
+  'AdapterFault',
+  'AdapterSubject',
+  'AdapterTest',
   'ConnectOptions',
   'FakeServer',
   'FakeServerOptions',
+  'MakeSubject',
   'ReceivedMessage',
   'RequestOptions',
   'TestApp',
   'TestResponse',
 ]
+
+const REDIS_VALUES = ['redisAdapter', 'redisEmitter']
+const CLUSTER_VALUES = ['clusterAdapter']
 
 /** The names after `export type {` of a file that only exports from others. */
 function typesOf(file: string): string[] {
@@ -162,7 +167,14 @@ describe('the public names', () => {
 
   it('leave nothing else reachable', () => {
     const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
-    expect(Object.keys(exports)).to.deep.equal(['.', './client', './testing', './package.json'])
+    expect(Object.keys(exports)).to.deep.equal([
+      '.',
+      './client',
+      './redis',
+      './cluster',
+      './testing',
+      './package.json',
+    ])
   })
 })
 
@@ -192,6 +204,8 @@ describe('the built package', () => {
     expect(run('module', program('koaws'))).to.deep.equal(VALUES)
     expect(run('module', program('koaws/client'))).to.deep.equal(CLIENT_VALUES)
     expect(run('module', program('koaws/testing'))).to.deep.equal(TESTING_VALUES)
+    expect(run('module', program('koaws/redis'))).to.deep.equal(REDIS_VALUES)
+    expect(run('module', program('koaws/cluster'))).to.deep.equal(CLUSTER_VALUES)
   })
 
   it('is required by its name: nothing in it awaits at top level', () => {
@@ -200,6 +214,8 @@ describe('the built package', () => {
     expect(run('commonjs', program('koaws'))).to.deep.equal(VALUES)
     expect(run('commonjs', program('koaws/client'))).to.deep.equal(CLIENT_VALUES)
     expect(run('commonjs', program('koaws/testing'))).to.deep.equal(TESTING_VALUES)
+    expect(run('commonjs', program('koaws/redis'))).to.deep.equal(REDIS_VALUES)
+    expect(run('commonjs', program('koaws/cluster'))).to.deep.equal(CLUSTER_VALUES)
   })
 
   it('is one instance, whether imported or required', () => {

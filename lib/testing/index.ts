@@ -1,4 +1,9 @@
-export type { AdapterFault, AdapterSubject, AdapterTest, MakeSubject } from './adapters/suite.ts'
+export type {
+  AdapterFault,
+  AdapterSubject,
+  AdapterTest,
+  MakeSubject,
+} from './adapters/subject.ts'
 export { adapterSuite } from './adapters/suite.ts'
 export type { FakeServer, FakeServerOptions, ReceivedMessage } from './fake-server.ts'
 export { fakeServer } from './fake-server.ts'

@@ -4,7 +4,7 @@ import Koa from 'koa'
 import type { LostEvent } from '../../diagnostics.ts'
 import { accept, type Hub, type KoaWsOptions, koaWs } from '../../index.ts'
 import { type TestApp, type TestSocket, testApp } from '../test-app.ts'
-import type { AdapterSubject, AdapterTest, MakeSubject } from './suite.ts'
+import type { AdapterSubject, AdapterTest, MakeSubject } from './subject.ts'
 import { faultsOf, testOf, until } from './support.ts'
 
 /** What is no payload of koaws, or none of this version. */

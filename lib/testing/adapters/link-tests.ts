@@ -1,5 +1,5 @@
 import { strict as assert } from 'node:assert'
-import type { AdapterTest, MakeSubject } from './suite.ts'
+import type { AdapterTest, MakeSubject } from './subject.ts'
 import { faultsOf, Recorder, recorders, testOf, until } from './support.ts'
 
 /** Names that an engine may have its own ideas about. */

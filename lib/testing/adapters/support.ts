@@ -1,7 +1,7 @@
 import { strict as assert } from 'node:assert'
 import type { Adapter, AdapterLink } from '../../backplane/adapter.ts'
 import { newId } from '../../connection/id.ts'
-import type { AdapterFault, AdapterSubject, AdapterTest, MakeSubject } from './suite.ts'
+import type { AdapterFault, AdapterSubject, AdapterTest, MakeSubject } from './subject.ts'
 
 /** How long something may take, in milliseconds. */
 const PATIENCE = 12_000
