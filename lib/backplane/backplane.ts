@@ -60,6 +60,11 @@ export interface BackplaneStatus {
 const PART = 1_000
 /** How long a last goodbye may take, in milliseconds. */
 const GOODBYE = 1_000
+/**
+ * When the engine is back, the others need not be yet: what waits is held until all of them have been
+ * heard, at most so long, in milliseconds.
+ */
+const HOLD = 2_000
 /** So many periods without an echo, and the engine hangs. */
 const SILENCE = 2.5
 
@@ -86,6 +91,11 @@ export class Backplane {
   #tickedAt = performance.now()
   /** When the last cut began. */
   #cutAt: number | null = null
+  /** Those who have not been heard since the engine is back; null when nothing is held for them. */
+  #awaited: Set<string> | null = null
+  #holding: NodeJS.Timeout | undefined
+  /** Those who want the tops, once nothing is held. */
+  readonly #askers = new Set<string>()
   #timer: NodeJS.Timeout | undefined
   #closed = false
 
@@ -101,9 +111,10 @@ export class Backplane {
       },
       left: (peer) => {
         this.#questions.left(peer)
+        this.#heard(peer)
         host.left(peer)
       },
-      missed: (peer) => this.#own([topicOfInstance(peer)], { kind: 'sync' }),
+      missed: (peer) => void this.#own([topicOfInstance(peer)], { kind: 'sync' }),
     })
     this.#link = adapter.connect(id, this.#events())
     this.#queue = new SendQueue(this.#link, adapter.maxQueued, {
@@ -183,7 +194,7 @@ export class Backplane {
     if (this.#state !== 'ready') return Promise.resolve({ answers: [], missing: peers })
     return this.#questions.ask(peers, timeout, (id) => {
       this.flush()
-      this.#own([EVERYBODY], { kind: 'question', id, question })
+      void this.#own([EVERYBODY], { kind: 'question', id, question })
     })
   }
 
@@ -200,11 +211,13 @@ export class Backplane {
     if (this.#closed) return
     this.flush()
     if (this.#state === 'ready') {
-      this.#own([EVERYBODY], { kind: 'beat', number: ++this.#beats, period: 0 })
-      await Promise.race([this.#queue.drained(), wait(GOODBYE)])
+      this.#release()
+      const goodbye = this.#own([EVERYBODY], { kind: 'beat', number: ++this.#beats, period: 0 })
+      await Promise.race([Promise.all([this.#queue.drained(), goodbye]), wait(GOODBYE)])
     }
     this.#closed = true
     clearTimeout(this.#timer)
+    clearTimeout(this.#holding)
     const unsent = this.#queue.clear()
     if (unsent > 0) this.#host.failed(unsent, 'the hub closed before the backplane was back')
     this.#questions.giveUp()
@@ -236,23 +249,48 @@ export class Backplane {
   #up(): void {
     if (this.#state === 'ready') return
     const now = performance.now()
-    const first = this.#state === 'connecting'
     this.#echoedAt = now
     this.#peers.renew(now)
     for (const topic of this.#arrivals.topics) this.#arrivals.hold(topic, now)
     this.#turn('ready', 'it is there')
-    this.#queue.up()
     this.#settleWaiting()
     this.#beat()
-    if (first || this.#cutAt === null) return
-    this.#own([EVERYBODY], { kind: 'sync' })
+    if (this.#cutAt === null) {
+      this.#queue.up()
+      return
+    }
     if (now - this.#cutAt > REMEMBERED) this.#arrivals.unknown('')
+    this.#awaited = new Set(this.#peers.ids)
+    void this.#own([EVERYBODY], { kind: 'sync' })
+    this.#holding = setTimeout(() => this.#release(), HOLD)
+    this.#holding.unref()
+    if (this.#awaited.size === 0) this.#release()
+  }
+
+  /** Another instance listens, or is gone. @returns whether it was awaited */
+  #heard(peer: string): boolean {
+    if (!this.#awaited?.delete(peer)) return false
+    if (this.#awaited.size === 0) this.#release()
+    return true
+  }
+
+  /** Everybody is there, or was waited for long enough. */
+  #release(): void {
+    if (!this.#awaited) return
+    this.#awaited = null
+    clearTimeout(this.#holding)
+    this.#queue.up()
+    for (const asker of this.#askers) this.#tellAll(asker)
+    this.#askers.clear()
     this.#host.returned()
   }
 
   #down(reason: Error): void {
     if (this.#state !== 'ready') return
     this.#cutAt = performance.now()
+    this.#awaited = null
+    clearTimeout(this.#holding)
+    this.#askers.clear()
     this.#queue.down()
     this.#turn('degraded', messageOf(reason))
     this.#settleWaiting()
@@ -283,6 +321,10 @@ export class Backplane {
     }
     this.#origins.set(origin, now)
     this.#act(origin, message, now)
+    // It was away too when it was asked, and could not answer.
+    if (this.#heard(origin) && message.kind !== 'tops') {
+      void this.#own([topicOfInstance(origin)], { kind: 'sync' })
+    }
   }
 
   #act(origin: string, message: Message, now: number): void {
@@ -302,8 +344,10 @@ export class Backplane {
         this.#questions.answered(message.id, origin, message, message.more)
         break
       case 'sync':
-        this.flush()
-        this.#tell(topicOfInstance(origin), this.#tops.all(now), this.#tops.forgotten(now))
+        if (this.#awaited) {
+          this.#askers.add(origin)
+          this.#beatTo(origin)
+        } else this.#tellAll(origin)
         break
       case 'tops':
         this.#arrivals.compare(origin, message.tops, now)
@@ -322,8 +366,14 @@ export class Backplane {
       const part = members.slice(at, at + PART)
       at += PART
       const more = at < members.length
-      this.#own([topicOfInstance(to)], { kind: 'answer', id, count, members: part, more })
+      void this.#own([topicOfInstance(to)], { kind: 'answer', id, count, members: part, more })
     } while (at < members.length)
+  }
+
+  #tellAll(peer: string): void {
+    this.flush()
+    const now = performance.now()
+    this.#tell(topicOfInstance(peer), this.#tops.all(now), this.#tops.forgotten(now))
   }
 
   #tell(to: string, tops: readonly Top[], forgotten: number | undefined): void {
@@ -331,7 +381,7 @@ export class Backplane {
     do {
       const part = tops.slice(at, at + PART)
       at += PART
-      this.#own([to], { kind: 'tops', tops: part, forgotten })
+      void this.#own([to], { kind: 'tops', tops: part, forgotten })
     } while (at < tops.length)
   }
 
@@ -369,7 +419,9 @@ export class Backplane {
       } else {
         this.#beat()
         this.#peers.expire(now)
-        for (const top of this.#tops.quiet(now)) this.#tell(top.topic, [top], undefined)
+        if (!this.#awaited) {
+          for (const top of this.#tops.quiet(now)) this.#tell(top.topic, [top], undefined)
+        }
       }
     }
     this.#forgetOrigins(now)
@@ -378,13 +430,13 @@ export class Backplane {
 
   #beat(): void {
     const beat: Message = { kind: 'beat', number: ++this.#beats, period: this.#period }
-    this.#own([EVERYBODY], beat)
+    void this.#own([EVERYBODY], beat)
   }
 
   /** Somebody new: it need not wait to hear of this instance. */
   #beatTo(peer: string): void {
     const beat: Message = { kind: 'beat', number: this.#beats, period: this.#period }
-    this.#own([topicOfInstance(peer)], beat)
+    void this.#own([topicOfInstance(peer)], beat)
   }
 
   #forgetOrigins(now: number): void {
@@ -398,9 +450,8 @@ export class Backplane {
   // ---- the rest
 
   /** What instances tell each other of themselves: of no use later. */
-  #own(topics: readonly string[], message: Message): void {
-    if (this.#state !== 'ready') return
-    this.#queue.add(topics, encode(this.#id, message), 0, null)
+  async #own(topics: readonly string[], message: Message): Promise<void> {
+    if (this.#state === 'ready') await this.#queue.urgent(topics, encode(this.#id, message))
   }
 
   #settleWaiting(): void {

@@ -52,7 +52,7 @@ export class SendQueue {
     return this.#bytes
   }
 
-  /** @param publication null for what is the hub's own */
+  /** @param publication null for what nobody waits for */
   add(
     topics: readonly string[],
     payload: Buffer,
@@ -75,7 +75,16 @@ export class SendQueue {
     else this.#give(item)
   }
 
-  /** The engine is there: what waits goes first. */
+  /** What instances say of themselves: at once, past all that waits, and never again. Never rejects. */
+  async urgent(topics: readonly string[], payload: Buffer): Promise<void> {
+    try {
+      await this.#link.publish(topics, payload)
+    } catch (error) {
+      if (!isRefusal(error)) this.#host.unsure(error as Error)
+    }
+  }
+
+  /** The engine is there, and so are those who listen: what waits goes first. */
   up(): void {
     this.#connection = ++this.#connections
     for (const item of this.#items) {
@@ -115,7 +124,7 @@ export class SendQueue {
     this.#link.publish(item.topics, item.payload).then(
       () => this.#done(item, 'sent'),
       (error: unknown) => {
-        if (error instanceof KoaWsError && error.code === 'ERR_KOAWS_BACKPLANE_REFUSED') {
+        if (isRefusal(error)) {
           if (this.#done(item, 'failed')) this.#host.failed(item.orders, messageOf(error))
         } else if (connection === this.#connection) {
           this.down()
@@ -135,4 +144,8 @@ export class SendQueue {
     }
     return true
   }
+}
+
+function isRefusal(error: unknown): boolean {
+  return error instanceof KoaWsError && error.code === 'ERR_KOAWS_BACKPLANE_REFUSED'
 }
