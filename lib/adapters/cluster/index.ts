@@ -1,0 +1,2 @@
+export type { ClusterAdapterOptions } from './adapter.ts'
+export { clusterAdapter } from './adapter.ts'
