@@ -54,6 +54,8 @@ export {
   UpgradeError,
 } from './errors.ts'
 export type { ErrorPlace } from './hub/connections.ts'
+export type { PresenceOptions } from './hub/presence/options.ts'
+export type { PresenceData, PresentMember } from './hub/presence/present-room.ts'
 export type { CloseOptions } from './hub/shutdown.ts'
 export type { SignalOptions } from './hub/signals.ts'
 export type { AttachableServer, AttachOptions, Hub, HubStatus } from './koa-ws.ts'

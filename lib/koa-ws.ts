@@ -14,6 +14,7 @@ import { Connections, type ConnectionsHost, reportError } from './hub/connection
 import { Drops } from './hub/drops.ts'
 import { Instances } from './hub/instances.ts'
 import { LocalMembers } from './hub/local-members.ts'
+import { Presence, type PresenceHost, publicInfo } from './hub/presence/presence.ts'
 import { Roster } from './hub/roster.ts'
 import { type CloseOptions, shutDown } from './hub/shutdown.ts'
 import { closeOnSignal, type SignalOptions } from './hub/signals.ts'
@@ -192,11 +193,12 @@ export function koaWs(options: KoaWsOptions = {}): Hub {
 }
 
 /** What one plugin is made of, and how its parts are wired. */
-class Parts implements UpgradeHost, Passing, ConnectionsHost, AudienceHost {
+class Parts implements UpgradeHost, Passing, ConnectionsHost, AudienceHost, PresenceHost {
   readonly roster: Roster
   readonly members: LocalMembers
   readonly audiences: Audiences
   readonly backplane: Backplane | null
+  readonly presence: Presence | null
   readonly connections: Connections
   readonly rules: RuleBook
   readonly acceptors: Acceptors
@@ -225,16 +227,34 @@ class Parts implements UpgradeHost, Passing, ConnectionsHost, AudienceHost {
     this.members = new LocalMembers(this.roster, frameDeflate(options), this)
     this.audiences = new Audiences(this)
     this.connections = new Connections({ ...options, patience: options.handshakeTimeout }, this)
-    const { adapter } = options
-    const instances = new Instances(this.#id, this.members, this.#drops, null)
+    const { adapter, presence } = options
+    this.presence = presence ? new Presence(presence, this) : null
+    this.roster.rooms.watcher = this.presence
+    const instances = new Instances(this.#id, this.members, this.#drops, this.presence)
     this.backplane = adapter ? new Backplane(adapter, this.#id, instances) : null
   }
 
   /** Somebody is in a room, or is here as a user, for the first time; or nobody any more. */
   #topicChanged(topic: string, here: boolean): Promise<void> | undefined {
+    if (topic.startsWith('user:')) this.presence?.userChanged(topic.slice(5), here)
     if (here) return this.backplane?.subscribe(topic)
     this.backplane?.unsubscribe(topic)
     return undefined
+  }
+
+  // ---- PresenceHost
+
+  get id(): string {
+    return this.#id
+  }
+
+  failed(error: unknown, where: string): void {
+    if (this.#app) reportError(this.#app, error, where)
+  }
+
+  infoOf(connection: Connection): unknown {
+    const info = this.#options.presence?.info
+    return info && publicInfo(info, connection, (error, where) => this.failed(error, where))
   }
 
   // ---- ConnectionsHost
@@ -373,13 +393,12 @@ class Parts implements UpgradeHost, Passing, ConnectionsHost, AudienceHost {
   closeOnSignal(options: SignalOptions): () => void {
     checkSignalOptions(options)
     const { timeout, readyDelay } = options
-    const report = (error: unknown): void => {
-      if (this.#app) reportError(this.#app, error, 'hub.closeOnSignal()')
-    }
+    const report = (error: unknown): void => this.failed(error, 'hub.closeOnSignal()')
     return closeOnSignal(() => this.close({ timeout, readyDelay, server: true }), report, options)
   }
 
   async closeBackplane(): Promise<void> {
+    this.presence?.close()
     await this.backplane?.close()
   }
 

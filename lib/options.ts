@@ -12,6 +12,12 @@ import {
 } from './connection/rules.ts'
 import type { CloseInfo } from './connection/types.ts'
 import { OptionsError } from './errors.ts'
+import {
+  type PresenceOptions,
+  presenceCheck,
+  type ResolvedPresence,
+  resolvePresence,
+} from './hub/presence/options.ts'
 import { isCloseCode } from './protocol/close-codes.ts'
 import { defaultFragments } from './upgrade/acceptor.ts'
 import type { RejectMode } from './upgrade/host.ts'
@@ -85,6 +91,8 @@ export interface KoaWsOptions extends RuleOptions {
   property?: string | undefined
   /** Joins the hubs of several instances. @default this instance stands alone */
   adapter?: Adapter | undefined
+  /** Who is in a room, and who is online. @default off */
+  presence?: PresenceOptions | undefined
 }
 
 /** All options, with their defaults filled in. */
@@ -106,6 +114,7 @@ export interface ResolvedOptions extends ConnectionRules {
   readonly perMessageDeflate: false | DeflateOptions
   readonly property: string
   readonly adapter: Adapter | undefined
+  readonly presence: ResolvedPresence | undefined
 }
 
 const DEFLATE: DeflateOptions = {
@@ -189,6 +198,7 @@ const checks: Record<string, Check> = {
   perMessageDeflate: deflate,
   property,
   adapter,
+  presence: presenceCheck,
   ...ruleChecks,
 }
 
@@ -230,6 +240,7 @@ export function resolveOptions(given: KoaWsOptions): ResolvedOptions {
     property: given.property ?? 'ws',
     ...resolveRules(given),
     adapter: given.adapter,
+    presence: given.presence && resolvePresence(given.presence),
   }
 }
 

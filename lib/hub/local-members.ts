@@ -26,6 +26,8 @@ export interface LocalDelivery {
 /** What `LocalMembers` tells of what it could not do. */
 export interface LocalHost {
   count(reason: DropReason, many: number, connection?: Connection): void
+  /** What the application makes public of a connection. */
+  infoOf(connection: Connection): unknown
 }
 
 /**
@@ -121,7 +123,15 @@ export class LocalMembers {
 
   answer({ type, target }: Question): Answer {
     const all = this.#all(target)
-    return { count: all.length, members: type === 'members' ? all.map(describe) : [] }
+    return {
+      count: all.length,
+      members: type === 'members' ? all.map((one) => this.#describe(one)) : [],
+    }
+  }
+
+  #describe(connection: Connection): Described {
+    const { id, userId } = connection
+    return { id, userId, info: this.#host.infoOf(connection) }
   }
 
   /** Those that are not closing. A copy: what is done to members may change who is one. */
@@ -132,8 +142,4 @@ export class LocalMembers {
     })
     return all
   }
-}
-
-function describe({ id, userId }: Connection): Described {
-  return { id, userId, info: undefined }
 }

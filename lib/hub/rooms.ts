@@ -5,9 +5,17 @@ import { Groups, type GroupWatcher } from './groups.ts'
 
 const NONE: ReadonlySet<string> = new Set()
 
+/** Told of each connection that enters or leaves a room. */
+export interface RoomWatcher {
+  entered(connection: Connection, room: string): void
+  exited(connection: Connection, room: string): void
+}
+
 /** Who is in which room, both ways. A room exists as long as somebody is in it. */
 export class Rooms {
   readonly members: Groups<Connection>
+  /** Null: nobody wants to know. */
+  watcher: RoomWatcher | null = null
   readonly #rooms = new WeakMap<Connection, Set<string>>()
 
   constructor(watcher: GroupWatcher) {
@@ -36,23 +44,29 @@ export class Rooms {
       rooms.add(name)
       const subscribed = this.members.add(name, connection)
       if (subscribed !== undefined) waits.push(subscribed)
+      this.watcher?.entered(connection, name)
     }
     return waits.length > 0 ? Promise.all(waits) : undefined
   }
 
   leave(connection: Connection, names: readonly string[]): void {
     const rooms = this.#rooms.get(connection)
-    for (const name of names) if (rooms?.delete(name)) this.members.delete(name, connection)
+    for (const name of names) if (rooms?.delete(name)) this.#exit(connection, name)
   }
 
   /** Take a connection out of all rooms; `of` still tells which they were. */
   remove(connection: Connection): void {
-    for (const name of this.of(connection)) this.members.delete(name, connection)
+    for (const name of this.of(connection)) this.#exit(connection, name)
   }
 
   /** The rooms of a connection. */
   of(connection: Connection): ReadonlySet<string> {
     return this.#rooms.get(connection) ?? NONE
+  }
+
+  #exit(connection: Connection, name: string): void {
+    this.members.delete(name, connection)
+    this.watcher?.exited(connection, name)
   }
 }
 

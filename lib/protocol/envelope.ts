@@ -88,6 +88,11 @@ export function resyncText(room: string | undefined): string {
   return `{"type":"koaws:resync","data":{"room":${JSON.stringify(room ?? null)}}}`
 }
 
+/** Who is in a room: everything, or what has changed. */
+export function presenceText(data: object): string {
+  return JSON.stringify({ type: 'koaws:presence', data })
+}
+
 function assertType(type: string): void {
   assertName('message type', type)
   if (type.startsWith(RESERVED)) {

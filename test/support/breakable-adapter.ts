@@ -10,8 +10,8 @@ export interface BreakableAdapter extends Adapter {
   unmute(id: string): void
   /** An instance dies: nothing of it comes any more, not even a goodbye. */
   kill(id: string): void
-  /** The next payloads are lost, after they were acknowledged. */
-  drop(count: number): void
+  /** The next payloads are lost, after they were acknowledged; or those for topics that begin so. */
+  drop(count: number, topics?: string): void
   /** Publish bytes as a stranger. */
   inject(topic: string, payload: Buffer): void
 }
@@ -27,7 +27,7 @@ export function breakableAdapter({
 } = {}): BreakableAdapter {
   const links = new Map<string, BreakableLink>()
   const linkOf = (id: string): BreakableLink => links.get(id) as BreakableLink
-  const bus = { links, lose: 0, echoes }
+  const bus = { links, lose: 0, losing: '', echoes }
   return {
     ...options,
     connect(id, events) {
@@ -42,8 +42,9 @@ export function breakableAdapter({
     mute: (id) => linkOf(id).mute(true),
     unmute: (id) => linkOf(id).mute(false),
     kill: (id) => void links.delete(id),
-    drop(count) {
+    drop(count, topics = '') {
       bus.lose = count
+      bus.losing = topics
     },
     inject(topic, payload) {
       for (const link of links.values()) link.receive([topic], payload)
@@ -55,6 +56,7 @@ interface Bus {
   readonly links: Map<string, BreakableLink>
   readonly echoes: boolean
   lose: number
+  losing: string
 }
 
 class BreakableLink implements AdapterLink {
@@ -124,7 +126,7 @@ class BreakableLink implements AdapterLink {
     if (!this.#up) return Promise.reject(new Error('away'))
     if (this.#muted) return new Promise((_resolve, reject) => this.#open.add(reject))
     if (!this.#isAlive) return Promise.resolve()
-    if (this.#bus.lose > 0) {
+    if (this.#bus.lose > 0 && topics[0]?.startsWith(this.#bus.losing)) {
       this.#bus.lose--
       return Promise.resolve()
     }

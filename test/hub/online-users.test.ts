@@ -1,0 +1,165 @@
+import { expect } from 'chai'
+import { keepersOf } from '../../lib/hub/presence/keepers.ts'
+import { type BreakableAdapter, breakableAdapter } from '../support/breakable-adapter.ts'
+import { type House, house } from '../support/order.ts'
+import { cleanUp, soon } from '../support/server.ts'
+
+const LINGER = 300
+
+describe('users online', () => {
+  afterEach(cleanUp)
+
+  let adapter: BreakableAdapter
+  let calls: string[]
+
+  async function open(): Promise<House> {
+    const hooks = {
+      onOnline: (user: string) => void calls.push(`+${user}`),
+      onOffline: (user: string) => void calls.push(`-${user}`),
+    }
+    return house({ adapter, presence: { ...hooks, linger: LINGER } })
+  }
+
+  async function houses(count: number): Promise<House[]> {
+    adapter = breakableAdapter({ heartbeat: 60 })
+    calls = []
+    const all = await Promise.all(Array.from({ length: count }, open))
+    await acquainted(all)
+    return all
+  }
+
+  const acquainted = (all: readonly House[]): Promise<void> =>
+    soon(() => {
+      for (const { hub } of all) expect(hub.status().backplane.instances).to.equal(all.length - 1)
+    })
+
+  /** Expect these calls, and no others while anybody could still make one. */
+  async function called(...expected: string[]): Promise<void> {
+    await soon(() => expect([...calls].sort()).to.deep.equal([...expected].sort()))
+    await new Promise((resolve) => setTimeout(resolve, LINGER + 150))
+    expect([...calls].sort()).to.deep.equal([...expected].sort())
+    calls.length = 0
+  }
+
+  it('are told of once, whatever instance they are on', async () => {
+    const all = await houses(3)
+    const guests = []
+    for (let i = 0; i < 12; i++) guests.push(await all[i % 3]?.enter({ user: `u${i}` }))
+    await called(...guests.map((_, i) => `+u${i}`))
+    for (const guest of guests) guest?.socket.close()
+    await called(...guests.map((_, i) => `-u${i}`))
+  })
+
+  it('stay online from the first of their devices to the last', async () => {
+    const [one, two, three] = (await houses(3)) as [House, House, House]
+    const devices = []
+    for (const where of [one, two, three, one]) devices.push(await where.enter({ user: 'ann' }))
+    await called('+ann')
+    for (const device of devices.slice(0, 3)) device.socket.close()
+    await called()
+    devices[3]?.socket.close()
+    await called('-ann')
+  })
+
+  it('stay online over a reconnect and a deploy', async () => {
+    const [one, two, three] = (await houses(3)) as [House, House, House]
+    const first = await one.enter({ user: 'ann' })
+    await called('+ann')
+    first.socket.terminate()
+    await first.connection.closed
+    await two.enter({ user: 'ann' })
+    await called()
+    await two.hub.close({ timeout: 100 })
+    await acquainted([one, three])
+    const third = await three.enter({ user: 'ann' })
+    const next = await open()
+    await acquainted([one, three, next])
+    await called()
+    third.socket.close()
+    await called('-ann')
+  })
+
+  it('are offline when their instance died, whoever kept them', async () => {
+    const [one, two, three] = (await houses(3)) as [House, House, House]
+    const users = Array.from({ length: 12 }, (_, i) => `u${i}`)
+    for (const user of users) await two.enter({ user })
+    await one.enter({ user: 'u0' })
+    await called(...users.map((user) => `+${user}`))
+    adapter.kill(two.hub.status().id)
+    await acquainted([one, three])
+    await called(...users.slice(1).map((user) => `-${user}`))
+  })
+
+  it('keep their keepers told when instances come and go', async () => {
+    const [one] = (await houses(1)) as [House]
+    const users = Array.from({ length: 12 }, (_, i) => `u${i}`)
+    const guests = await Promise.all(users.map((user) => one.enter({ user })))
+    await called(...users.map((user) => `+${user}`))
+    const [two, three] = [await open(), await open()]
+    await acquainted([one, two, three])
+    await called()
+    await two.hub.close({ timeout: 100 })
+    await acquainted([one, three])
+    await called()
+    for (const guest of guests) guest.socket.close()
+    await called(...users.map((user) => `-${user}`))
+  })
+
+  it('count as offline elsewhere when their instance is cut off, and online when it is back', async () => {
+    const [one, two] = (await houses(2)) as [House, House]
+    await two.enter({ user: 'ann' })
+    await called('+ann')
+    adapter.cut(two.hub.status().id)
+    await soon(() => expect(one.hub.status().backplane.instances).to.equal(0))
+    await new Promise((resolve) => setTimeout(resolve, LINGER + 100))
+    calls.length = 0
+    adapter.heal(two.hub.status().id)
+    await acquainted([one, two])
+    await soon(() => expect(calls.length).to.be.at.most(1))
+  })
+
+  it('a hook that throws or rejects is reported', async () => {
+    adapter = breakableAdapter()
+    const presence = {
+      linger: 0,
+      onOnline: () => {
+        throw new Error('one')
+      },
+      onOffline: () => Promise.reject(new Error('two')),
+    }
+    const errors: string[] = []
+    const one = await house({ presence }, undefined, (app) => {
+      app.on('error', (error: Error, where: unknown) => errors.push(`${error.message} ${where}`))
+    })
+    const guest = await one.enter({ user: 'ann' })
+    guest.socket.close()
+    await soon(() =>
+      expect(errors).to.deep.equal(['one presence.onOnline', 'two presence.onOffline']),
+    )
+  })
+})
+
+describe('the keepers of users', () => {
+  const instances = Array.from({ length: 10 }, (_, i) => `instance-${i}`)
+  const users = Array.from({ length: 10_000 }, (_, i) => `user-${i}`)
+
+  it('are two, evenly spread', () => {
+    const counts = new Map<string, number>()
+    for (const user of users) {
+      const keepers = keepersOf(user, instances)
+      expect(new Set(keepers).size).to.equal(2)
+      for (const id of keepers) counts.set(id, (counts.get(id) ?? 0) + 1)
+    }
+    for (const count of counts.values()) expect(count).to.be.within(1_700, 2_300)
+    expect(keepersOf('ann', ['alone'])).to.deep.equal(['alone'])
+  })
+
+  it('stay for all users that have nothing to do with who comes', () => {
+    for (const user of users.slice(0, 1_000)) {
+      const before = keepersOf(user, instances)
+      const after = keepersOf(user, [...instances, 'new'])
+      if (!after.includes('new')) expect(after).to.deep.equal(before)
+      else expect(before).to.include(after.find((id) => id !== 'new'))
+    }
+  })
+})
