@@ -275,6 +275,36 @@ export const optionSections: readonly OptionsSection[] = [
     intro: 'What the option `flood` takes in place of `false`.',
   },
   {
+    file: 'lib/hub/presence/options.ts',
+    type: 'PresenceOptions',
+    title: 'presence',
+    intro: 'What the option `presence` takes.',
+  },
+  {
+    file: 'lib/adapters/redis/adapter.ts',
+    type: 'RedisAdapterOptions',
+    title: 'redisAdapter(options)',
+    intro: 'Of `koaws/redis`.',
+  },
+  {
+    file: 'lib/adapters/redis/emitter.ts',
+    type: 'RedisEmitterOptions',
+    title: 'redisEmitter(options)',
+    intro: 'Of `koaws/redis`.',
+  },
+  {
+    file: 'lib/adapters/cluster/adapter.ts',
+    type: 'ClusterAdapterOptions',
+    title: 'clusterAdapter(options)',
+    intro: 'Of `koaws/cluster`.',
+  },
+  {
+    file: 'lib/backplane/adapter.ts',
+    type: 'MaxQueued',
+    title: 'maxQueued',
+    intro: 'What the option `maxQueued` of an adapter takes.',
+  },
+  {
     file: 'lib/koa-ws.ts',
     type: 'AttachOptions',
     title: 'hub.attach(server, options)',

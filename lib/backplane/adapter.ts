@@ -23,9 +23,9 @@ export interface Adapter {
 /** Bounds of what waits for an engine. */
 export interface MaxQueued {
   /** Payloads, each of them all that was sent to the same rooms in one turn. @default 10_000 */
-  readonly messages?: number | undefined
-  /** @default 16_777_216 */
-  readonly bytes?: number | undefined
+  messages?: number | undefined
+  /** All of them together. @default 16_777_216 */
+  bytes?: number | undefined
 }
 
 /** What a link tells its hub. None of these throws. */

@@ -16,5 +16,12 @@ export type { RequestOptions } from './requests.ts'
 export type { ConnectOptions, QueueOptions } from './settings.ts'
 export type { ClientState } from './store.ts'
 export type { Token, TokenSource } from './token.ts'
-export type { Client, PushOptions, PushResult } from './types.ts'
+export type {
+  Client,
+  PresenceData,
+  PresentMember,
+  PushOptions,
+  PushResult,
+  Resync,
+} from './types.ts'
 export type { WebSocketClass, WebSocketLike } from './web-socket.ts'

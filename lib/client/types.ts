@@ -23,6 +23,35 @@ export interface PushOptions {
  */
 export type PushResult = 'sent' | 'queued' | 'dropped'
 
+/** Data of `koaws:resync`: `docs/protocol.md`, section 3.4. */
+export interface Resync {
+  readonly room: string | null
+}
+
+/** Somebody in a room. */
+export interface PresentMember {
+  /** Of this person, as long as the connection lasts: no id of a user. */
+  readonly key: string
+  readonly connections: number
+  /** What the application makes public of it. */
+  readonly info: unknown
+}
+
+/** Data of `koaws:presence`: `docs/protocol.md`, section 3.5. */
+export interface PresenceData {
+  readonly room: string
+  /** One more than the last, or something was missed. */
+  readonly version: number
+  /** How many people. */
+  readonly count: number
+  /** All of them; null where there are too many to tell. */
+  readonly members?: readonly PresentMember[] | null
+  /** Those who came, or whose number of connections changed. */
+  readonly set?: readonly PresentMember[]
+  /** The keys of those who left. */
+  readonly left?: readonly string[]
+}
+
 /** What a listener returns: the answer, where the type is one that is answered. */
 export type ListenerResult<D, T> = string extends keyof D
   ? unknown
@@ -50,6 +79,10 @@ export interface Client<D> {
     type: T,
     fn: (data: PushData<D, T>) => ListenerResult<D, T>,
   ): () => void
+  /** Something that was sent to a room, or with null to this client itself, did not arrive: ask anew. */
+  on(this: void, type: 'koaws:resync', fn: (data: Resync) => unknown): () => void
+  /** Who is in a room: all of them first, then what changes. */
+  on(this: void, type: 'koaws:presence', fn: (data: PresenceData) => unknown): () => void
   /**
    * Send a message that is not answered. Connects, if nothing did so far. What is queued is sent in
    * order, before anything newer; when the client stops first, `onError` is told of each.
