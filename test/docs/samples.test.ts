@@ -24,6 +24,7 @@ import { build as bundle } from 'esbuild'
 import { type Browser, chromium, type Page } from 'playwright-core'
 import { WebSocketServer } from 'ws'
 import type { RejectedError, TestSocket } from '../../lib/testing/index.ts'
+import { startRedis, stopRedis } from '../support/redis.ts'
 import { cleanUp, openSocket, rejected } from '../support/server.ts'
 import { ask, hear, talk, type Wire } from '../support/talk.ts'
 
@@ -568,6 +569,31 @@ const table: Record<string, Entry[]> = {
         expect(await one.nextJson()).to.deep.equal({ type: 'left', id: joined.id })
         other.send('alone')
         expect(await other.nextJson()).to.deep.equal({ type: 'said', said: 'alone' })
+      },
+    },
+  ],
+
+  'docs/guides/redis.md server.mjs': [
+    {
+      check: async ({ open, output }) => {
+        await output.seen(/^backplane ready/)
+        const [one, two] = [await open('/'), await open('/')]
+        one.send('hi')
+        for (const socket of [one, two]) expect(await socket.next()).to.equal('hi')
+      },
+    },
+  ],
+
+  'docs/guides/redis.md remind.mjs': [{ prints: /^not online: send a mail\n$/ }],
+
+  'docs/guides/presence.md server.mjs': [
+    {
+      check: async ({ open }) => {
+        const socket = await open('/', { protocols: ['koaws.v1'] })
+        let { type, data } = await hear(socket)
+        while (type !== 'koaws:presence') ({ type, data } = await hear(socket))
+        const [ann] = (data as { members: { info: unknown }[] }).members
+        expect(ann?.info).to.deep.equal({ name: 'guest' })
       },
     },
   ],
@@ -1136,12 +1162,16 @@ describe('samples of the docs', function () {
   let home: string
   let browser: Browser | null = null
 
-  before(() => {
+  before(async () => {
     home = install()
+    const { port } = await startRedis()
+    process.env['REDIS_URL'] = `redis://127.0.0.1:${port}`
   })
 
   after(async () => {
     await browser?.close()
+    await stopRedis()
+    delete process.env['REDIS_URL']
     rmSync(home, { recursive: true, force: true })
   })
 
