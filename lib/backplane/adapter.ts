@@ -64,8 +64,9 @@ export interface AdapterLink {
    * between `up` and `down` only.
    *
    * Resolves when the engine has it. Rejects with an `AdapterError` of the code
-   * `ERR_KOAWS_BACKPLANE_REFUSED` when the engine will never take it; any other rejection means that
-   * nobody knows, and then the hub publishes it again after the next `up`, before everything later.
+   * `ERR_KOAWS_BACKPLANE_REFUSED` when the engine will never take it. Any other rejection means that
+   * nobody knows: `down` and then `up` MUST follow, and the hub publishes it again then, before
+   * everything later.
    */
   publish(topics: readonly string[], payload: Buffer): Promise<unknown>
   /** Let go of the engine. No event follows. MUST NOT reject, and MUST settle when the engine hangs. */
