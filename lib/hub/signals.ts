@@ -1,3 +1,5 @@
+import { warnOfStopTimeout } from './stop-timeout.ts'
+
 /** What ends a process that is told to stop. */
 export interface SignalOptions {
   /** The signals to listen for. @default ['SIGTERM', 'SIGINT'] */
@@ -23,25 +25,35 @@ interface Closer {
 /** All hubs of this process: it exits when the last is closed. */
 const closers = new Map<string, Set<Closer>>()
 const listeners = new Map<string, () => void>()
-let stopping = false
+/** When this process was told to stop. */
+let stoppingSince: number | null = null
+
+/**
+ * What comes within so many milliseconds is the same stop. Ctrl-C and systemd tell all processes of a
+ * group, and npm tells its child once more.
+ */
+const SAME_STOP = 500
 
 /** The name under which PM2's message is kept beside the signals. */
 const PM2 = 'message:shutdown'
 
 /**
  * Close when the process is told to stop, run `after`, and exit with code 0, or 1 when `after` fails.
- * A second signal exits at once.
+ * A second signal exits at once, unless it comes within half a second. Warns where PM2 kills too early.
  *
  * @returns a function that takes it back
  */
 export function closeOnSignal(
   close: Closer['close'],
   report: Closer['report'],
-  { signals = ['SIGTERM', 'SIGINT'], pm2 = true, after }: SignalOptions,
+  options: SignalOptions,
 ): () => void {
+  const { signals = ['SIGTERM', 'SIGINT'], pm2 = true, timeout = 10_000, readyDelay = 0 } = options
+  const { after } = options
   const closer: Closer = { close, report, after }
   const names = pm2 ? [...signals, PM2] : [...signals]
   for (const name of names) listenFor(name).add(closer)
+  warnOfStopTimeout(readyDelay + timeout)
   return () => {
     for (const name of names) leave(name, closer)
   }
@@ -79,9 +91,12 @@ function leave(name: string, closer: Closer): void {
 }
 
 async function stop(name: string): Promise<void> {
-  // Whoever asks twice does not want to wait.
-  if (stopping) process.exit(1)
-  stopping = true
+  if (stoppingSince !== null) {
+    if (performance.now() - stoppingSince < SAME_STOP) return
+    // Whoever asks twice does not want to wait.
+    process.exit(1)
+  }
+  stoppingSince = performance.now()
   const all = [...(closers.get(name) ?? [])]
   let code = 0
   // The timers of a shutdown keep no process alive, and it is not over when the last socket is gone.
