@@ -1,8 +1,5 @@
 import type { Loss } from './order.ts'
-import type { Position, Top } from './wire.ts'
-
-/** What may pass between a publish and its arrival, in milliseconds, before a subscription counts as older. */
-const TRANSIT = 1_000
+import type { Numbered, Top } from './wire.ts'
 
 interface Place {
   epoch: number
@@ -54,14 +51,18 @@ export class Arrivals {
   }
 
   /** Orders have come. @returns whether any topic of theirs has not had them yet */
-  arrived(origin: string, positions: readonly Position[], orders: number): boolean {
+  arrived(origin: string, positions: readonly Numbered[], orders: number, now: number): boolean {
     let fresh = false
-    for (const { topic, epoch, next } of positions) {
+    for (const { topic, epoch, next, after } of positions) {
       const known = this.#topics.get(topic)
       if (!known) continue
       const place = known.from.get(origin)
-      if (!place) known.from.set(origin, { epoch, next: next + orders })
-      else if (epoch < place.epoch || (epoch === place.epoch && next < place.next)) continue
+      if (!place) {
+        known.from.set(origin, { epoch, next: next + orders })
+        // The one before came when this topic was subscribed already, and did not arrive.
+        if (after !== null && now - after > known.since)
+          this.#lost({ topic, from: origin, count: 1 })
+      } else if (epoch < place.epoch || (epoch === place.epoch && next < place.next)) continue
       else this.#advance(topic, origin, place, epoch, next, orders)
       fresh = true
     }
@@ -81,7 +82,7 @@ export class Arrivals {
         continue
       }
       known.from.set(origin, { epoch, next })
-      if (now - age - TRANSIT > known.since) this.#lost({ topic, from: origin, count: 1 })
+      if (now - age > known.since) this.#lost({ topic, from: origin, count: 1 })
     }
   }
 

@@ -18,7 +18,7 @@ import { Questions } from './questions.ts'
 import { SendQueue } from './send-queue.ts'
 import { REMEMBERED, Tops } from './tops.ts'
 import { type Publication, TurnGroups } from './turn-groups.ts'
-import { decode, encode, type Message, type Top } from './wire.ts'
+import { decode, encode, type Message } from './wire.ts'
 
 /** What one instance acts on and is told. None of these may throw. */
 export interface BackplaneHost {
@@ -93,6 +93,8 @@ export class Backplane {
   #cutAt: number | null = null
   /** Those who have not been heard since the engine is back; null when nothing is held for them. */
   #awaited: Set<string> | null = null
+  /** Those who have not said what was missed of them during the last cut. */
+  #unsynced = new Set<string>()
   #holding: NodeJS.Timeout | undefined
   /** Those who want the tops, once nothing is held. */
   readonly #askers = new Set<string>()
@@ -112,6 +114,7 @@ export class Backplane {
       left: (peer) => {
         this.#questions.left(peer)
         this.#heard(peer)
+        if (this.#unsynced.delete(peer)) this.#arrivals.unknown(peer)
         host.left(peer)
       },
       missed: (peer) => void this.#own([topicOfInstance(peer)], { kind: 'sync' }),
@@ -261,6 +264,7 @@ export class Backplane {
     }
     if (now - this.#cutAt > REMEMBERED) this.#arrivals.unknown('')
     this.#awaited = new Set(this.#peers.ids)
+    this.#unsynced = new Set(this.#peers.ids)
     void this.#own([EVERYBODY], { kind: 'sync' })
     this.#holding = setTimeout(() => this.#release(), HOLD)
     this.#holding.unref()
@@ -330,7 +334,7 @@ export class Backplane {
   #act(origin: string, message: Message, now: number): void {
     switch (message.kind) {
       case 'orders':
-        if (this.#arrivals.arrived(origin, message.positions, message.orders.length)) {
+        if (this.#arrivals.arrived(origin, message.positions, message.orders.length, now)) {
           for (const order of message.orders) this.#host.deliver(order, origin)
         }
         break
@@ -350,6 +354,7 @@ export class Backplane {
         } else this.#tellAll(origin)
         break
       case 'tops':
+        if (message.last) this.#unsynced.delete(origin)
         this.#arrivals.compare(origin, message.tops, now)
         if (message.forgotten !== undefined && message.forgotten < now - (this.#cutAt ?? now)) {
           this.#arrivals.unknown(origin)
@@ -370,18 +375,17 @@ export class Backplane {
     } while (at < members.length)
   }
 
+  /** All that this instance remembers of what it published. */
   #tellAll(peer: string): void {
     this.flush()
     const now = performance.now()
-    this.#tell(topicOfInstance(peer), this.#tops.all(now), this.#tops.forgotten(now))
-  }
-
-  #tell(to: string, tops: readonly Top[], forgotten: number | undefined): void {
+    const [tops, forgotten] = [this.#tops.all(now), this.#tops.forgotten(now)]
     let at = 0
     do {
       const part = tops.slice(at, at + PART)
       at += PART
-      void this.#own([to], { kind: 'tops', tops: part, forgotten })
+      const last = at >= tops.length
+      void this.#own([topicOfInstance(peer)], { kind: 'tops', tops: part, forgotten, last })
     } while (at < tops.length)
   }
 
@@ -420,7 +424,10 @@ export class Backplane {
         this.#beat()
         this.#peers.expire(now)
         if (!this.#awaited) {
-          for (const top of this.#tops.quiet(now)) this.#tell(top.topic, [top], undefined)
+          for (const top of this.#tops.quiet(now)) {
+            const tops: Message = { kind: 'tops', tops: [top], forgotten: undefined, last: false }
+            void this.#own([top.topic], tops)
+          }
         }
       }
     }

@@ -1,4 +1,4 @@
-import type { Position, Top } from './wire.ts'
+import type { Numbered, Top } from './wire.ts'
 
 /** How long a topic that nobody publishes on is remembered, in milliseconds. */
 export const REMEMBERED = 600_000
@@ -31,16 +31,17 @@ export class Tops {
   }
 
   /** Number some orders on their topics. */
-  take(topics: readonly string[], orders: number, now: number): Position[] {
+  take(topics: readonly string[], orders: number, now: number): Numbered[] {
     return topics.map((topic) => {
       const counter = this.#counters.get(topic) ?? { epoch: ++this.#epochs, next: 1, at: now }
       const { epoch, next } = counter
+      const after = next === 1 ? null : Math.max(0, Math.floor(now - counter.at))
       counter.next += orders
       counter.at = now
       this.#counters.delete(topic)
       this.#counters.set(topic, counter)
       this.#fresh.add(topic)
-      return { topic, epoch, next }
+      return { topic, epoch, next, after }
     })
   }
 

@@ -24,6 +24,11 @@ export interface Position {
   readonly next: number
 }
 
+/** Where some orders stand, and how many milliseconds before them the last one was published; null: none. */
+export interface Numbered extends Position {
+  readonly after: number | null
+}
+
 /** A position, and for how many milliseconds nothing has been published. */
 export interface Top extends Position {
   readonly age: number
@@ -34,7 +39,7 @@ export type Message =
   | {
       readonly kind: 'orders'
       /** For each topic the number of the first order. */
-      readonly positions: readonly Position[]
+      readonly positions: readonly Numbered[]
       readonly orders: readonly Order[]
     }
   /** It lives: the number of the beat, and in how many milliseconds it says so again; 0: it leaves. */
@@ -50,8 +55,14 @@ export type Message =
     }
   /** Tell me your tops. */
   | { readonly kind: 'sync' }
-  /** `forgotten`: how long ago a top was given up for want of room; undefined: none was. */
-  | { readonly kind: 'tops'; readonly tops: readonly Top[]; readonly forgotten: number | undefined }
+  | {
+      readonly kind: 'tops'
+      readonly tops: readonly Top[]
+      /** How long ago a top was given up for want of room; undefined: none was. */
+      readonly forgotten: number | undefined
+      /** These are the last of all that there are. */
+      readonly last: boolean
+    }
   /** What presence of one instance tells that of another, in JSON. */
   | { readonly kind: 'note'; readonly text: string }
 
@@ -118,10 +129,11 @@ const WRITERS: { [K in Message['kind']]: (message: Of<K>) => void } = {
     const { kind } = (orders[0] as Order).target
     writer.byte(kind === 'connections' ? 0 : TARGETS.indexOf(kind))
     writer.integer(positions.length)
-    for (const { topic, epoch, next } of positions) {
+    for (const { topic, epoch, next, after } of positions) {
       writer.string(topic === EVERYBODY ? '' : topic.slice(5)) // without room: or user:
       writer.integer(epoch)
       writer.integer(next)
+      writer.integer(after === null ? 0 : after + 1)
     }
     writer.integer(orders.length)
     for (const order of orders) writeOrder(order)
@@ -146,7 +158,8 @@ const WRITERS: { [K in Message['kind']]: (message: Of<K>) => void } = {
     writer.string(members.length > 0 ? JSON.stringify(members) : '')
   },
   sync() {},
-  tops({ tops, forgotten }) {
+  tops({ tops, forgotten, last }) {
+    writer.byte(last ? 1 : 0)
     writer.integer(forgotten === undefined ? 0 : forgotten + 1)
     writer.integer(tops.length)
     for (const { topic, epoch, next, age } of tops) {
@@ -193,17 +206,18 @@ const READERS: { [K in Message['kind']]: (reader: ByteReader) => Of<K> } = {
   orders(reader) {
     const kind = named(TARGETS, reader.byte())
     const names: string[] = []
-    const places: { epoch: number; next: number }[] = []
+    const places: Omit<Numbered, 'topic'>[] = []
     for (let count = reader.integer(); count > 0; count--) {
       names.push(reader.string())
-      places.push({ epoch: reader.integer(), next: reader.integer() })
+      const [epoch, next, after] = [reader.integer(), reader.integer(), reader.integer()]
+      places.push({ epoch, next, after: after === 0 ? null : after - 1 })
     }
     const shared: Target = { kind, names: kind === 'all' ? [] : names, except: [], exceptUsers: [] }
     const topics = topicsOf(shared)
     if (places.length !== topics.length || topics.length === 0) throw new Garbage('of no topic')
     const positions = topics.map((topic, i) => ({
       topic,
-      ...(places[i] as Omit<Position, 'topic'>),
+      ...(places[i] as Omit<Numbered, 'topic'>),
     }))
     const orders: Order[] = []
     for (let count = reader.integer(); count > 0; count--) orders.push(readOrder(reader, shared))
@@ -227,13 +241,14 @@ const READERS: { [K in Message['kind']]: (reader: ByteReader) => Of<K> } = {
   },
   sync: () => ({ kind: 'sync' }),
   tops(reader) {
+    const last = reader.byte() === 1
     const forgotten = reader.integer()
     const tops: Top[] = []
     for (let count = reader.integer(); count > 0; count--) {
       const [topic, epoch, next] = [reader.string(), reader.integer(), reader.integer()]
       tops.push({ topic, epoch, next, age: reader.integer() })
     }
-    return { kind: 'tops', tops, forgotten: forgotten === 0 ? undefined : forgotten - 1 }
+    return { kind: 'tops', tops, forgotten: forgotten === 0 ? undefined : forgotten - 1, last }
   },
   note: (reader) => ({ kind: 'note', text: reader.string() }),
 }

@@ -25,8 +25,8 @@ const MESSAGES: Record<string, Message> = {
   'orders for rooms': {
     kind: 'orders',
     positions: [
-      { topic: 'room:a', epoch: 1, next: 1 },
-      { topic: 'room:é😀', epoch: 300, next: 2 ** 40 },
+      { topic: 'room:a', epoch: 1, next: 1, after: null },
+      { topic: 'room:é😀', epoch: 300, next: 2 ** 40, after: 0 },
     ],
     orders: [
       send(rooms('a', 'é😀'), ''),
@@ -44,12 +44,12 @@ const MESSAGES: Record<string, Message> = {
   },
   'orders for users': {
     kind: 'orders',
-    positions: [{ topic: 'user:7', epoch: 2, next: 127 }],
+    positions: [{ topic: 'user:7', epoch: 2, next: 127, after: 600_000 }],
     orders: [send({ kind: 'users', names: ['7'], except: [], exceptUsers: [] }, 'hi')],
   },
   'orders for all and for connections': {
     kind: 'orders',
-    positions: [{ topic: 'all', epoch: 1, next: 128 }],
+    positions: [{ topic: 'all', epoch: 1, next: 128, after: 1 }],
     orders: [
       send({ kind: 'connections', names: ['c'], except: ['d'], exceptUsers: ['e'] }, 'hi'),
       send(all, 'hi'),
@@ -76,8 +76,9 @@ const MESSAGES: Record<string, Message> = {
       { topic: 'user:é', epoch: 2, next: 6, age: 600_000 },
     ],
     forgotten: undefined,
+    last: true,
   },
-  'tops of one who forgets': { kind: 'tops', tops: [], forgotten: 0 },
+  'tops of one who forgets': { kind: 'tops', tops: [], forgotten: 0, last: false },
   'a note': { kind: 'note', text: '{"here":["é"]}' },
 }
 
@@ -118,7 +119,7 @@ describe('the wire between instances', () => {
     wrong.push(huge.subarray(0, 9), huge.subarray(0, 60_000))
     for (const bytes of wrong) {
       const order = { ...send(all, ''), frame: bytes } as Order
-      const positions = [{ topic: 'all', epoch: 1, next: 1 }]
+      const positions = [{ topic: 'all', epoch: 1, next: 1, after: null }]
       const payload = encode('o', { kind: 'orders', positions, orders: [order] })
       expect(() => decode(payload)).to.throw(Garbage, 'it holds no frame')
     }

@@ -289,7 +289,7 @@ describe('presence', () => {
       '["chat:x","u:a",1,0]',
     ]
     for (const [i, text] of texts.entries()) {
-      const positions = [{ topic: 'room:chat:x', epoch: 1, next: i + 1 }]
+      const positions = [{ topic: 'room:chat:x', epoch: 1, next: i + 1, after: null }]
       const orders = [{ type: 'presence' as const, target, text }]
       adapter.inject('room:chat:x', encode('stranger', { kind: 'orders', positions, orders }))
       adapter.inject('all', encode('stranger', { kind: 'note', text }))
