@@ -16,7 +16,12 @@ cat > consumer.ts <<'TS'
 import Koa from 'koa'
 import koaWs, { accept, type Connection, messages, type StandardSchema } from 'koaws'
 import { connect } from 'koaws/client'
+import { clusterAdapter } from 'koaws/cluster'
+import { redisAdapter, redisEmitter } from 'koaws/redis'
 import { testApp } from 'koaws/testing'
+declare const client: { duplicate(): unknown; publish(channel: string, message: Buffer): Promise<number> }
+export const adapters = [redisAdapter({ client }), clusterAdapter({ name: 'x' })]
+export const sent = redisEmitter({ client }).room('a').send('b')
 const app = new Koa()
 app.use(koaWs())
 app.use(accept((connection: Connection) => connection.json({ hello: true })))
