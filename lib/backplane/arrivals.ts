@@ -1,4 +1,5 @@
 import type { Loss } from './order.ts'
+import { REMEMBERED } from './tops.ts'
 import type { Numbered, Top } from './wire.ts'
 
 interface Place {
@@ -50,9 +51,23 @@ export class Arrivals {
     for (const { from } of this.#topics.values()) from.delete(origin)
   }
 
-  /** Orders have come. @returns whether any topic of theirs has not had them yet */
+  /**
+   * Orders have come.
+   *
+   * @returns whether they are to be carried out: not when they came before by any of their topics, since
+   * the members of all of them have got it then
+   */
   arrived(origin: string, positions: readonly Numbered[], orders: number, now: number): boolean {
-    let fresh = false
+    let isKnown = false
+    let cameBefore = false
+    for (const { topic, epoch, next } of positions) {
+      const known = this.#topics.get(topic)
+      if (!known) continue
+      isKnown = true
+      const place = known.from.get(origin)
+      if (place && isBehind(epoch, next, place)) cameBefore = true
+    }
+    if (!isKnown) return false
     for (const { topic, epoch, next, after } of positions) {
       const known = this.#topics.get(topic)
       if (!known) continue
@@ -60,13 +75,13 @@ export class Arrivals {
       if (!place) {
         known.from.set(origin, { epoch, next: next + orders })
         // The one before came when this topic was subscribed already, and did not arrive.
-        if (after !== null && now - after > known.since)
+        if (after !== null && after < REMEMBERED && now - after > known.since)
           this.#lost({ topic, from: origin, count: 1 })
-      } else if (epoch < place.epoch || (epoch === place.epoch && next < place.next)) continue
+      } else if (isBehind(epoch, next, place)) continue
+      else if (cameBefore) this.#advance(topic, origin, place, epoch, next + orders, 0)
       else this.#advance(topic, origin, place, epoch, next, orders)
-      fresh = true
     }
-    return fresh
+    return !cameBefore
   }
 
   /** An instance says where it stands. */
@@ -82,7 +97,7 @@ export class Arrivals {
         continue
       }
       known.from.set(origin, { epoch, next })
-      if (now - age > known.since) this.#lost({ topic, from: origin, count: 1 })
+      if (age < REMEMBERED && now - age > known.since) this.#lost({ topic, from: origin, count: 1 })
     }
   }
 
@@ -104,4 +119,9 @@ export class Arrivals {
     place.next = next + orders
     if (missed > 0) this.#lost({ topic, from: origin, count: missed })
   }
+}
+
+/** Whether a number was passed already. */
+function isBehind(epoch: number, next: number, place: Place): boolean {
+  return epoch < place.epoch || (epoch === place.epoch && next < place.next)
 }

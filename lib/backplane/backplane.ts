@@ -67,6 +67,10 @@ const GOODBYE = 1_000
 const HOLD = 2_000
 /** So many periods without an echo, and the engine hangs. */
 const SILENCE = 2.5
+/** Origins are remembered for longer than they remember, in milliseconds. */
+const MARGIN = 60_000
+
+const SYNC: Message = { kind: 'sync' }
 
 /** The line of one hub to all others: what is published, in order; what arrives, once; and who is there. */
 export class Backplane {
@@ -99,6 +103,8 @@ export class Backplane {
   /** Those who want the tops, once nothing is held. */
   readonly #askers = new Set<string>()
   #timer: NodeJS.Timeout | undefined
+  /** It has said goodbye: after another beat others would take it for alive. */
+  #leaving = false
   #closed = false
 
   constructor(adapter: Adapter, id: string, host: BackplaneHost) {
@@ -117,7 +123,7 @@ export class Backplane {
         if (this.#unsynced.delete(peer)) this.#arrivals.unknown(peer)
         host.left(peer)
       },
-      missed: (peer) => void this.#own([topicOfInstance(peer)], { kind: 'sync' }),
+      missed: (peer) => void this.#own([topicOfInstance(peer)], SYNC),
     })
     this.#link = adapter.connect(id, this.#events())
     this.#queue = new SendQueue(this.#link, adapter.maxQueued, {
@@ -179,13 +185,16 @@ export class Backplane {
   /** The turn has ended. */
   flush(): void {
     const now = performance.now()
+    const isHeld = this.#state !== 'ready' || this.#awaited !== null
     for (const { topics, orders, publication, volatile } of this.#groups.take()) {
       if (this.#closed) {
         publication.settle('failed')
         this.#host.failed(orders.length, 'the hub is closed')
         continue
       }
-      const positions = this.#tops.take(topics, orders.length, now)
+      let positions = this.#tops.take(topics, orders.length, now)
+      // Nobody can say how long before its arrival something was published that waits here.
+      if (isHeld) positions = positions.map((one) => ({ ...one, after: null }))
       const payload = encode(this.#id, { kind: 'orders', positions, orders })
       this.#queue.add(topics, payload, orders.length, publication, volatile)
     }
@@ -215,6 +224,7 @@ export class Backplane {
     this.flush()
     if (this.#state === 'ready') {
       this.#release()
+      this.#leaving = true
       const goodbye = this.#own([EVERYBODY], { kind: 'beat', number: ++this.#beats, period: 0 })
       await Promise.race([Promise.all([this.#queue.drained(), goodbye]), wait(GOODBYE)])
     }
@@ -265,7 +275,7 @@ export class Backplane {
     if (now - this.#cutAt > REMEMBERED) this.#arrivals.unknown('')
     this.#awaited = new Set(this.#peers.ids)
     this.#unsynced = new Set(this.#peers.ids)
-    void this.#own([EVERYBODY], { kind: 'sync' })
+    void this.#own([EVERYBODY], SYNC)
     this.#holding = setTimeout(() => this.#release(), HOLD)
     this.#holding.unref()
     if (this.#awaited.size === 0) this.#release()
@@ -327,7 +337,7 @@ export class Backplane {
     this.#act(origin, message, now)
     // It was away too when it was asked, and could not answer.
     if (this.#heard(origin) && message.kind !== 'tops') {
-      void this.#own([topicOfInstance(origin)], { kind: 'sync' })
+      void this.#own([topicOfInstance(origin)], SYNC)
     }
   }
 
@@ -354,15 +364,18 @@ export class Backplane {
         } else this.#tellAll(origin)
         break
       case 'tops':
-        if (message.last) this.#unsynced.delete(origin)
         this.#arrivals.compare(origin, message.tops, now)
-        if (message.forgotten !== undefined && message.forgotten < now - (this.#cutAt ?? now)) {
-          this.#arrivals.unknown(origin)
-        }
+        if (message.last) this.#synced(origin, message.forgotten ?? Infinity, now)
         break
       case 'note':
         this.#host.noted(origin, message.text)
     }
+  }
+
+  /** An instance has told all its tops. @param forgotten for how long it has not given up any */
+  #synced(origin: string, forgotten: number, now: number): void {
+    this.#unsynced.delete(origin)
+    if (forgotten < now - (this.#cutAt ?? now)) this.#arrivals.unknown(origin)
   }
 
   #answer(to: string, id: number, { count, members }: Answer): void {
@@ -424,6 +437,8 @@ export class Backplane {
         this.#beat()
         this.#peers.expire(now)
         if (!this.#awaited) {
+          // Whoever was asked may have been cut off before it answered.
+          for (const peer of this.#unsynced) void this.#own([topicOfInstance(peer)], SYNC)
           for (const top of this.#tops.quiet(now)) {
             const tops: Message = { kind: 'tops', tops: [top], forgotten: undefined, last: false }
             void this.#own([top.topic], tops)
@@ -431,24 +446,27 @@ export class Backplane {
         }
       }
     }
+    this.#tops.forget(now)
     this.#forgetOrigins(now)
     this.#schedule()
   }
 
   #beat(): void {
+    if (this.#leaving) return
     const beat: Message = { kind: 'beat', number: ++this.#beats, period: this.#period }
     void this.#own([EVERYBODY], beat)
   }
 
   /** Somebody new: it need not wait to hear of this instance. */
   #beatTo(peer: string): void {
+    if (this.#leaving) return
     const beat: Message = { kind: 'beat', number: this.#beats, period: this.#period }
     void this.#own([topicOfInstance(peer)], beat)
   }
 
   #forgetOrigins(now: number): void {
     for (const [origin, at] of this.#origins) {
-      if (now - at < REMEMBERED) continue
+      if (now - at < REMEMBERED + MARGIN) continue
       this.#origins.delete(origin)
       this.#arrivals.forget(origin)
     }

@@ -92,7 +92,7 @@ export class ByteReader {
     for (;;) {
       const byte = this.byte()
       value += (byte & 0x7f) * factor
-      if (value > Number.MAX_SAFE_INTEGER) throw new Garbage('an integer is too large')
+      if (!(value <= Number.MAX_SAFE_INTEGER)) throw new Garbage('an integer is too large')
       if (byte < 0x80) return value
       factor *= 0x80
     }

@@ -35,6 +35,7 @@ export class SendQueue {
   /** Counts the times that the engine came up; 0 while it is away. */
   #connection = 0
   #connections = 0
+  #cuts = 0
   #idle: (() => void) | null = null
 
   constructor(link: AdapterLink, { messages, bytes }: MaxQueued = {}, host: QueueHost) {
@@ -77,10 +78,12 @@ export class SendQueue {
 
   /** What instances say of themselves: at once, past all that waits, and never again. Never rejects. */
   async urgent(topics: readonly string[], payload: Buffer): Promise<void> {
+    const cuts = this.#cuts
     try {
       await this.#link.publish(topics, payload)
     } catch (error) {
-      if (!isRefusal(error)) this.#host.unsure(error as Error)
+      // What is rejected late says nothing of an engine that is back.
+      if (!isRefusal(error) && cuts === this.#cuts) this.#host.unsure(error as Error)
     }
   }
 
@@ -95,6 +98,7 @@ export class SendQueue {
 
   down(): void {
     this.#connection = 0
+    this.#cuts++
     for (const { publication } of this.#items) publication?.settle('queued')
   }
 

@@ -57,7 +57,7 @@ export class Tops {
     }
     this.#recent = this.#fresh
     this.#fresh = new Set()
-    this.#forget(now)
+    this.forget(now)
     return quiet
   }
 
@@ -71,10 +71,13 @@ export class Tops {
     return this.#forgotAt === undefined ? undefined : Math.floor(now - this.#forgotAt)
   }
 
-  #forget(now: number): void {
+  /** Give up what is too old, or too much. `quiet()` does that too. */
+  forget(now: number): void {
     for (const topic of this.#counters.keys()) {
       if (this.#counters.size <= MOST) break
       this.#counters.delete(topic)
+      this.#fresh.delete(topic)
+      this.#recent.delete(topic)
       this.#forgotAt = now
     }
     if (now - this.#sweptAt < SWEEP) return
@@ -82,6 +85,8 @@ export class Tops {
     for (const [topic, { at }] of this.#counters) {
       if (now - at < REMEMBERED) break
       this.#counters.delete(topic)
+      this.#fresh.delete(topic)
+      this.#recent.delete(topic)
     }
   }
 }

@@ -61,9 +61,9 @@ export class TurnGroups {
     }
     group.orders.push(order)
     group.volatile &&= volatile
-    group.bytes += OVERHEAD * (1 + names.length) + (order.type === 'send' ? order.frame.length : 0)
+    group.bytes += OVERHEAD * (1 + names.length) + lengthOf(order)
     // What changes who is in a room keeps its place between all sends.
-    if (order.type !== 'send') this.#last.clear()
+    if (order.type !== 'send' && order.type !== 'presence') this.#last.clear()
     return group.publication
   }
 
@@ -85,4 +85,9 @@ export class TurnGroups {
     }
     return group
   }
+}
+
+function lengthOf(order: Order): number {
+  if (order.type === 'send') return order.frame.length
+  return order.type === 'presence' ? order.text.length : 0
 }

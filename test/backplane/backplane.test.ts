@@ -182,6 +182,44 @@ describe('the line between instances', () => {
       expect(unknown).to.include({ instance: idOf(other), from: idOf(one), count: 0 })
     })
 
+    it('what it published before somebody came is not called lost when it is back', async () => {
+      const adapter = breakableAdapter({ heartbeat: HEARTBEAT })
+      const [one, other] = (await houses(2, adapter)) as [House, House]
+      one.hub.room('r').send('before')
+      await arrived()
+      adapter.cut(idOf(one))
+      one.hub.room('r').send('queued')
+      await new Promise((resolve) => setTimeout(resolve, 30))
+      const b = await other.enter({ path: '/v1', rooms: ['r'] })
+      await new Promise((resolve) => setTimeout(resolve, 30))
+      adapter.heal(idOf(one))
+      await soon(() => expect(one.hub.status().backplane.queued.messages).to.equal(0))
+      await expectArrived([b], 'queued')
+      expect(lostOf(other)).to.equal(0)
+    })
+
+    it('what it missed is known, though it was asked for while the engine came and went', async () => {
+      const adapter = breakableAdapter({ heartbeat: HEARTBEAT })
+      const all = (await houses(3, adapter)) as [House, House, House]
+      const [one, other, third] = all
+      await other.enter({ rooms: ['r'] })
+      one.hub.room('r').send('1')
+      await arrived()
+      adapter.cut(idOf(other))
+      one.hub.room('r').send('2')
+      // Until it has told that the room is quiet.
+      await new Promise((resolve) => setTimeout(resolve, 5 * HEARTBEAT))
+      adapter.cut(idOf(one))
+      adapter.cut(idOf(third))
+      adapter.heal(idOf(other))
+      adapter.heal(idOf(one))
+      await arrived()
+      adapter.cut(idOf(one))
+      adapter.heal(idOf(one))
+      adapter.heal(idOf(third))
+      await soon(() => expect(lostOf(other)).to.equal(1))
+    })
+
     it('a join does not wait for the engine', async () => {
       const adapter = breakableAdapter({ heartbeat: HEARTBEAT })
       const [one, other] = (await houses(2, adapter)) as [House, House]
@@ -238,6 +276,37 @@ describe('the line between instances', () => {
       expect((await one.hub.room('r').members()).missing).to.deep.equal([])
       expect(await one.hub.room('r').count()).to.equal(2)
     })
+  })
+
+  it('says nothing of itself after its goodbye', async () => {
+    const inner = breakableAdapter({ heartbeat: HEARTBEAT })
+    const slow: BreakableAdapter = {
+      ...inner,
+      connect(id, events) {
+        const link = inner.connect(id, events)
+        const publish = link.publish.bind(link)
+        return Object.assign(link, {
+          // Rooms are published, and that is never acknowledged.
+          publish: (topics: readonly string[], payload: Buffer) =>
+            publish(topics, payload).then(() =>
+              topics[0] === 'room:r' ? new Promise(() => {}) : undefined,
+            ),
+        })
+      },
+    }
+    const [one, other] = (await houses(2, slow)) as [House, House]
+    one.hub.room('r').send('1')
+    let known = 1
+    const closing = one.hub.close({ timeout: 500 })
+    await soon(() => expect(other.hub.status().backplane.instances).to.equal(0))
+    const looking = setInterval(() => {
+      known = other.hub.status().backplane.instances
+      if (known > 0) clearInterval(looking)
+    }, 5)
+    known = 0
+    await closing
+    clearInterval(looking)
+    expect(known).to.equal(0)
   })
 
   it('publishes once for each set of rooms in one turn', async () => {

@@ -126,4 +126,19 @@ describe('what waits for the backplane', () => {
     expect([await one.result, await two.result]).to.deep.equal(['failed', 'failed'])
     expect(queue.messages).to.equal(0)
   })
+
+  it('is not taken for cut off by what an engine rejects that was cut before', async () => {
+    const { queue, given, unsure } = setUp()
+    queue.up()
+    const early = queue.urgent(['all'], Buffer.from('1'))
+    queue.down()
+    queue.up()
+    given[0]?.reject(lost)
+    await early
+    expect(unsure).to.deep.equal([])
+    const late = queue.urgent(['all'], Buffer.from('2'))
+    given[1]?.reject(lost)
+    await late
+    expect(unsure).to.deep.equal([lost])
+  })
 })

@@ -21,7 +21,7 @@ describe('users online', () => {
   }
 
   async function houses(count: number): Promise<House[]> {
-    adapter = breakableAdapter({ heartbeat: 60 })
+    adapter = breakableAdapter({ heartbeat: 200 })
     calls = []
     const all = await Promise.all(Array.from({ length: count }, open))
     await acquainted(all)
@@ -102,6 +102,76 @@ describe('users online', () => {
     await acquainted([one, three])
     await called()
     for (const guest of guests) guest.socket.close()
+    await called(...users.map((user) => `-${user}`))
+  })
+
+  /** A user whose keepers are these, the acting one first. */
+  function keptBy(keepers: readonly House[], all: readonly House[]): string {
+    const ids = all.map(({ hub }) => hub.status().id)
+    const wanted = String(keepers.map(({ hub }) => hub.status().id))
+    for (let i = 0; ; i++) if (String(keepersOf(`u${i}`, ids)) === wanted) return `u${i}`
+  }
+
+  it('are told of when the keeper that should have told has died unnoticed', async () => {
+    const all = await houses(3)
+    const [one, two, three] = all as [House, House, House]
+    const user = keptBy([one, two], all)
+    adapter.kill(one.hub.status().id)
+    const guest = await three.enter({ user })
+    await called(`+${user}`)
+    guest.socket.close()
+    await called(`-${user}`)
+  })
+
+  it('are offline though their keepers are restarted one after the other meanwhile', async () => {
+    const all = await houses(4)
+    const [one, two, three, four] = all as [House, House, House, House]
+    const user = keptBy([one, two], all)
+    const guest = await three.enter({ user })
+    await called(`+${user}`)
+    guest.socket.terminate()
+    await guest.connection.closed
+    for (let i = 0; i < 5; i++) await new Promise(setImmediate) // both know
+    for (const [i, house] of [one, two].entries()) {
+      await house.hub.close({ timeout: 100 })
+      await soon(() => expect(three.hub.status().backplane.instances).to.equal(2 - i))
+      await soon(() => expect(four.hub.status().backplane.instances).to.equal(2 - i))
+    }
+    expect(calls).to.deep.equal([])
+    await called(`-${user}`)
+  })
+
+  it('are offline though their keepers were cut off when they left', async () => {
+    const all = await houses(3)
+    const [one, two, three] = all as [House, House, House]
+    const user = keptBy([one, two], all)
+    const guest = await three.enter({ user })
+    await called(`+${user}`)
+    for (const each of [one, two]) adapter.cut(each.hub.status().id)
+    guest.socket.terminate()
+    await guest.connection.closed
+    for (let i = 0; i < 5; i++) await new Promise(setImmediate)
+    for (const each of [one, two]) adapter.heal(each.hub.status().id)
+    await called(`-${user}`)
+  })
+
+  it('are told of once in a rolling restart of all instances', async () => {
+    let all = await houses(4)
+    const users = Array.from({ length: 12 }, (_, i) => `u${i}`)
+    for (const [i, user] of users.entries()) await all[i % 4]?.enter({ user })
+    await called(...users.map((user) => `+${user}`))
+    for (let round = 0; round < 4; round++) {
+      const [old, ...others] = all as [House, ...House[]]
+      const next = await open()
+      await acquainted([...all, next])
+      const leaving = [...old.hub.localConnections.values()].map(({ userId }) => userId as string)
+      await old.hub.close({ timeout: 100 })
+      for (const [i, user] of leaving.entries()) await others[i % 3]?.enter({ user })
+      all = [...others, next]
+      await acquainted(all)
+    }
+    await called()
+    for (const { hub } of all) for (const one of hub.localConnections.values()) one.terminate()
     await called(...users.map((user) => `-${user}`))
   })
 

@@ -18,7 +18,10 @@ export interface PublishingClient {
 
 /** Options of `redisEmitter()`. */
 export interface RedisEmitterOptions {
-  /** A connected client of node-redis or ioredis. It stays yours: the emitter opens and closes nothing. */
+  /**
+   * A connected client of node-redis or ioredis. It stays yours: the emitter opens and closes nothing.
+   * While Redis is away an emission waits in the queue of the client, if that has one.
+   */
   client: PublishingClient
   /** That of the `redisAdapter()` whose instances are to be reached. @default 'koaws:' */
   prefix?: string | undefined
@@ -136,8 +139,8 @@ class Publisher {
     const topics = topicsOf(order.target)
     if (topics.length === 0) return { receivers: 0 }
     const now = performance.now()
-    const positions = this.#tops.take(topics, 1, now)
     this.#tops.quiet(now) // nobody is told, and old topics are forgotten
+    const positions = this.#tops.take(topics, 1, now)
     const payload = encode(this.#id, { kind: 'orders', positions, orders: [order] })
     try {
       const counts = await Promise.all(

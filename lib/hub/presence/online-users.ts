@@ -7,11 +7,22 @@ export interface UsersNote {
   readonly here?: readonly string[]
   /** They were online before: nobody need be told. */
   readonly known?: boolean
+  /** Whoever is not in `here` has no connection to the one who tells. */
+  readonly all?: boolean
   /** Users that have none any more. */
   readonly gone?: readonly string[]
   /** Users without a connection who do not count as offline yet. */
   readonly lingering?: readonly string[]
+  /** Users of whom the hook was told that they are online. */
+  readonly announced?: readonly string[]
+  /** Users of whom the one who tells does not know that. */
+  readonly unannounced?: readonly string[]
 }
+
+/** How long the acting keeper has to say that it has called the hook, in milliseconds. */
+const PATIENCE = 5_000
+/** The same once it has gone: what it said last may be on its way. */
+const SOON = 250
 
 /** What `OnlineUsers` needs. */
 export interface OnlineUsersHost {
@@ -29,11 +40,16 @@ interface Kept {
   /** Instances with a connection of the user. */
   readonly holders: Set<string>
   timer: NodeJS.Timeout | null
+  /** The hook was told that it is online, as far as this instance knows. */
+  announced: boolean
+  /** It knows that from one who told of a user in passing. */
+  isHearsay: boolean
 }
 
 /**
  * Who is online, over all instances. Each user has two keepers, whom instances with a connection of that
- * user tell; the first of the two that lives calls the hooks.
+ * user tell; the first of the two that lives calls the hooks, and tells the other, which would call
+ * otherwise.
  */
 export class OnlineUsers implements Flushable {
   readonly #host: OnlineUsersHost
@@ -42,6 +58,12 @@ export class OnlineUsers implements Flushable {
   readonly #kept = new Map<string, Kept>()
   /** Whose keepers are to be told at the end of this turn. */
   readonly #changed = new Set<string>()
+  /** Announced in this turn: the other keeper is to be told. */
+  readonly #announced = new Set<string>()
+  /** Those whom another should have announced, and has not yet. */
+  readonly #unannounced = new Set<string>()
+  #checking: NodeJS.Timeout | null = null
+  #closed = false
 
   constructor(host: OnlineUsersHost) {
     this.#host = host
@@ -51,7 +73,7 @@ export class OnlineUsers implements Flushable {
   changed(user: string, here: boolean): void {
     if (here) this.#here.add(user)
     else this.#here.delete(user)
-    if (this.#changed.size === 0) flushAtEndOfTurn(this)
+    this.#flushSoon()
     this.#changed.add(user)
   }
 
@@ -62,13 +84,28 @@ export class OnlineUsers implements Flushable {
     const gone = users.filter((user) => !this.#here.has(user))
     this.#tell(here, (part) => ({ here: part }))
     this.#tell(gone, (part) => ({ gone: part }))
+    for (const [keeper, announced] of this.#byKeeper(this.#announced)) {
+      if (keeper !== this.#host.id) this.#note(keeper, { announced })
+    }
+    this.#announced.clear()
   }
 
   /** An instance tells this one, which it takes for a keeper. */
-  told(from: string, { here = [], known = false, gone = [], lingering = [] }: UsersNote): void {
+  told(from: string, note: UsersNote): void {
+    if (this.#closed) return
+    const { here = [], known = false, all = false, gone = [], lingering = [] } = note
+    const { announced = [], unannounced = [] } = note
     for (const user of here) this.#came(user, from, known)
     for (const user of gone) this.#went(user, from)
-    for (const user of lingering) if (!this.#kept.has(user)) this.#lingers(user, this.#keep(user))
+    if (all) {
+      const there = new Set(here)
+      for (const user of [...this.#kept.keys()]) if (!there.has(user)) this.#went(user, from)
+    }
+    for (const user of [...lingering, ...announced]) {
+      if (!this.#kept.has(user)) this.#lingers(user, this.#keep(user))
+      this.#isAnnounced(user)
+    }
+    for (const user of unannounced) this.#isAsked(user)
   }
 
   /** Another instance has come: it keeps some of the users now. */
@@ -91,14 +128,28 @@ export class OnlineUsers implements Flushable {
     const before = [this.#host.id, peer, ...peers]
     const moved = [...this.#here].filter((user) => keepersOf(user, before).includes(peer))
     this.#tell(moved, (part) => ({ here: part, known: true }))
+    const lingering = [...this.#kept].filter(([, { timer }]) => timer).map(([user]) => user)
+    const moving = lingering.filter((user) => keepersOf(user, before).includes(peer))
+    for (const [keeper, part] of this.#byKeeper(moving)) {
+      if (keeper !== this.#host.id) this.#note(keeper, { lingering: part })
+    }
+    if (this.#unannounced.size > 0) this.#checkIn(SOON)
   }
 
   /** Others may have taken this instance for dead. */
   tellAll(): void {
-    this.#tell([...this.#here], (part) => ({ here: part }))
+    for (const peer of [this.#host.id, ...this.#host.peers()]) this.tell(peer)
+  }
+
+  /** One other may have missed who is here, and who is not any more. */
+  tell(peer: string): void {
+    const here = [...this.#here].filter((user) => this.#keepersOf(user).includes(peer))
+    this.#note(peer, { here, all: true })
   }
 
   close(): void {
+    this.#closed = true
+    if (this.#checking) clearTimeout(this.#checking)
     for (const user of [...this.#kept.keys()]) this.#drop(user)
   }
 
@@ -108,7 +159,73 @@ export class OnlineUsers implements Flushable {
     kept.holders.add(from)
     if (kept.timer) clearTimeout(kept.timer)
     kept.timer = null
-    if (isNew && !known && this.#acts(user)) this.#host.online(user)
+    if (!isNew) return
+    if (known) kept.announced = kept.isHearsay = true
+    else if (this.#acts(user)) this.#announce(user)
+    else {
+      this.#unannounced.add(user)
+      this.#checkLater()
+    }
+  }
+
+  #announce(user: string): void {
+    this.#isAnnounced(user)
+    this.#flushSoon()
+    this.#announced.add(user)
+    this.#host.online(user)
+  }
+
+  #isAnnounced(user: string): void {
+    this.#unannounced.delete(user)
+    const kept = this.#kept.get(user)
+    if (!kept) return
+    kept.announced = true
+    kept.isHearsay = false
+  }
+
+  /** The other keeper has not heard that somebody was announced. */
+  #isAsked(user: string): void {
+    if (!this.#acts(user)) return
+    const isNew = !this.#kept.has(user)
+    const kept = this.#keep(user)
+    if (isNew) this.#lingers(user, kept) // whose connection it is will be told
+    if (!kept.announced || kept.isHearsay) this.#announce(user)
+    else {
+      this.#flushSoon()
+      this.#announced.add(user)
+    }
+  }
+
+  /** Whoever should have announced somebody may have died, or not have known of it. */
+  #check(): void {
+    const asked = new Map<string, string[]>()
+    for (const user of [...this.#unannounced]) {
+      const kept = this.#kept.get(user)
+      const keepers = this.#keepersOf(user)
+      const [first] = keepers as [string]
+      if (!kept || !keepers.includes(this.#host.id)) this.#drop(user)
+      else if (first === this.#host.id) this.#announce(user)
+      else if (!asked.get(first)?.push(user)) asked.set(first, [user])
+    }
+    for (const [first, unannounced] of asked) this.#note(first, { unannounced })
+    this.#checkLater()
+  }
+
+  #checkLater(): void {
+    if (!this.#checking && this.#unannounced.size > 0) this.#checkIn(PATIENCE)
+  }
+
+  #checkIn(ms: number): void {
+    if (this.#checking) clearTimeout(this.#checking)
+    this.#checking = setTimeout(() => {
+      this.#checking = null
+      this.#check()
+    }, ms)
+    this.#checking.unref()
+  }
+
+  #flushSoon(): void {
+    if (this.#changed.size === 0 && this.#announced.size === 0) flushAtEndOfTurn(this)
   }
 
   #went(user: string, from: string): void {
@@ -119,8 +236,8 @@ export class OnlineUsers implements Flushable {
 
   #lingers(user: string, kept: Kept): void {
     kept.timer = setTimeout(() => {
-      this.#kept.delete(user)
-      if (this.#acts(user)) this.#host.offline(user)
+      this.#drop(user)
+      if (kept.announced && this.#acts(user)) this.#host.offline(user)
     }, this.#host.linger)
     kept.timer.unref()
   }
@@ -128,7 +245,7 @@ export class OnlineUsers implements Flushable {
   #keep(user: string): Kept {
     let kept = this.#kept.get(user)
     if (!kept) {
-      kept = { holders: new Set(), timer: null }
+      kept = { holders: new Set(), timer: null, announced: false, isHearsay: false }
       this.#kept.set(user, kept)
     }
     return kept
@@ -138,6 +255,7 @@ export class OnlineUsers implements Flushable {
     const timer = this.#kept.get(user)?.timer
     if (timer) clearTimeout(timer)
     this.#kept.delete(user)
+    this.#unannounced.delete(user)
   }
 
   #acts(user: string): boolean {
@@ -150,6 +268,10 @@ export class OnlineUsers implements Flushable {
 
   /** Tell each keeper of these users of its own in one note. */
   #tell(users: readonly string[], noteOf: (part: string[]) => UsersNote): void {
+    for (const [keeper, part] of this.#byKeeper(users)) this.#note(keeper, noteOf(part))
+  }
+
+  #byKeeper(users: Iterable<string>): Map<string, string[]> {
     const parts = new Map<string, string[]>()
     for (const user of users) {
       for (const keeper of this.#keepersOf(user)) {
@@ -158,7 +280,7 @@ export class OnlineUsers implements Flushable {
         else parts.set(keeper, [user])
       }
     }
-    for (const [keeper, part] of parts) this.#note(keeper, noteOf(part))
+    return parts
   }
 
   #note(keeper: string, note: UsersNote): void {

@@ -18,6 +18,11 @@ import {
 const PATIENCE = 2_000
 /** However many ask for all that this instance knows, they get it once in so many milliseconds. */
 const RESEND = 2_000
+/** So many rooms are sent again at once, and the next ones so many milliseconds later. */
+const PORTION = 500
+const PAUSE = 20
+
+const RESEND_USERS = '{"resend":"users"}'
 
 /** What presence needs of its hub. */
 export interface PresenceHost {
@@ -136,13 +141,17 @@ export class Presence implements PresencePart, RoomWatcher, PresentRoomHost {
   noted(from: string, text: string): void {
     const note = parse(text) as { resend?: unknown; users?: unknown }
     if (note.resend === true) this.#sendAgainSoon()
+    if (note.resend === 'users') this.#users?.tell(from)
     if (typeof note.users !== 'object' || note.users === null) return
-    const { here, known, gone, lingering } = note.users as UsersNote
+    const { here, known, all, gone, lingering, announced, unannounced } = note.users as UsersNote
     this.#users?.told(from, {
       here: strings(here),
       known: known === true,
+      all: all === true,
       gone: strings(gone),
       lingering: strings(lingering),
+      announced: strings(announced),
+      unannounced: strings(unannounced),
     })
   }
 
@@ -158,8 +167,11 @@ export class Presence implements PresencePart, RoomWatcher, PresentRoomHost {
   }
 
   returned(): void {
-    this.#sendAgain()
-    for (const room of this.#rooms.values()) void this.#ask(room)
+    if (this.#closed) return
+    this.#sendAgain(true)
+    const { backplane } = this.#host
+    // Meanwhile users may have gone whom this instance keeps.
+    if (this.#users) for (const peer of backplane?.peers ?? []) backplane?.note(peer, RESEND_USERS)
   }
 
   lost(name: string): void {
@@ -206,8 +218,7 @@ export class Presence implements PresencePart, RoomWatcher, PresentRoomHost {
   #publish(room: PresentRoom, who: string): void {
     const { backplane } = this.#host
     if (!backplane) return
-    const sighting = room.sightingsOf(this.id).find((one) => one.who === who)
-    const { connections = 0, info = null, key = '' } = sighting ?? {}
+    const { connections = 0, info = null, key = '' } = room.sightingOf(who, this.id) ?? {}
     const target: Target = { kind: 'rooms', names: [room.name], except: [], exceptUsers: [] }
     const text = JSON.stringify([room.name, who, connections, info, key])
     backplane.publish({ type: 'presence', target, text })
@@ -232,18 +243,28 @@ export class Presence implements PresencePart, RoomWatcher, PresentRoomHost {
   }
 
   #sendAgainSoon(): void {
+    if (this.#closed) return
     this.#resend ??= setTimeout(() => {
       this.#resend = null
-      this.#sendAgain()
+      this.#sendAgain(false)
     }, RESEND)
     this.#resend.unref()
   }
 
-  #sendAgain(): void {
-    for (const room of this.#rooms.values()) {
-      for (const { who } of room.sightingsOf(this.id)) this.#publish(room, who)
-    }
+  /** @param asking whether this instance may have missed something too */
+  #sendAgain(asking: boolean): void {
     this.#users?.tellAll()
+    this.#sendPortions([...this.#rooms.values()], asking)
+  }
+
+  /** Not all in one turn: what waits for the engine is bounded. */
+  #sendPortions(rooms: PresentRoom[], asking: boolean): void {
+    for (const room of rooms.splice(0, PORTION)) {
+      for (const { who } of room.sightingsOf(this.id)) this.#publish(room, who)
+      if (asking && this.#rooms.get(room.name) === room) void this.#ask(room)
+    }
+    if (rooms.length === 0 || this.#closed) return
+    setTimeout(() => this.#sendPortions(rooms, asking), PAUSE).unref()
   }
 
   #note(to: string, users: UsersNote): void {

@@ -114,6 +114,14 @@ export class PresentRoom {
     return sightings
   }
 
+  /** The same of one person; null where it has no connection there. */
+  sightingOf(who: string, instance: string): Sighting | null {
+    const person = this.#people.get(who)
+    const connections = person?.at.get(instance)
+    if (!person || connections === undefined) return null
+    return { who, connections, info: person.info, key: person.key }
+  }
+
   /** How many connections somebody has to an instance. */
   connectionsOf(who: string, instance: string): number {
     return this.#people.get(who)?.at.get(instance) ?? 0

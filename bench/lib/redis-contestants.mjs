@@ -1,0 +1,14 @@
+/** Libraries that join instances through Redis: the program of an instance, and how its members speak. */
+export const redisContestants = {
+  koaws: { file: '../servers/redis-koaws.mjs', kind: 'ws' },
+  'redis-adapter': {
+    file: '../servers/redis-socket.io.mjs',
+    form: 'pubsub',
+    kind: 'socket.io',
+  },
+  'redis-streams-adapter': {
+    file: '../servers/redis-socket.io.mjs',
+    form: 'streams',
+    kind: 'socket.io',
+  },
+}

@@ -1,0 +1,45 @@
+import { expect } from 'chai'
+import type { Order, Target } from '../../lib/backplane/order.ts'
+import { TurnGroups } from '../../lib/backplane/turn-groups.ts'
+
+const room = (name: string): Target => ({
+  kind: 'rooms',
+  names: [name],
+  except: [],
+  exceptUsers: [],
+})
+const send = (target: Target): Order => {
+  return { type: 'send', target, frame: Buffer.from([0x81, 0]), pushed: false, volatile: false }
+}
+const seen = (target: Target, text = '[]'): Order => ({ type: 'presence', target, text })
+
+describe('what is published in one turn', () => {
+  it('is one group for each room, however many come and go there', () => {
+    const groups = new TurnGroups()
+    for (let i = 0; i < 1_000; i++) groups.add(seen(room(i % 2 ? 'r' : 's')))
+    groups.add(send(room('r')))
+    const sizes = groups.take().map(({ topics, orders }) => [...topics, orders.length])
+    expect(sizes).to.deep.equal([
+      ['room:s', 500],
+      ['room:r', 501],
+    ])
+  })
+
+  it('keeps what changes members between all sends', () => {
+    const groups = new TurnGroups()
+    groups.add(send(room('r')))
+    groups.add({ type: 'join', target: room('s'), rooms: ['r'] })
+    groups.add(send(room('r')))
+    expect(groups.take().map(({ topics }) => topics[0])).to.deep.equal([
+      'room:r',
+      'room:s',
+      'room:r',
+    ])
+  })
+
+  it('is not one group above a size', () => {
+    const groups = new TurnGroups()
+    for (let i = 0; i < 10; i++) groups.add(seen(room('r'), 'x'.repeat(100_000)))
+    expect(groups.take().map(({ orders }) => orders.length)).to.deep.equal([3, 3, 3, 1])
+  })
+})
