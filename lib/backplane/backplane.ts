@@ -115,6 +115,8 @@ export class Backplane {
     this.#peers = new Peers({
       joined: (peer) => {
         this.#beatTo(peer)
+        // It may have spoken before the two could hear each other.
+        void this.#own([topicOfInstance(peer)], { kind: 'sync' })
         host.joined(peer)
       },
       left: (peer) => {

@@ -40,12 +40,17 @@ export interface CloseStages {
   readonly server: boolean
 }
 
+/** How long upgrades are taken when nobody listens any more, in milliseconds. */
+const LAST_CALL = 100
+
 /** The stages of a shutdown, in order; resolves at the end of the last, at the latest `timeout` later. */
 export async function shutDown(closing: Closing, options: CloseStages): Promise<void> {
   const { code, timeout, readyDelay, server } = options
   if (readyDelay > 0) await cancellableDelay(readyDelay).promise
-  closing.refuseUpgrades()
   const servers = server ? [...closing.servers].map(closeServer) : []
+  // What a server had taken before it stopped listening is still on its way to being read.
+  if (servers.length > 0 && timeout > LAST_CALL * 10) await cancellableDelay(LAST_CALL).promise
+  closing.refuseUpgrades()
   const { connections } = closing
   const until = Date.now() + timeout
   // Loops work off what has arrived, for at most half of the time that there is.

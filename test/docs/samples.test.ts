@@ -573,6 +573,10 @@ const table: Record<string, Entry[]> = {
     },
   ],
 
+  // test/deploys runs these.
+  'docs/guides/pm2.md server.mjs': ['part'],
+  'docs/guides/behind-nginx.md several.conf': ['part'],
+
   'docs/guides/redis.md server.mjs': [
     {
       check: async ({ open, output }) => {

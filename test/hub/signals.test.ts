@@ -3,12 +3,16 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
+import { stopTimeoutWarning } from '../../lib/hub/stop-timeout.ts'
 import { closeFrame, handshake, rawClient, textFrame } from '../support/raw.ts'
 import { cleanUp, makeHub, openSocket, rejected } from '../support/server.ts'
 import type { SignalServer } from '../support/signal-server.ts'
 
 const PROGRAM = fileURLToPath(new URL('../support/signal-server.ts', import.meta.url))
 const SIGNALS = ['SIGTERM', 'SIGINT'] as const
+
+/** Until what comes is a second stop, and not the first once more. */
+const secondStop = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 600))
 
 /** A child process and the lines that it prints. */
 class Process {
@@ -161,6 +165,7 @@ describe('hub.closeOnSignal()', function () {
       await client.answer()
       server.child.kill(first)
       expect(await client.closeCode()).to.equal(1012)
+      await secondStop()
       const started = Date.now()
       server.child.kill(second)
       expect(await server.ended).to.equal(1)
@@ -173,8 +178,19 @@ describe('hub.closeOnSignal()', function () {
     const server = await start({ after: 'never' })
     server.child.kill('SIGTERM')
     await server.line('after')
+    await secondStop()
     server.child.kill('SIGTERM')
     expect(await server.ended).to.equal(1)
+  })
+
+  it('takes a signal that comes twice at once for one', async () => {
+    const server = await start({ after: 'slow' })
+    const socket = await openSocket(server.port)
+    server.child.kill('SIGTERM')
+    expect((await socket.closed).code).to.equal(1012)
+    for (const signal of SIGNALS) server.child.kill(signal)
+    expect(await server.ended).to.equal(0)
+    expect(server.since).to.deep.equal(['after 0', 'after done', 'exit 0 0'])
   })
 
   for (const after of ['throw', 'reject'] as const) {
@@ -206,6 +222,7 @@ describe('hub.closeOnSignal()', function () {
     const server = await start({ after: 'never' }, true)
     server.child.send('shutdown')
     await server.line('after')
+    await secondStop()
     server.child.kill('SIGINT')
     expect(await server.ended).to.equal(1)
   })
@@ -341,6 +358,44 @@ describe('hub.closeOnSignal()', function () {
       expect(server.since).to.deep.equal(['exit 0 0'])
     })
   }
+
+  it('warns once when PM2 kills before a shutdown may be over', async () => {
+    const config = JSON.stringify({ alone: true, hubs: 2, options: { readyDelay: 500 } })
+    const child = spawn(process.execPath, ['--import=tsx', PROGRAM, config], {
+      env: { ...process.env, pm_id: '0', PM2_HOME: '/pm2', kill_timeout: '10400' },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    let errors = ''
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      errors += text
+    })
+    expect(await new Process(child).ended).to.equal(0)
+    const warnings = errors.match(/\[KOAWS_KILL_TIMEOUT\] KoaWsWarning: .*/g) ?? []
+    expect(warnings).to.have.lengthOf(1)
+    expect(warnings[0]).to.include('10400 ms').and.to.include('10500 ms').and.to.include('12500 or')
+  })
+
+  it('knows what PM2 gives from its environment, in the order that PM2 itself has', () => {
+    const pm2 = { pm_id: '0', PM2_HOME: '/pm2' }
+    const cases: [Record<string, string>, number, number | null][] = [
+      [pm2, 1_600, 1_600],
+      [pm2, 1_599, null],
+      [{ ...pm2, kill_timeout: '10000' }, 10_000, 10_000],
+      [{ ...pm2, kill_timeout: '10001' }, 10_000, null],
+      [{ ...pm2, PM2_KILL_TIMEOUT: '3000' }, 4_000, 3_000],
+      [{ ...pm2, PM2_KILL_TIMEOUT: '9000', kill_timeout: '500' }, 4_000, 500],
+      [{ ...pm2, kill_timeout: '' }, 4_000, 1_600],
+      [{ ...pm2, kill_timeout: 'soon' }, 4_000, 1_600],
+      [{ kill_timeout: '1' }, 4_000, null],
+      [{}, 4_000, null],
+    ]
+    for (const [env, drain, limit] of cases) {
+      const warning = stopTimeoutWarning(env, drain)
+      const title = JSON.stringify([env, drain])
+      if (limit === null) expect(warning, title).to.equal(null)
+      else expect(warning, title).to.include(`process ${limit} ms after`)
+    }
+  })
 
   it('throws for wrong options, and listens to nothing then', () => {
     const hub = makeHub()

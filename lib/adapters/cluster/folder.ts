@@ -2,7 +2,7 @@ import cluster from 'node:cluster'
 import { createHash } from 'node:crypto'
 import { lstatSync, mkdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import { messageOf } from '../../debug.ts'
 import { AdapterError, OptionsError } from '../../errors.ts'
 
@@ -18,12 +18,19 @@ const BEHIND = 1 + 20 + 5
  * @throws AdapterError where the folder cannot be made, or others could get in
  */
 export function prepareFolder(name: string | undefined, folder: string | undefined): string {
-  const path = folder === undefined ? defaultFolder(name) : resolve(folder, hash(name ?? ''))
+  const of = hash(name === undefined ? application() : `name:${name}`)
+  const path = join(folder === undefined ? defaultFolder() : resolve(folder), of)
   if (Buffer.byteLength(path) + BEHIND > LONGEST) {
     throw new OptionsError(
       `clusterAdapter(): ${path} is too long for a Unix socket. Give a shorter "folder".`,
     )
   }
+  makeFolder(path)
+  return path
+}
+
+/** @throws AdapterError where the folder cannot be made, or others could get in */
+export function makeFolder(path: string): void {
   try {
     mkdirSync(path, { recursive: true, mode: 0o700 })
   } catch (error) {
@@ -34,17 +41,26 @@ export function prepareFolder(name: string | undefined, folder: string | undefin
     )
   }
   assertPrivate(path)
-  if (folder === undefined) assertPrivate(join(path, '..'))
-  return path
 }
 
-function defaultFolder(name: string | undefined): string {
-  const base = process.env['XDG_RUNTIME_DIR'] ?? tmpdir()
-  return join(
-    base,
-    `koaws-${process.getuid?.()}`,
-    hash(name === undefined ? application() : `name:${name}`),
-  )
+/**
+ * Nobody else may enter: whoever does may speak to every client.
+ *
+ * @throws AdapterError where others could
+ * @throws Error of the file system where it is not there
+ */
+export function assertPrivate(path: string): void {
+  assertOwn(path)
+  // One that others can write to has been chosen by whoever gave it.
+  if (basename(dirname(path)) === defaultName()) assertOwn(dirname(path))
+}
+
+function defaultFolder(): string {
+  return join(process.env['XDG_RUNTIME_DIR'] || tmpdir(), defaultName())
+}
+
+function defaultName(): string {
+  return `koaws-${process.getuid?.()}`
 }
 
 /** What the processes of one application have in common, and others have not. */
@@ -63,8 +79,7 @@ function hash(text: string): string {
   return createHash('sha256').update(text).digest('base64url').slice(0, 12)
 }
 
-/** Nobody else may enter: whoever does may speak to every client. */
-function assertPrivate(path: string): void {
+function assertOwn(path: string): void {
   const stat = lstatSync(path)
   const wrong = !stat.isDirectory()
     ? 'is no folder'

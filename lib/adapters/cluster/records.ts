@@ -4,7 +4,7 @@ export const Record = {
   hello: 1,
   /** The same, of one that wants to be connected to. */
   knock: 2,
-  /** A number, and topics that I want from now on. */
+  /** A number, and topics that I want from now on. The first one bears 0, and has all of them. */
   subscribe: 3,
   /** Topics that I do not want any more. */
   unsubscribe: 4,
@@ -19,8 +19,10 @@ export const Record = {
 const VERSION = 1
 /** The length of what follows, and the kind. */
 const HEADER = 5
-/** Longer ones are none of ours. */
+/** Longer ones are none of ours: the kind, and what comes behind it. */
 const LARGEST = 64 * 1024 * 1024
+/** Bytes of a payload. */
+export const LARGEST_PAYLOAD: number = LARGEST - 1
 
 /** A header: the body follows in writes of its own. */
 export function header(kind: number, length: number): Buffer {

@@ -10,7 +10,7 @@ import {
   topicList,
 } from './records.ts'
 
-/** How long the other side may take to say who it is, in milliseconds. */
+/** How long the other side may take to say who it is, to confirm, and to end, in milliseconds. */
 const PATIENCE = 1_000
 
 /** Whom a stream tells. */
@@ -19,15 +19,19 @@ export interface StreamOwner {
   readonly topics: ReadonlySet<string>
   /** The other side has said who it is and what it wants. */
   ready(stream: Stream): void
+  /** The other side knows what is wanted here. Called once, after `ready`. */
+  held(stream: Stream): void
   /** An instance wants to be connected to. */
   knocked(id: string): void
   received(payload: Buffer): void
-  /** Called once. @param bye whether it ended for good */
+  /** Called once, ready or not. @param bye whether it ended for good */
   ended(stream: Stream, bye: boolean): void
 }
 
 /** The stream between two instances. Whoever has the smaller id has made it. */
 export class Stream {
+  /** The other side knows what is wanted here. */
+  isHeld = false
   readonly #socket: Socket
   readonly #owner: StreamOwner
   readonly #most: number
@@ -35,12 +39,18 @@ export class Stream {
   readonly #wanted = new Set<string>()
   /** Subscriptions that it has not confirmed. */
   readonly #unconfirmed = new Map<number, () => void>()
+  /** Until when it has to have said who it is, and then until when it has to have ended. */
+  #deadline: NodeJS.Timeout
   #peer: string | null
+  #introduced = false
   #ready = false
+  /** It took too long to confirm: nobody waits for it until it does. */
+  #stuck = false
   #bye = false
   #over = false
   #corked = false
   #subscribes = 0
+  #ended: (() => void) | null = null
 
   /** @param peer whom it leads to; null where that comes with its first record */
   constructor(socket: Socket, owner: StreamOwner, peer: string | null, most: number) {
@@ -50,7 +60,12 @@ export class Stream {
     this.#most = most
     const reader = new RecordReader((kind, body) => this.#read(kind, body))
     socket.unref()
-    socket.setTimeout(PATIENCE, () => this.destroy())
+    this.#deadline = setTimeout(() => {
+      // It may have been this process that stood still: what has come by now is read first.
+      setImmediate(() => {
+        if (!this.#ready) this.destroy()
+      })
+    }, PATIENCE).unref()
     socket.on('data', (chunk: Buffer) => {
       try {
         reader.push(chunk)
@@ -69,18 +84,26 @@ export class Stream {
     return this.#peer ?? ''
   }
 
-  /** Resolves when the other side has confirmed, or is gone. */
+  /** Resolves when the other side has confirmed, is gone, or takes too long. */
   subscribe(topics: readonly string[]): Promise<void> {
-    if (this.#over || !this.#ready) return Promise.resolve() // it gets them with the introduction
+    if (this.#over || !this.#introduced) return Promise.resolve() // it gets them with the introduction
+    const number = ++this.#subscribes
+    this.#write(topicList(Record.subscribe, number, topics))
+    if (this.#stuck) return Promise.resolve()
     return new Promise((resolve) => {
-      const number = ++this.#subscribes
-      this.#unconfirmed.set(number, resolve)
-      this.#write(topicList(Record.subscribe, number, topics))
+      const timer = setTimeout(() => {
+        this.#stuck = true
+        this.#confirmed(number)
+      }, PATIENCE).unref()
+      this.#unconfirmed.set(number, () => {
+        clearTimeout(timer)
+        resolve()
+      })
     })
   }
 
   unsubscribe(topics: readonly string[]): void {
-    if (this.#ready) this.#write(topicList(Record.unsubscribe, 0, topics))
+    if (this.#introduced) this.#write(topicList(Record.unsubscribe, 0, topics))
   }
 
   /** @returns whether the other side wants it, and it was written */
@@ -90,12 +113,20 @@ export class Stream {
     return true
   }
 
-  /** Say that it ends for good. */
-  bye(): void {
+  /** Say that it ends for good. Resolves when the other side has read everything, or takes too long. */
+  bye(): Promise<void> {
+    if (this.#over || !this.#ready) {
+      this.destroy()
+      return Promise.resolve()
+    }
     this.#bye = true
     this.#write(header(Record.bye, 0))
+    this.#socket.ref() // what was published has to leave before the process ends
     this.#socket.end()
-    this.#socket.setTimeout(PATIENCE)
+    this.#deadline = setTimeout(() => this.destroy(), PATIENCE)
+    return new Promise((resolve) => {
+      this.#ended = resolve
+    })
   }
 
   destroy(): void {
@@ -104,6 +135,7 @@ export class Stream {
   }
 
   #introduce(): void {
+    this.#introduced = true
     this.#write(introduction(Record.hello, this.#owner.id))
     this.#write(topicList(Record.subscribe, 0, [...this.#owner.topics]))
   }
@@ -123,8 +155,8 @@ export class Stream {
       case Record.subscribe: {
         const { number, topics } = readTopicList(body)
         for (const topic of topics) this.#wanted.add(topic)
-        if (number > 0) this.#write(confirmation(number))
-        else this.#known()
+        this.#write(confirmation(number))
+        if (number === 0) this.#known()
         break
       }
       case Record.unsubscribe:
@@ -132,8 +164,12 @@ export class Stream {
         break
       case Record.subscribed: {
         const number = body.readUInt32BE(0)
-        this.#unconfirmed.get(number)?.()
-        this.#unconfirmed.delete(number)
+        this.#stuck = false
+        if (number > 0) this.#confirmed(number)
+        else if (this.#ready && !this.isHeld) {
+          this.isHeld = true
+          this.#owner.held(this)
+        }
         break
       }
       case Record.payload:
@@ -145,6 +181,11 @@ export class Stream {
       default:
         throw new RangeError('a record of an unknown kind')
     }
+  }
+
+  #confirmed(number: number): void {
+    this.#unconfirmed.get(number)?.()
+    this.#unconfirmed.delete(number)
   }
 
   #hello(id: string | null): void {
@@ -159,7 +200,7 @@ export class Stream {
   #known(): void {
     if (this.#ready || this.#peer === null) return
     this.#ready = true
-    this.#socket.setTimeout(0)
+    clearTimeout(this.#deadline)
     this.#owner.ready(this)
   }
 
@@ -173,7 +214,7 @@ export class Stream {
         this.#corked = false
         this.#socket.uncork()
         // It takes nothing: what was missed is found by the hub when it is back.
-        if (this.#socket.writableLength > this.#most) this.destroy()
+        if (this.#ready && this.#socket.writableLength > this.#most) this.destroy()
       })
     }
     for (const part of parts) this.#socket.write(part)
@@ -182,8 +223,10 @@ export class Stream {
   #end(): void {
     if (this.#over) return
     this.#over = true
+    clearTimeout(this.#deadline)
     for (const resolve of this.#unconfirmed.values()) resolve()
     this.#unconfirmed.clear()
     this.#owner.ended(this, this.#bye)
+    this.#ended?.()
   }
 }

@@ -29,7 +29,9 @@ interface Cluster {
 const OURS = {
   lazyConnect: true,
   connectTimeout: CONNECT_TIMEOUT,
+  disconnectTimeout: 0,
   commandTimeout: undefined,
+  socketTimeout: undefined,
   retryStrategy: () => null,
   sentinelRetryStrategy: () => null,
   reconnectOnError: null,
@@ -68,7 +70,9 @@ export function ioredisCluster(template: Cluster): RedisDialect {
       const cluster = template.duplicate(undefined, {
         lazyConnect: true,
         clusterRetryStrategy: () => null,
+        enableReadyCheck: false, // it would ask any node, be it there or not
         slotsRefreshTimeout: CONNECT_TIMEOUT,
+        redisOptions: { connectTimeout: CONNECT_TIMEOUT, disconnectTimeout: 0 },
       })
       cluster.on('error', ignore)
       try {
@@ -123,6 +127,7 @@ class IoredisConnection implements RedisConnection {
   }
 
   destroy(): void {
+    this.#hear = null
     this.#client.disconnect()
   }
 

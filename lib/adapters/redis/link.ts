@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks'
 import type { AdapterEvents, EchoingLink } from '../../backplane/adapter.ts'
 import { debugBackplane, messageOf } from '../../debug.ts'
 import { AdapterError } from '../../errors.ts'
@@ -7,6 +8,8 @@ import { Session, type SessionOwner } from './session.ts'
 /** How long to wait before the first and the later attempts, in milliseconds. */
 const FIRST = 50
 const LONGEST = 1_000
+/** A session that was lost sooner counts as one more attempt that failed, in milliseconds. */
+const STABLE = 1_000
 /** How long an attempt may take, all topics included, in milliseconds. */
 const PATIENCE = 10_000
 
@@ -23,7 +26,12 @@ export class RedisLink implements EchoingLink, SessionOwner {
   /** What may differ between the two. */
   readonly #touched = new Set<string>()
   #session: Session | null = null
+  /** When the last unsubscribe holds: nothing else is told before. */
+  #left: Promise<unknown> = Promise.resolve()
+  /** When what was touched will have been told. */
+  #coming: Promise<void> | null = null
   #up = false
+  #upAt = 0
   #closed = false
   #delay = FIRST
   #timer: NodeJS.Timeout | undefined
@@ -41,7 +49,7 @@ export class RedisLink implements EchoingLink, SessionOwner {
       this.#touch(topic)
     }
     if (!this.#up) throw away()
-    await Promise.resolve() // until then it may be left again
+    await this.#coming // until then it may be left again
     await Promise.all(topics.map((topic) => this.#told.get(topic)))
     if (!this.#up) throw away()
   }
@@ -79,6 +87,7 @@ export class RedisLink implements EchoingLink, SessionOwner {
   lost(session: Session, error: Error): void {
     if (session !== this.#session || this.#closed) return
     const wasUp = this.#up
+    if (wasUp && performance.now() - this.#upAt > STABLE) this.#delay = FIRST
     this.#drop()
     this.#retry()
     if (wasUp) this.#events.down(error)
@@ -90,10 +99,12 @@ export class RedisLink implements EchoingLink, SessionOwner {
     this.#session?.end()
     this.#session = null
     this.#told = new Map()
+    this.#left = Promise.resolve()
+    this.#coming = null
     this.#up = false
   }
 
-  #retry(delay: number = this.#delay * (0.5 + Math.random() / 2)): void {
+  #retry(delay: number = this.#delay * (1 + Math.random() / 4)): void {
     clearTimeout(this.#timer)
     this.#timer = setTimeout(() => void this.#attempt(), delay)
     this.#timer.unref()
@@ -111,8 +122,8 @@ export class RedisLink implements EchoingLink, SessionOwner {
       // Topics may come and go while others are being subscribed.
       for (const topic of this.#wanted) this.#touched.add(topic)
       while (this.#touched.size > 0 && session === this.#session) {
-        this.#flush()
-        await Promise.all(this.#told.values())
+        this.#flush(session)
+        await Promise.all([this.#left, ...this.#told.values()])
       }
     } catch (error) {
       debugBackplane('Redis: %s', messageOf(error))
@@ -124,25 +135,27 @@ export class RedisLink implements EchoingLink, SessionOwner {
       clearTimeout(timer)
     }
     if (session !== this.#session || this.#closed) return
-    this.#delay = FIRST
     this.#up = true
+    this.#upAt = performance.now()
     this.#events.up()
   }
 
   #touch(topic: string): void {
-    if (this.#touched.size === 0 && this.#up) queueMicrotask(() => this.#flush())
     this.#touched.add(topic)
+    const session = this.#session
+    if (session && this.#up) this.#coming ??= this.#left.then(() => this.#flush(session))
   }
 
   /** Tell the session what has changed, and in the same turn has not changed back. */
-  #flush(): void {
-    const session = this.#session
-    if (!session) return
+  #flush(session: Session): void {
+    if (session !== this.#session) return
+    this.#coming = null
     const touched = [...this.#touched]
     this.#touched.clear()
     const left = touched.filter((topic) => !this.#wanted.has(topic) && this.#told.delete(topic))
     const fresh = touched.filter((topic) => this.#wanted.has(topic) && !this.#told.has(topic))
-    if (left.length > 0) session.unsubscribe(left).catch(ignore) // the session is lost then
+    // node-redis takes a channel that it is leaving for one that it has, and would not subscribe to it.
+    if (left.length > 0) this.#left = session.unsubscribe(left).catch(ignore) // it is lost then
     if (fresh.length === 0) return
     const subscribed = session.subscribe(fresh)
     subscribed.catch(ignore)

@@ -19,12 +19,20 @@ interface Client {
 
 /** What is used of a cluster client of node-redis. */
 interface Cluster {
+  readonly _options?: { readonly defaults?: { readonly socket?: object } } | undefined
   readonly masters: readonly object[]
   duplicate(overrides: object): Cluster
   connect(): Promise<unknown>
   destroy(): unknown
   nodeClient(node: object): Client | Promise<Client>
   on(event: string, listener: (error?: Error) => void): unknown
+}
+
+/** No retries of its own. */
+const OURS = {
+  reconnectStrategy: false,
+  connectTimeout: CONNECT_TIMEOUT,
+  socketTimeout: undefined,
 }
 
 export function isNodeRedis(client: object): client is Client {
@@ -49,7 +57,15 @@ export function nodeRedis(template: Client): RedisDialect {
 export function nodeRedisCluster(template: Cluster): RedisDialect {
   return {
     async pair(ended) {
-      const cluster = template.duplicate({ minimizeConnections: true })
+      const defaults = template._options?.defaults
+      const cluster = template.duplicate({
+        minimizeConnections: true,
+        // A node that is away or hangs, and is asked for the others, would be waited for without end.
+        defaults: {
+          ...defaults,
+          socket: { ...defaults?.socket, ...OURS, socketTimeout: CONNECT_TIMEOUT },
+        },
+      })
       cluster.on('error', ignore)
       try {
         await cluster.connect()
@@ -71,7 +87,7 @@ class NodeRedisConnection implements RedisConnection {
   constructor(template: Client, ended: (error: Error) => void) {
     const { socket, commandOptions } = template.options ?? {}
     this.#client = template.duplicate({
-      socket: { ...socket, reconnectStrategy: false, connectTimeout: CONNECT_TIMEOUT },
+      socket: { ...socket, ...OURS },
       commandOptions: { ...commandOptions, timeout: undefined },
       disableOfflineQueue: true,
       pingInterval: 0,

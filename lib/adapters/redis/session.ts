@@ -60,14 +60,16 @@ export class Session {
     return this.#inParts(topics, (subscriber, channels) => subscriber.unsubscribe(channels))
   }
 
-  async publish(topics: readonly string[], payload: Buffer): Promise<unknown> {
+  async publish(topics: readonly string[], payload: Buffer): Promise<void> {
     const publisher = this.#publisher
     if (!publisher) throw new AdapterError('ERR_KOAWS_BACKPLANE', 'Redis is away')
     try {
-      return await publisher.publish(
+      await publisher.publish(
         topics.map((topic) => this.#prefix + topic),
         payload,
       )
+      // Whoever hears by a session that ended at the same time has not heard this.
+      if (this.#over) throw new Error('the session had ended')
     } catch (error) {
       if (!isRefusal(error)) this.#lost(error as Error)
       throw adapterError('Redis did not take a publish', error)
@@ -85,9 +87,12 @@ export class Session {
 
   async #open(dialect: RedisDialect): Promise<void> {
     const { publisher, subscriber } = await dialect.pair((error) => this.#lost(error))
-    if (this.#over) return
     this.#publisher = publisher
     this.#subscriber = subscriber
+    if (this.#over) {
+      this.end()
+      return
+    }
     await Promise.all([publisher.connect(), subscriber.connect()])
   }
 

@@ -1,0 +1,2 @@
+#!/bin/sh
+ulimit -n "$FILES" && exec "$NODE" "$@"

@@ -1,0 +1,101 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect } from 'chai'
+import { handshake, rawClient } from '../support/raw.ts'
+import { cleanUp, openSocket, rejected } from '../support/server.ts'
+import { blockOf, freePort, readerFolder, removeFolders, replaceOnce } from './support/guide.ts'
+import { openRaw } from './support/returning-client.ts'
+
+/** What systemd, Docker and Kubernetes do: a signal to one process, or to all of a group. */
+describe('a process that is told to stop', function () {
+  this.timeout(30_000)
+  const children: ChildProcess[] = []
+  const server = replaceOnce(
+    blockOf('guides/shutdown.md', 'server.mjs'),
+    'readyDelay: 1_000',
+    'readyDelay: 1_500',
+  )
+
+  afterEach(async () => {
+    await cleanUp()
+    for (const child of children.splice(0)) {
+      if (child.exitCode === null && child.signalCode === null) {
+        process.kill(-(child.pid as number), 'SIGKILL')
+        await once(child, 'exit')
+      }
+    }
+    removeFolders()
+  })
+
+  /** Start the program of the guide, as the leader of a group of processes. */
+  async function start(
+    command: string,
+    args: string[],
+  ): Promise<{ child: ChildProcess; port: number }> {
+    const folder = readerFolder()
+    const port = await freePort()
+    writeFileSync(join(folder, 'server.mjs'), server)
+    const scripts = { start: 'node server.mjs' }
+    writeFileSync(join(folder, 'package.json'), JSON.stringify({ type: 'module', scripts }))
+    const child = spawn(command, args, {
+      cwd: folder,
+      env: { ...process.env, NODE_OPTIONS: '', PORT: String(port) },
+      stdio: 'ignore',
+      detached: true,
+    })
+    children.push(child)
+    const deadline = Date.now() + 15_000
+    while ((await readiness(port)) !== 200) {
+      if (Date.now() > deadline) throw new Error('it does not listen')
+    }
+    return { child, port }
+  }
+
+  async function readiness(port: number): Promise<number> {
+    return fetch(`http://127.0.0.1:${port}/ready`).then(
+      ({ status }) => status,
+      () => 0,
+    )
+  }
+
+  it('is not ready first, takes upgrades until readyDelay is over, refuses them, and exits with 0', async () => {
+    const { child, port } = await start(process.execPath, ['server.mjs'])
+    const mute = await openRaw(port, '/live') // holds the shutdown up: it does not answer
+    expect(await mute.textFrame()).to.equal('hello')
+    child.kill('SIGTERM')
+    while ((await readiness(port)) === 200);
+    expect(await readiness(port)).to.equal(503)
+    const late = await openSocket(port, '/live')
+    expect(await late.next()).to.equal('hello')
+    // A socket that the server has accepted before, and that becomes an upgrade only then.
+    const waiting = await rawClient(port)
+    waiting.write('GET /live HTTP/1.1\r\n')
+    expect(await readiness(port), 'upgrades still work').to.equal(503)
+    expect((await late.closed).code).to.equal(1012)
+    expect(await mute.closeCode()).to.equal(1012)
+    waiting.write(handshake('/live').slice('GET /live HTTP/1.1\r\n'.length))
+    const answer = await waiting.answer()
+    expect([answer.status, answer.headers.get('retry-after')]).to.deep.equal([503, ['5']])
+    const error = await rejected(openSocket(port, '/live')).catch((other: Error) => other)
+    expect((error as NodeJS.ErrnoException).code).to.equal('ECONNREFUSED')
+    mute.reset()
+    expect(await once(child, 'exit')).to.deep.equal([0, null])
+  })
+
+  it('drains when npm passes on what it got together with all of its group', async () => {
+    const { child, port } = await start('npm', ['start', '--silent'])
+    const sockets = await Promise.all([openSocket(port, '/live'), openSocket(port, '/live')])
+    const started = Date.now()
+    const ended = once(child, 'exit')
+    process.kill(-(child.pid as number), 'SIGTERM') // as systemd does, and Ctrl-C with SIGINT
+    for (const socket of sockets) {
+      const { code, reason } = await socket.closed
+      expect(code).to.equal(1012)
+      expect(reason).to.match(/^restart, retry in \d+ ms$/)
+    }
+    expect(Date.now() - started, 'readyDelay was kept').to.be.at.least(1_400)
+    await ended
+  })
+})

@@ -1,0 +1,50 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const ROOT = fileURLToPath(new URL('../../../', import.meta.url))
+
+/** The block of a page of the docs whose first line names it so. */
+export function blockOf(page: string, file: string): string {
+  const text = readFileSync(join(ROOT, 'docs', page), 'utf8')
+  for (const [, code = ''] of text.matchAll(/^```[^\n]+\n(.*?)^```$/gms)) {
+    if (code.startsWith(`# ${file}\n`) || code.startsWith(`// ${file}\n`)) return code
+  }
+  throw new Error(`${page} has no block ${file}`)
+}
+
+/** Replace what is there exactly once. */
+export function replaceOnce(text: string, from: string, to: string): string {
+  if (text.split(from).length !== 2) throw new Error(`"${from}" is not there once`)
+  return text.replace(from, () => to)
+}
+
+const folders: string[] = []
+
+/** A folder like that of a reader who has installed koaws. */
+export function readerFolder(): string {
+  const folder = mkdtempSync(join(ROOT, 'test/.samples-deploys-'))
+  folders.push(folder)
+  mkdirSync(join(folder, 'node_modules'))
+  symlinkSync(ROOT, join(folder, 'node_modules/koaws'), 'dir')
+  writeFileSync(join(folder, 'package.json'), '{ "private": true, "type": "module" }')
+  return folder
+}
+
+export function removeFolders(): void {
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true })
+}
+
+/** A port below those that the system gives out: nobody who listens on 0 gets it meanwhile. */
+export async function freePort(): Promise<number> {
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 10_000)
+    const free = await new Promise<boolean>((resolve) => {
+      const server = createServer()
+      server.on('error', () => resolve(false))
+      server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
+    })
+    if (free) return port
+  }
+}
