@@ -23,7 +23,7 @@ export const chatProtocol = protocol({
   typing: {},
 
   // From the server.
-  you: { push: person },
+  you: { push: person.extend({ instance: z.string().optional() }) }, // instance: of several, this one
   members: { push: z.array(person) }, // of the room of the page
   rooms: { push: z.array(z.object({ name: z.string(), people: z.int() })) },
   said: {

@@ -1,19 +1,21 @@
-// Which rooms there are, and who is in them.
+// Which rooms there are, and who is in them, on whatever instance.
 
 export const ROOMS = ['lobby', 'kitchen', 'garden', 'workshop']
 
-/** Who is in a room. Somebody with several tabs is there once. */
-export function peopleIn(hub, room) {
-  const names = new Map()
-  for (const { rooms, userId, state } of hub.localConnections.values()) {
-    if (rooms.has(room)) names.set(userId, state.user.name)
-  }
-  return [...names].map(([id, name]) => ({ id, name }))
+/** Who is in a room, always in the same order. Somebody with several tabs is there once. */
+export async function peopleIn(hub, room) {
+  const members = await hub.room(room).members()
+  const names = new Map(members.map(({ userId, info }) => [userId, info.name]))
+  const people = [...names].map(([id, name]) => ({ id, name }))
+  return people.sort((a, b) => (sortKeyOf(a) < sortKeyOf(b) ? -1 : 1))
 }
 
 /** Somebody who has a page open, in whatever room; undefined where there is nobody. */
-export function findPerson(hub, id) {
-  for (const { userId, state } of hub.localConnections.values()) {
-    if (userId === id) return { id, name: state.user.name }
-  }
+export async function findPerson(hub, id) {
+  const [member] = await hub.user(id).members()
+  return member && { id, name: member.info.name }
+}
+
+function sortKeyOf({ id, name }) {
+  return `${name} ${id}`
 }

@@ -393,7 +393,7 @@ describe('examples/chat', function () {
       const bo = await enter(chat, 'Bo', 'lobby')
       for (let i = 0; i < 12; i++) await say(bo, `number ${i}`)
       await heard(ann, 'number 11')
-      expect(await ann.getByText('number 11').isVisible()).to.equal(true)
+      expect(await ann.getByText('number 11', { exact: true }).isVisible()).to.equal(true)
       await ann.locator('#log').evaluate((log) => {
         log.scrollTop = 0
         return new Promise((resolve) => log.addEventListener('scroll', resolve, { once: true }))

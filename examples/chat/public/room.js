@@ -35,8 +35,9 @@ $('#room').textContent = room
 $('#logout').addEventListener('click', logOut)
 composer.focus()
 
-client.on('you', (person) => {
+client.on('you', ({ instance, ...person }) => {
   me = person
+  $('#instance').textContent = instance ?? ''
 })
 client.on('members', members.update)
 client.on('rooms', rooms.update)
