@@ -91,6 +91,7 @@ export class Backplane {
   #since = Date.now()
   #lost = 0
   #beats = 0
+  #beatAt = 0
   #echoedAt = 0
   #tickedAt = performance.now()
   /** When the last cut began. */
@@ -133,6 +134,10 @@ export class Backplane {
         if (orders > 0) host.failed(orders, why)
       },
       unsure: (reason) => this.#down(reason),
+      // What says no is alive.
+      refused: () => {
+        this.#echoedAt = performance.now()
+      },
     })
     for (const topic of [EVERYBODY, topicOfInstance(id)]) void this.subscribe(topic)
     this.#schedule()
@@ -413,7 +418,7 @@ export class Backplane {
   // ---- what happens from time to time
 
   #schedule(): void {
-    this.#timer = setTimeout(() => this.#tick(), this.#period)
+    this.#timer = setTimeout(() => this.#tick(), this.#heartbeat)
     this.#timer.unref()
   }
 
@@ -423,20 +428,21 @@ export class Backplane {
 
   #tick(): void {
     const now = performance.now()
-    const period = this.#period
     // Nothing was read while this process did something else: silence says nothing then.
-    const wasAsleep = now - this.#tickedAt > 1.5 * period + 500
+    const wasAsleep = now - this.#tickedAt > 1.5 * this.#heartbeat + 500
     this.#tickedAt = now
     if (this.#state === 'ready') {
       if (wasAsleep) {
         this.#echoedAt = now
         this.#peers.renew(now)
       }
-      if (echoes(this.#link) && now - this.#echoedAt > SILENCE * period) {
+      if (echoes(this.#link) && now - this.#echoedAt > SILENCE * this.#heartbeat) {
         this.#down(new AdapterError('ERR_KOAWS_BACKPLANE', 'nothing that was published came back'))
         this.#link.restart()
       } else {
-        this.#beat()
+        // Among many instances a beat to all is seldom; whether the engine lives is asked all the same.
+        if (now - this.#beatAt > this.#period - this.#heartbeat / 2) this.#beat()
+        else if (echoes(this.#link)) this.#beatTo(this.#id)
         this.#peers.expire(now)
         if (!this.#awaited) {
           // Whoever was asked may have been cut off before it answered.
@@ -455,6 +461,7 @@ export class Backplane {
 
   #beat(): void {
     if (this.#leaving) return
+    this.#beatAt = performance.now()
     const beat: Message = { kind: 'beat', number: ++this.#beats, period: this.#period }
     void this.#own([EVERYBODY], beat)
   }

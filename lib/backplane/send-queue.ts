@@ -18,6 +18,8 @@ export interface QueueHost {
   failed(orders: number, why: string): void
   /** The engine took a payload neither clearly nor clearly not. */
   unsure(reason: Error): void
+  /** The engine refused what this instance said of itself. */
+  refused(): void
 }
 
 /**
@@ -83,7 +85,8 @@ export class SendQueue {
       await this.#link.publish(topics, payload)
     } catch (error) {
       // What is rejected late says nothing of an engine that is back.
-      if (!isRefusal(error) && cuts === this.#cuts) this.#host.unsure(error as Error)
+      if (isRefusal(error)) this.#host.refused()
+      else if (cuts === this.#cuts) this.#host.unsure(error as Error)
     }
   }
 

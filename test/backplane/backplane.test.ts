@@ -262,6 +262,26 @@ describe('the line between instances', () => {
     })
   })
 
+  describe('of an instance among many', () => {
+    it('speaks to all more seldom, and notices an engine that hangs as soon as ever', async () => {
+      const adapter = breakableAdapter({ heartbeat: HEARTBEAT, echoes: true })
+      const one = await house({ adapter })
+      await soon(() => expect(stateOf(one)).to.equal('ready'))
+      for (let i = 0; i < 1_000; i++) {
+        const beat = encode(`peer-${i}`, { kind: 'beat', number: 1, period: 60_000 })
+        adapter.inject('all', beat)
+      }
+      await soon(() => expect(one.hub.status().backplane.instances).to.equal(1_000))
+      // It would beat every 1.2 s now.
+      await new Promise((resolve) => setTimeout(resolve, 5 * HEARTBEAT))
+      expect(stateOf(one)).to.equal('ready')
+      const began = Date.now()
+      adapter.mute(idOf(one))
+      await soon(() => expect(stateOf(one)).to.equal('degraded'))
+      expect(Date.now() - began).to.be.below(1_000)
+    })
+  })
+
   describe('of an instance that died', () => {
     it('does not wait for it for ever: it is missing first, and then gone', async () => {
       const adapter = breakableAdapter({ heartbeat: HEARTBEAT })

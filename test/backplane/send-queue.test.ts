@@ -19,6 +19,7 @@ function setUp(bounds = {}) {
   const queue = new SendQueue(link, bounds, {
     failed: (orders, why) => failed.push([orders, why]),
     unsure: (reason) => unsure.push(reason),
+    refused: () => {},
   })
   const add = (text: string, volatile = false): Publication => {
     const publication = new Publication()
