@@ -1,4 +1,5 @@
 import type { Server } from 'node:http'
+import { setTimeout } from 'node:timers/promises'
 import type { Connections } from './connections.ts'
 
 /** How a hub closes. */
@@ -49,7 +50,8 @@ export async function shutDown(closing: Closing, options: CloseStages): Promise<
   if (readyDelay > 0) await cancellableDelay(readyDelay).promise
   const servers = server ? [...closing.servers].map(closeServer) : []
   // What a server had taken before it stopped listening is still on its way to being read.
-  if (servers.length > 0 && timeout > LAST_CALL * 10) await cancellableDelay(LAST_CALL).promise
+  // This timer keeps the process alive: whoever awaits the shutdown is not told otherwise.
+  if (servers.length > 0 && timeout > LAST_CALL * 10) await setTimeout(LAST_CALL)
   closing.refuseUpgrades()
   const { connections } = closing
   const until = Date.now() + timeout
@@ -104,7 +106,7 @@ function closeServer(server: Server): ClosingServer {
 function cancellableDelay(ms: number): { promise: Promise<true>; cancel: () => void } {
   let timer: NodeJS.Timeout
   const promise = new Promise<true>((resolve) => {
-    timer = setTimeout(() => resolve(true), Math.max(0, ms))
+    timer = globalThis.setTimeout(() => resolve(true), Math.max(0, ms))
     timer.unref()
   })
   return { promise, cancel: () => clearTimeout(timer) }

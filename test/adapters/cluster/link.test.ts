@@ -295,7 +295,7 @@ describe('a mesh of links', function () {
     one.tell('many', '12')
     one.tell('close')
     await until('it speaks', () => other.bytes > 0)
-    for (const began = Date.now(); Date.now() - began < 400; );
+    for (const began = Date.now(); Date.now() - began < 200; );
     const [code] = await end
     expect(code).to.equal(0)
     await until('it has come', () => other.texts.includes('the last'), 2_000)
