@@ -208,7 +208,7 @@ async function outcomeOf(contestant: Contestant, fault: string, ran: Ran): Promi
     ...figures,
     crashes,
     hangs,
-    problems: [...new Set(problems)].join('\n'),
+    problems: [...new Set(problems)].join('\n').replaceAll(`${process.cwd()}/`, ''),
   }
 }
 
