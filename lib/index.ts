@@ -55,7 +55,6 @@ export {
 } from './errors.ts'
 export type { ErrorPlace } from './hub/connections.ts'
 export type { PresenceOptions } from './hub/presence/options.ts'
-export type { PresenceData, PresentMember } from './hub/presence/present-room.ts'
 export type { CloseOptions } from './hub/shutdown.ts'
 export type { SignalOptions } from './hub/signals.ts'
 export type { AttachableServer, AttachOptions, Hub, HubStatus } from './koa-ws.ts'
@@ -80,6 +79,7 @@ export type {
   ProtocolEntry,
 } from './protocol/definition.ts'
 export { protocol } from './protocol/definition.ts'
+export type { PresenceData, PresentMember } from './protocol/presence.ts'
 export type { SchemaIssue, SchemaResult, StandardSchema } from './protocol/standard-schema.ts'
 export type { Handler } from './upgrade/accept-middleware.ts'
 // Upgrades: accepting and authenticating

@@ -27,10 +27,6 @@ export class Arrivals {
     return this.#topics.keys()
   }
 
-  has(topic: string): boolean {
-    return this.#topics.has(topic)
-  }
-
   /** A topic is being subscribed: what arrives counts from now on, what does not from `hold` on. */
   add(topic: string): void {
     if (!this.#topics.has(topic)) this.#topics.set(topic, { since: Infinity, from: new Map() })

@@ -117,7 +117,7 @@ export class Backplane {
       joined: (peer) => {
         this.#beatTo(peer)
         // It may have spoken before the two could hear each other.
-        void this.#own([topicOfInstance(peer)], { kind: 'sync' })
+        void this.#own([topicOfInstance(peer)], SYNC)
         host.joined(peer)
       },
       left: (peer) => {

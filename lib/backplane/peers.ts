@@ -35,10 +35,6 @@ export class Peers {
     return this.#peers.size
   }
 
-  has(id: string): boolean {
-    return this.#peers.has(id)
-  }
-
   /** How often this instance speaks: among many more seldom, so that all together stay bearable. */
   period(wanted: number): number {
     return Math.round(wanted * Math.max(1, (this.#peers.size + 1) / EVEN))

@@ -8,6 +8,7 @@ export type {
   PushData,
   ServerType,
 } from '../protocol/definition.ts'
+export type { PresenceData, PresentMember } from '../protocol/presence.ts'
 export { connect } from './client.ts'
 export type { RequestErrorInit } from './errors.ts'
 export { RequestError } from './errors.ts'
@@ -18,8 +19,6 @@ export type { ClientState } from './store.ts'
 export type { Token, TokenSource } from './token.ts'
 export type {
   Client,
-  PresenceData,
-  PresentMember,
   PushOptions,
   PushResult,
   Resync,

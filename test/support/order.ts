@@ -74,6 +74,16 @@ export async function house(
   }
 }
 
+/** Enter, and wait until the rooms hold on the outside: with `accept()` nobody waits for that. */
+export async function enterAndHold(
+  where: House,
+  { rooms = [], ...entrance }: NonNullable<Parameters<House['enter']>[0]>,
+): Promise<Guest> {
+  const guest = await where.enter(entrance)
+  await guest.connection.join(...rooms)
+  return guest
+}
+
 /** The messages so far, up to a mark that is sent now: what is missing would come after it. */
 export async function received({ socket, connection }: Guest): Promise<(string | Buffer)[]> {
   const mark = '--- mark ---'

@@ -110,11 +110,7 @@ export function redisEmitter(options: RedisEmitterOptions): Emitter {
   }
   const publisher = new Publisher(options.client, options.prefix ?? 'koaws:')
   const of = (kind: Target['kind'], names: readonly string[]): EmitterAudience =>
-    new Audience(
-      publisher,
-      { kind, names: [...new Set(names)], except: [], exceptUsers: [] },
-      false,
-    )
+    new Audience(publisher, { kind, names, except: [], exceptUsers: [] }, false)
   return {
     all: () => of('all', []),
     connection: (id) => of('connections', namesOf('connection', [id])),

@@ -2,17 +2,13 @@ import type { Backplane } from '../../backplane/backplane.ts'
 import type { Answer, Described, Question, Target } from '../../backplane/order.ts'
 import type { Connection } from '../../connection/connection.ts'
 import { presenceText } from '../../protocol/envelope.ts'
+import type { PresenceData } from '../../protocol/presence.ts'
 import type { PresencePart } from '../instances.ts'
 import type { LocalMembers } from '../local-members.ts'
 import type { RoomWatcher } from '../rooms.ts'
 import { OnlineUsers, type UsersNote } from './online-users.ts'
 import type { ResolvedPresence } from './options.ts'
-import {
-  type PresenceData,
-  PresentRoom,
-  type PresentRoomHost,
-  type Sighting,
-} from './present-room.ts'
+import { PresentRoom, type PresentRoomHost, type Sighting } from './present-room.ts'
 
 /** How long other instances have to say who is in a room, in milliseconds. */
 const PATIENCE = 2_000

@@ -1,4 +1,5 @@
 import type { Connection } from '../../connection/connection.ts'
+import type { PresenceData, PresentMember } from '../../protocol/presence.ts'
 
 /** For how long changes are gathered, in milliseconds. */
 const GATHER = 50
@@ -18,24 +19,6 @@ interface Person {
   told: number | null
   /** Until it has left for good. */
   lingering: NodeJS.Timeout | null
-}
-
-/** Somebody, as clients are told of it. */
-export interface PresentMember {
-  readonly key: string
-  readonly connections: number
-  readonly info: unknown
-}
-
-/** What clients are told: all of it, what has changed, or with neither the number alone. */
-export interface PresenceData {
-  readonly room: string
-  /** One more each time. */
-  readonly version: number
-  readonly count: number
-  readonly members?: readonly PresentMember[] | null
-  readonly set?: readonly PresentMember[]
-  readonly left?: readonly string[]
 }
 
 /** What one instance says of somebody in a room. */

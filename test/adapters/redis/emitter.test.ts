@@ -9,7 +9,7 @@ import {
   redisEmitter,
 } from '../../../lib/adapters/redis/index.ts'
 import { AdapterError, OptionsError } from '../../../lib/index.ts'
-import { type Guest, type House, house, received } from '../../support/order.ts'
+import { enterAndHold, type Guest, type House, house, received } from '../../support/order.ts'
 import { startRedis, stopRedis, type TestRedis } from '../../support/redis.ts'
 import { cleanUp, eventually } from '../../support/server.ts'
 import { libraries } from './clients.ts'
@@ -21,16 +21,6 @@ async function expectGot(guest: Guest, ...messages: (string | Buffer)[]): Promis
   while (all.length < messages.length && Date.now() < deadline) all.push(...(await received(guest)))
   all.push(...(await received(guest)))
   expect(all).to.deep.equal(messages)
-}
-
-/** Enter, and wait until the rooms hold on the outside: with `accept()` nobody waits for that. */
-async function enter(
-  where: House,
-  { rooms = [], ...entrance }: NonNullable<Parameters<House['enter']>[0]>,
-): Promise<Guest> {
-  const guest = await where.enter(entrance)
-  await guest.connection.join(...rooms)
-  return guest
 }
 
 async function rejection(emission: Promise<Emission>): Promise<Error & { code?: unknown }> {
@@ -85,8 +75,8 @@ describe('redisEmitter()', () => {
       afterEach(() => ended || end())
 
       it('reaches rooms, users, connections and everybody on both instances', async () => {
-        const a = await enter(one, { user: 'u', rooms: ['r'] })
-        const b = await enter(other, { user: 'u', rooms: ['r', 's'] })
+        const a = await enterAndHold(one, { user: 'u', rooms: ['r'] })
+        const b = await enterAndHold(other, { user: 'u', rooms: ['r', 's'] })
         const c = await other.enter({ user: 7 })
         const bytes = Buffer.from([1, 2, 3])
         const emissions = [
@@ -112,8 +102,8 @@ describe('redisEmitter()', () => {
       })
 
       it('pushes to those alone who speak koaws.v1', async () => {
-        const plain = await enter(one, { rooms: ['r'] })
-        const modern = await enter(other, { path: '/v1', rooms: ['r'] })
+        const plain = await enterAndHold(one, { rooms: ['r'] })
+        const modern = await enterAndHold(other, { path: '/v1', rooms: ['r'] })
         await emitter.room('r').push('news', { n: 1 })
         await emitter.room('r').send('end')
         await expectGot(plain, 'end')
@@ -121,9 +111,9 @@ describe('redisEmitter()', () => {
       })
 
       it('leaves out connections and users', async () => {
-        const a = await enter(one, { user: 'u', rooms: ['r'] })
-        const b = await enter(other, { user: 'v', rooms: ['r'] })
-        const c = await enter(other, { user: 7, rooms: ['r'] })
+        const a = await enterAndHold(one, { user: 'u', rooms: ['r'] })
+        const b = await enterAndHold(other, { user: 'v', rooms: ['r'] })
+        const c = await enterAndHold(other, { user: 7, rooms: ['r'] })
         const room = emitter.room('r')
         await room.except(a.connection.id).send('not a')
         await room.exceptUser('v', 7).send('only a')
@@ -166,7 +156,7 @@ describe('redisEmitter()', () => {
       })
 
       it('is not heard under another prefix', async () => {
-        const a = await enter(one, { rooms: ['r'] })
+        const a = await enterAndHold(one, { rooms: ['r'] })
         const emission = await redisEmitter({ client }).room('r').send('1')
         expect(emission).to.deep.equal({ receivers: 0 })
         await expectGot(a)
@@ -181,7 +171,7 @@ describe('redisEmitter()', () => {
         const [whole] = payloads as [Buffer]
         const newer = Buffer.from(whole)
         newer[2] = 2
-        const a = await enter(one, { rooms: ['r'] })
+        const a = await enterAndHold(one, { rooms: ['r'] })
         for (const payload of [newer, Buffer.from('hello'), whole.subarray(0, -1), whole]) {
           await client.publish('emitted:room:r', payload)
         }

@@ -7,7 +7,14 @@ import { expect } from 'chai'
 import { redisAdapter } from '../../../lib/adapters/redis/index.ts'
 import type { AdapterEvents, EchoingLink } from '../../../lib/backplane/adapter.ts'
 import type { BackplaneEvent } from '../../../lib/index.ts'
-import { expectReceived, type Guest, type House, house, received } from '../../support/order.ts'
+import {
+  enterAndHold,
+  expectReceived,
+  type Guest,
+  type House,
+  house,
+  received,
+} from '../../support/order.ts'
 import {
   startProxy,
   startRedis,
@@ -114,7 +121,7 @@ describe('a link to Redis', function () {
       it('waits for a Redis that is not there yet', async () => {
         await redis.kill()
         const [one, other] = await pair(library, redis.port)
-        const b = await enter(other, { rooms: ['r'] })
+        const b = await enterAndHold(other, { rooms: ['r'] })
         const { backplane } = one.hub.room('r').send('early')
         expect(await backplane).to.equal('queued')
         expect([stateOf(one), stateOf(other)]).to.deep.equal(['connecting', 'connecting'])
@@ -128,7 +135,7 @@ describe('a link to Redis', function () {
       it('survives that Redis is killed and comes back', async () => {
         const [one, other] = await pair(library, redis.port)
         await acquainted([one, other])
-        const b = await enter(other, { rooms: ['r'] })
+        const b = await enterAndHold(other, { rooms: ['r'] })
         const states: string[] = []
         const hear = (event: unknown): void => void states.push((event as BackplaneEvent).state)
         channel('koaws:backplane').subscribe(hear)
@@ -138,7 +145,7 @@ describe('a link to Redis', function () {
           await redis.kill()
           await eventually(() => stateOf(one) === 'degraded' && stateOf(other) === 'degraded')
           expect(await one.hub.room('r').send('2').backplane).to.equal('queued')
-          await enter(other, { rooms: ['s'] })
+          await enterAndHold(other, { rooms: ['s'] })
           await redis.start()
           const began = Date.now()
           await acquainted([one, other], HEALED)
@@ -156,7 +163,7 @@ describe('a link to Redis', function () {
       it('gives a Redis that hangs up, and sends once what it may have had', async () => {
         const [one, other] = await pair(library, redis.port, HEARTBEAT)
         await acquainted([one, other])
-        const b = await enter(other, { rooms: ['r'] })
+        const b = await enterAndHold(other, { rooms: ['r'] })
         redis.stop()
         const first = one.hub.room('r').send('1') // in the buffer of its socket
         expect(await first.backplane).to.equal('queued')
@@ -174,7 +181,7 @@ describe('a link to Redis', function () {
         it(`comes back when Redis closes connections of the type ${type} only`, async () => {
           const [one, other] = await pair(library, redis.port)
           await acquainted([one, other])
-          const b = await enter(other, { rooms: ['r'] })
+          const b = await enterAndHold(other, { rooms: ['r'] })
           one.hub.room('r').send('1')
           await arrived(b, '1')
           const { since } = one.hub.status().backplane
@@ -235,7 +242,7 @@ describe('a link to Redis', function () {
         const client = library.client(redis.port, { username: 'listener', password: 'secret' })
         const one = await house({ adapter: redisAdapter({ client, heartbeat: 60_000 }) })
         await eventually(() => stateOf(one) === 'ready')
-        const a = await enter(one, { rooms: ['r'] })
+        const a = await enterAndHold(one, { rooms: ['r'] })
         const deliveries = [one.hub.room('r').send('1'), one.hub.room('r', 's').send('2')]
         for (const { backplane } of deliveries) expect(await backplane).to.equal('failed')
         await expectReceived([a], '1', '2')
@@ -412,7 +419,7 @@ describe('a link to Redis', function () {
         const proxy = await startProxy(primary.port)
         const [one, other] = await pair(library, proxy.port)
         await acquainted([one, other])
-        const b = await enter(other, { rooms: ['r'] })
+        const b = await enterAndHold(other, { rooms: ['r'] })
         one.hub.room('r').send('1')
         await arrived(b, '1')
         proxy.cut()
@@ -444,7 +451,10 @@ describe('a link to Redis', function () {
         const houses = await Promise.all(nodes.map((node) => open(library, node)))
         const [one, other, last] = houses as [House, House, House]
         await acquainted(houses)
-        const guests = [await enter(other, { rooms: ['r'] }), await enter(last, { rooms: ['r'] })]
+        const guests = [
+          await enterAndHold(other, { rooms: ['r'] }),
+          await enterAndHold(last, { rooms: ['r'] }),
+        ]
         const texts = Array.from({ length: 5_000 }, (_, i) => String(i))
         for (const text of texts) {
           one.hub.room('r').send(text)
@@ -464,7 +474,7 @@ describe('a link to Redis', function () {
         await eventually(() => houses.every((each) => stateOf(each) === 'ready'))
       }
       await acquainted(houses)
-      const guests = await Promise.all(houses.map((each) => enter(each, { rooms: ['r'] })))
+      const guests = await Promise.all(houses.map((each) => enterAndHold(each, { rooms: ['r'] })))
       const degraded: unknown[] = []
       const hear = (event: unknown): void => void degraded.push(event)
       channel('koaws:backplane').subscribe(hear)
@@ -489,16 +499,6 @@ describe('a link to Redis', function () {
     figures.push(since ? `${what}: ${Date.now() - since} ms` : what)
   }
 })
-
-/** Enter, and wait until the rooms hold on the outside: with `accept()` nobody waits for that. */
-async function enter(
-  where: House,
-  { rooms = [], ...entrance }: NonNullable<Parameters<House['enter']>[0]>,
-): Promise<Guest> {
-  const guest = await where.enter(entrance)
-  await guest.connection.join(...rooms)
-  return guest
-}
 
 /** The messages of a guest, until these have come: each of them once, in order, and no other. */
 async function arrived(guest: Guest, ...messages: string[]): Promise<void> {
