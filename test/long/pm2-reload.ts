@@ -216,7 +216,7 @@ function outcomeOf(
         if (came) continue
         lost++
         if (isReported(client, one)) reported++
-        if (losses.length < 1_000) losses.push(lossOf(client, one))
+        if (losses.length < 20) losses.push(lossOf(client, one))
       } else {
         const counts = kind === 'edge' ? edge : away
         counts.published++
