@@ -1,4 +1,5 @@
 import type { Server } from 'node:http'
+import type { Http2SecureServer, Http2Server, Http2Session } from 'node:http2'
 import type { Server as HttpsServer } from 'node:https'
 import type { Context, DefaultContext, DefaultState, Middleware, Next } from 'koa'
 import { Backplane, type BackplaneStatus } from './backplane/backplane.ts'
@@ -52,7 +53,7 @@ declare module 'koa' {
 }
 
 /** A server whose upgrades a hub can take. */
-export type AttachableServer = Server | HttpsServer
+export type AttachableServer = Server | HttpsServer | Http2Server | Http2SecureServer
 
 /** How a hub takes a server. */
 export interface AttachOptions {
@@ -174,10 +175,10 @@ export function koaWs(options: KoaWsOptions = {}): Hub {
   }
   const hub = Object.assign(middleware, {
     attach: (server: AttachableServer, attachOptions?: AttachOptions) => {
-      parts.attach(server, attachOptions)
+      parts.attach(server as Server, attachOptions)
       return server
     },
-    detach: (server: AttachableServer) => parts.detach(server),
+    detach: (server: AttachableServer) => parts.detach(server as Server),
     route: (path: string, ...chain: Middleware<never, never>[]) => route(path, chain),
     connection: (id: string) => parts.audiences.connection(id),
     user: (...ids: (string | number)[]) => parts.audiences.user(ids),
@@ -308,9 +309,8 @@ class Parts implements UpgradeHost, Passing, ConnectionsHost, AudienceHost, Pres
   }
 
   admit(connection: Connection, admission: Admission): ReturnType<UpgradeHost['admit']> {
-    const { address } = admission
-    if (address !== undefined)
-      this.connections.onEnd(connection, () => this.limits.release(address))
+    const { seat } = admission
+    if (seat) this.connections.onEnd(connection, () => this.limits.release(seat))
     return this.connections.add(connection, admission)
   }
 
@@ -340,7 +340,7 @@ class Parts implements UpgradeHost, Passing, ConnectionsHost, AudienceHost, Pres
   attach(server: Server, { gate = false }: AttachOptions = {}): void {
     if (typeof (server as Partial<Server> | undefined)?.on !== 'function') {
       throw new OptionsError(
-        'hub.attach() takes an http or https server, such as app.listen() returns.',
+        'hub.attach() takes an http, https or http2 server, such as app.listen() returns.',
       )
     }
     this.detached.delete(server)
@@ -395,6 +395,10 @@ class Parts implements UpgradeHost, Passing, ConnectionsHost, AudienceHost, Pres
     const { timeout, readyDelay } = options
     const report = (error: unknown): void => this.failed(error, 'hub.closeOnSignal()')
     return closeOnSignal(() => this.close({ timeout, readyDelay, server: true }), report, options)
+  }
+
+  sessionsOf(server: Server): Iterable<Http2Session> {
+    return listenerOf(server)?.sessions?.open ?? []
   }
 
   async closeBackplane(): Promise<void> {

@@ -65,6 +65,8 @@ export interface KoaWsOptions extends RuleOptions {
   maxConnections?: number | undefined
   /** The same for each address; 429 beyond. @default unlimited */
   maxPerAddress?: number | undefined
+  /** The same for each HTTP/2 session; 429 beyond. A proxy may send many clients over one. @default unlimited */
+  maxPerSession?: number | undefined
   /** The address that `maxPerAddress` counts. @default the client's, forwarded with `app.proxy` */
   address?: ((req: IncomingMessage) => string) | undefined
   /** Whose connection this is. Never take it from what the client says of itself. */
@@ -104,6 +106,7 @@ export interface ResolvedOptions extends ConnectionRules {
   readonly handshakeTimeout: number
   readonly maxConnections: number
   readonly maxPerAddress: number
+  readonly maxPerSession: number
   readonly address: KoaWsOptions['address'] | undefined
   readonly user: KoaWsOptions['user'] | undefined
   readonly onConnect: KoaWsOptions['onConnect'] | undefined
@@ -188,6 +191,7 @@ const checks: Record<string, Check> = {
   handshakeTimeout: check.milliseconds,
   maxConnections: check.count,
   maxPerAddress: check.count,
+  maxPerSession: check.count,
   address: check.isFunction,
   user: check.isFunction,
   onConnect: check.isFunction,
@@ -209,11 +213,13 @@ const checks: Record<string, Check> = {
  */
 export function resolveOptions(given: KoaWsOptions): ResolvedOptions {
   validate('koaWs()', given, checks)
-  const { maxConnections = Infinity, maxPerAddress = Infinity } = given
-  if (maxPerAddress !== Infinity && maxPerAddress > maxConnections) {
-    throw new OptionsError(
-      'koaWs(): "maxPerAddress" is above "maxConnections" and can never be reached.',
-    )
+  const { maxConnections = Infinity, maxPerAddress = Infinity, maxPerSession = Infinity } = given
+  for (const [name, most] of Object.entries({ maxPerAddress, maxPerSession })) {
+    if (most !== Infinity && most > maxConnections) {
+      throw new OptionsError(
+        `koaWs(): "${name}" is above "maxConnections" and can never be reached.`,
+      )
+    }
   }
   if (given.address && maxPerAddress === Infinity) {
     throw new OptionsError(
@@ -229,6 +235,7 @@ export function resolveOptions(given: KoaWsOptions): ResolvedOptions {
     handshakeTimeout: given.handshakeTimeout ?? 10_000,
     maxConnections,
     maxPerAddress,
+    maxPerSession,
     address: given.address,
     user: given.user,
     onConnect: given.onConnect,

@@ -69,7 +69,7 @@ describe('options', () => {
     const hub = koaWs()
     expect(() => hub.route('/x')).to.throw(OptionsError, 'needs middleware')
     expect(() => hub.route('/:', () => {})).to.throw(OptionsError, 'hub.route()')
-    expect(() => hub.attach({} as never)).to.throw(OptionsError, 'http or https server')
+    expect(() => hub.attach({} as never)).to.throw(OptionsError, 'http, https or http2 server')
   })
 
   it('errors are errors of koaws, with a code', () => {

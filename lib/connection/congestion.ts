@@ -13,6 +13,8 @@ export interface Congested {
   progress(moved: boolean, stalled: boolean): void
   /** Everything has been taken. */
   relieved(): void
+  /** It has taken nothing between two looks. */
+  behind(): void
 }
 
 interface Progress {
@@ -25,6 +27,8 @@ interface Progress {
 }
 
 const behind = new Map<Congested, Progress>()
+/** Who takes nothing before the next turn, and may have by then: what it had taken when it was last seen. */
+const unsure = new Map<Congested, number | undefined>()
 let timer: NodeJS.Timeout | undefined
 
 /**
@@ -32,12 +36,20 @@ let timer: NodeJS.Timeout | undefined
  * milliseconds: between two of them the loop has turned, so a blocked loop blames nobody.
  */
 export function watchProgress(one: Congested): void {
+  unsure.delete(one)
   behind.set(one, { ...measure(one.socket), idle: 0 })
+  timer ??= setInterval(look, LOOK_EVERY).unref()
+}
+
+/** Look later whether it is behind at all: HTTP/2 takes nothing within the turn in which it is given something. */
+export function watchWhetherBehind(one: Congested): void {
+  unsure.set(one, takenOf(one.socket))
   timer ??= setInterval(look, LOOK_EVERY).unref()
 }
 
 export function forgetProgress(one: Congested): void {
   behind.delete(one)
+  unsure.delete(one)
   stopWhenIdle()
 }
 
@@ -47,6 +59,17 @@ export function idleTime(one: Congested): number {
 }
 
 function look(): void {
+  for (const [one, before] of unsure) {
+    const { socket } = one
+    const taken = takenOf(socket)
+    const waits = !socket.destroyed && socket.writableLength > 0
+    if (waits && taken !== before) unsure.set(one, taken)
+    else {
+      unsure.delete(one)
+      if (waits) one.behind()
+      else one.relieved()
+    }
+  }
   for (const [one, progress] of behind) {
     if (one.socket.destroyed || one.socket.writableLength === 0) {
       behind.delete(one)
@@ -67,7 +90,7 @@ function measure(socket: Duplex): Omit<Progress, 'idle'> {
 }
 
 function stopWhenIdle(): void {
-  if (behind.size > 0 || !timer) return
+  if (behind.size > 0 || unsure.size > 0 || !timer) return
   clearInterval(timer)
   timer = undefined
 }

@@ -1,8 +1,15 @@
 import type { Duplex } from 'node:stream'
 import { WebSocket } from 'ws'
-import { type Congested, forgetProgress, idleTime, watchProgress } from './congestion.ts'
+import {
+  type Congested,
+  forgetProgress,
+  idleTime,
+  watchProgress,
+  watchWhetherBehind,
+} from './congestion.ts'
 import { type Batch, EMPTY, EMPTY_COMPRESSING, type Frame, PING } from './frame.ts'
 import type { ConnectionRules } from './rules.ts'
+import { countsLater } from './taken.ts'
 import { type Flushable, flushAtEndOfTurn } from './turn.ts'
 
 /** A batch above this many bytes does not wait for the end of the turn; nor does what is corked. */
@@ -30,6 +37,8 @@ const ENDED = 128
 const RELIEVED = 256
 /** The first part of a message was dropped, and with it all others. */
 const SKIPPING = 512
+/** Over HTTP/2: something waits, and whether it is behind is seen later. */
+const UNSURE = 1024
 const UNUSUAL = CONGESTED | FRAGMENTING | COMPRESSING | THROUGH_WS | ENDED | SKIPPING
 
 /** How compression was negotiated: not at all, with frames that all can share, or with a context. */
@@ -189,10 +198,14 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
     const unsent = held.get(this)?.frames.length ?? 0
     if (unsent > 0) this.#owner.count('dropped', unsent, this.#connection)
     held.delete(this)
-    if ((this.#flags & CONGESTED) !== 0) forgetProgress(this)
+    if ((this.#flags & (CONGESTED | UNSURE)) !== 0) forgetProgress(this)
   }
 
   // ---- Congested
+
+  behind(): void {
+    this.#congested()
+  }
 
   progress(moved: boolean, stalled: boolean): void {
     if (moved) this.#flags &= ~STALLED
@@ -205,7 +218,8 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
   }
 
   relieved(): void {
-    this.#flags = (this.#flags & ~(CONGESTED | STALLED)) | RELIEVED
+    if ((this.#flags & CONGESTED) !== 0) this.#flags |= RELIEVED
+    this.#flags &= ~(CONGESTED | STALLED | UNSURE)
   }
 
   // ---- the rest
@@ -276,8 +290,17 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
       this.#flags &= ~CORKED
       this.socket.uncork()
     }
-    if (this.socket.writableLength === 0 || (this.#flags & (CONGESTED | ENDED)) !== 0) return
-    this.#flags |= CONGESTED
+    const { writableLength } = this.socket
+    if (writableLength === 0 || (this.#flags & (CONGESTED | ENDED)) !== 0) return
+    if (writableLength > MOST_PER_WRITE || !countsLater(this.socket)) this.#congested()
+    else if ((this.#flags & UNSURE) === 0) {
+      this.#flags |= UNSURE
+      watchWhetherBehind(this)
+    }
+  }
+
+  #congested(): void {
+    this.#flags = (this.#flags & ~UNSURE) | CONGESTED
     watchProgress(this)
   }
 }

@@ -7,8 +7,20 @@ interface Handle {
   readonly _parent?: Handle
 }
 
+/** A stream that counts by itself what the client takes of it. */
+export interface Counted {
+  /** Grows with all that was taken. */
+  taken: number
+}
+
+/** Whether a stream takes nothing within the turn in which it is given something. */
+export function countsLater(stream: Duplex): boolean {
+  return (stream as Partial<Counted>).taken !== undefined
+}
+
 /**
- * How many bytes the kernel has taken from a socket in all; undefined where that cannot be told.
+ * How many bytes the kernel has taken from a socket in all, or what a stream of HTTP/2 has counted in
+ * its place; undefined where that cannot be told.
  *
  * This is the one place that looks behind Node's public API. `writableLength` counts a write as
  * waiting until all of it is gone, so a client that slowly takes 16 MiB looks like one that takes
@@ -17,6 +29,8 @@ interface Handle {
  * this against the running Node.
  */
 export function takenOf(socket: Duplex): number | undefined {
+  const { taken } = socket as Partial<Counted>
+  if (taken !== undefined) return taken
   const handle = (socket as { _handle?: Handle | null })._handle
   const { bytesWritten, writeQueueSize } = handle?._parent ?? handle ?? {}
   if (typeof bytesWritten !== 'number' || typeof writeQueueSize !== 'number') return undefined

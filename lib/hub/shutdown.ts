@@ -1,4 +1,5 @@
 import type { Server } from 'node:http'
+import type { Http2Session } from 'node:http2'
 import { setTimeout } from 'node:timers/promises'
 import type { Connections } from './connections.ts'
 
@@ -29,6 +30,8 @@ export interface Closing {
   /** End those that are still being answered. */
   terminateUpgrades(): void
   readonly servers: ReadonlySet<Server>
+  /** The open HTTP/2 sessions of one of them. */
+  sessionsOf(server: Server): Iterable<Http2Session>
   /** Let go of the other instances. */
   closeBackplane(): Promise<void>
 }
@@ -53,6 +56,8 @@ export async function shutDown(closing: Closing, options: CloseStages): Promise<
   // This timer keeps the process alive: whoever awaits the shutdown is not told otherwise.
   if (servers.length > 0 && timeout > LAST_CALL * 10) await setTimeout(LAST_CALL)
   closing.refuseUpgrades()
+  // GOAWAY: a session ends with its last stream, and what is new goes to another instance.
+  for (const session of sessionsOf(closing, servers)) session.close()
   const { connections } = closing
   const until = Date.now() + timeout
   // Loops work off what has arrived, for at most half of the time that there is.
@@ -72,7 +77,7 @@ export async function shutDown(closing: Closing, options: CloseStages): Promise<
     // `close` events follow at once; what onDisconnect still does is beyond the deadline.
     for (const connection of connections.byId.values()) await connection.closed
   }
-  await closeServers(servers, until - Date.now())
+  await closeServers(closing, servers, until - Date.now())
   await closing.closeBackplane()
 }
 
@@ -80,12 +85,22 @@ export async function shutDown(closing: Closing, options: CloseStages): Promise<
  * Wait for the servers, whose requests may finish. At the deadline what is left of HTTP goes too:
  * Node itself waits for ever for a connection that never sent a request.
  */
-async function closeServers(closing: readonly ClosingServer[], timeout: number): Promise<void> {
-  if (closing.length === 0) return
+async function closeServers(
+  closing: Closing,
+  servers: readonly ClosingServer[],
+  timeout: number,
+): Promise<void> {
+  if (servers.length === 0) return
   const deadline = cancellableDelay(timeout)
-  const late = await Promise.race([Promise.all(closing.map((one) => one.closed)), deadline.promise])
+  const late = await Promise.race([Promise.all(servers.map((one) => one.closed)), deadline.promise])
   deadline.cancel()
-  if (late === true) for (const { server } of closing) server.closeAllConnections()
+  if (late !== true) return
+  for (const session of sessionsOf(closing, servers)) session.destroy()
+  for (const { server } of servers) server.closeAllConnections?.()
+}
+
+function sessionsOf(closing: Closing, servers: readonly ClosingServer[]): Http2Session[] {
+  return servers.flatMap(({ server }) => [...closing.sessionsOf(server)])
 }
 
 interface ClosingServer {
@@ -99,7 +114,7 @@ function closeServer(server: Server): ClosingServer {
     if (server.listening) server.close(() => resolve())
     else resolve()
   })
-  server.closeIdleConnections()
+  server.closeIdleConnections?.() // one that speaks HTTP/2 alone has none
   return { server, closed }
 }
 

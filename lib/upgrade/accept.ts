@@ -15,7 +15,6 @@ import {
 } from './accept-options.ts'
 import { type Accepted, clientGone } from './acceptor.ts'
 import { accessOf } from './access.ts'
-import { finishResponse, headerLines } from './finished-response.ts'
 import type { UpgradeHost } from './host.ts'
 import { slimContext } from './records.ts'
 import { refusalError } from './refusal.ts'
@@ -55,8 +54,8 @@ export function acceptAfter(
   const ctx = upgrade.ctx as Context
   if (options.reject) upgrade.reject = options.reject
   upgrade.deferred = { handler, options, subprotocol: subprotocolFor(upgrade, handler, options) }
-  ctx.status = 101
-  // A 101 has no body. Left alone Koa would make one of the status text, and set headers for it that
+  ctx.status = upgrade.carrier.acceptStatus
+  // An accept has no body. Left alone Koa would make one of the status text, and set headers for it that
   // are dropped again. Should Koa rename this member, that is what happens.
   ;(ctx.response as { _body?: unknown })._body = ''
 }
@@ -157,10 +156,10 @@ function performHandshake(
   const rooms = later ? [] : roomsOf(options, ctx)
   const rules = host.rules.for(options)
   assertRooms(rooms, rules.maxRooms)
-  const { connection, compression } = writeSwitch(upgrade, options, subprotocol, 101)
+  const { connection, compression } = writeSwitch(upgrade, options, subprotocol)
   if (debugUpgrade.enabled) debugUpgrade('%s accepted', loggablePath(req.url))
-  const { address } = upgrade
-  upgrade.address = undefined // from here on the connection is what is counted
+  const { seat } = upgrade
+  upgrade.seat = undefined // from here on the connection is what is counted
   upgrade.settle()
   upgrade.connection = connection
   finish(upgrade, ctx)
@@ -173,7 +172,7 @@ function performHandshake(
     letInLater: later,
     rules,
     compression,
-    address,
+    seat,
     socket,
     scope: captureAsyncContext(),
   })
@@ -193,10 +192,10 @@ export function rejectByClose(
   const { res, ctx } = upgrade
   const { connection } = writeSwitch(upgrade, {}, subprotocol, res.statusCode)
   // It counts as long as it is open.
-  const { address } = upgrade
+  const { seat } = upgrade
   const counted = upgrade.checkedFor
-  upgrade.address = undefined
-  if (address !== undefined) connection.once('close', () => counted?.limits.release(address))
+  upgrade.seat = undefined
+  if (seat) connection.once('close', () => counted?.limits.release(seat))
   upgrade.settle()
   finish(upgrade, ctx as Context)
   internals.handlerSettled(connection)
@@ -205,10 +204,10 @@ export function rejectByClose(
 
 /** The response looks finished from here on, to hooks of `end` (express-session) as well. */
 function finish(upgrade: Upgrade, ctx: Context): void {
-  const { res, socket, takenOver } = upgrade
+  const { res } = upgrade
   const report = (error: unknown): void => (upgrade.host as UpgradeHost).report(error, ctx)
-  finishResponse(res, socket, takenOver, report)
-  if (!takenOver) return
+  upgrade.carrier.finish(upgrade, report)
+  if (!upgrade.takenOver) return
   upgrade.collecting = true
   try {
     res.end()
@@ -219,14 +218,14 @@ function finish(upgrade: Upgrade, ctx: Context): void {
   }
 }
 
-/** The 101 with everything that the chain has put on the response. */
+/** The 101, or over HTTP/2 the 200, with everything that the chain has put on the response. */
 function writeSwitch(
   upgrade: Upgrade,
   options: AcceptOptions,
   subprotocol: string | false,
-  status: number,
+  status = upgrade.carrier.acceptStatus,
 ): Accepted {
-  const { req, res, socket, head } = upgrade
+  const { carrier, res, socket } = upgrade
   const { maxPayload, maxFragments } = options
   const before = res.statusCode
   res.statusCode = status
@@ -235,7 +234,7 @@ function writeSwitch(
     // Hooks that wait for the head of the response (on-headers) get their moment.
     res.writeHead(status)
     const acceptor = (upgrade.host as UpgradeHost).acceptors.for(maxPayload, maxFragments)
-    const accepted = acceptor.accept(req, socket, head, subprotocol, headerLines(res))
+    const accepted = carrier.switch(upgrade, acceptor, subprotocol)
     upgrade.phase = 'accepted'
     releaseGuard(socket) // ws guards it now
     return accepted

@@ -25,6 +25,19 @@ export function finishResponse(
   emitSafely(res, 'close', onError)
 }
 
+/** The same for a response over HTTP/2, whose stream is the connection's from now on. */
+export function finishStreamResponse(res: ServerResponse, onError: (error: unknown) => void): void {
+  for (const name of ['finished', 'writableEnded']) {
+    Object.defineProperty(res, name, { value: true, configurable: true })
+  }
+  emitSafely(res, 'finish', onError)
+  markClosed(res)
+  emitSafely(res, 'close', onError)
+  // Node emits both once more when the stream ends; to whoever logs or measures it would be another.
+  res.emit = returnFalse
+  silence(res)
+}
+
 /** The response's connection is gone, or no longer its own. */
 export function emitClose(res: ServerResponse): void {
   markClosed(res)
@@ -100,6 +113,10 @@ function quietWrite(...args: unknown[]): boolean {
   return true
 }
 
+function returnFalse(): boolean {
+  return false
+}
+
 function returnThis(this: unknown): unknown {
   return this
 }
@@ -115,27 +132,38 @@ const HOP_BY_HOP = new Set([
   'upgrade',
 ])
 
+type Header = readonly [name: string, value: ReturnType<ServerResponse['getHeader']>]
+
 /**
- * The header lines of a response that may stand on a 101: not what belongs to one hop
+ * The headers of a response that may stand on an accept: not what belongs to one hop
  * (RFC 9110, section 7.6.1), not what describes a body, and not what ws writes itself.
  */
-export function headerLines(res: ServerResponse): string[] {
-  const lines: string[] = []
+export function carriedHeaders(res: ServerResponse): Header[] {
+  const headers: Header[] = []
   const named = namedByConnection(res)
   for (const name of rawHeaderNames(res)) {
     const lower = name.toLowerCase()
     if (HOP_BY_HOP.has(lower) || lower.startsWith('content-')) continue
     if (lower.startsWith('sec-websocket-') || named?.has(lower)) continue
-    const value = res.getHeader(name)
+    headers.push([name, res.getHeader(name)])
+  }
+  return headers
+}
+
+/** {@link carriedHeaders} as lines of a 101, without CRLF. */
+export function headerLines(res: ServerResponse): string[] {
+  const lines: string[] = []
+  for (const [name, value] of carriedHeaders(res)) {
     if (Array.isArray(value)) for (const one of value) lines.push(`${name}: ${one}`)
     else lines.push(`${name}: ${value}`)
   }
   return lines
 }
 
-/** Names in the case that they were set with. */
+/** Names in the case that they were set with; over HTTP/2 in lower case. */
 function rawHeaderNames(res: ServerResponse): string[] {
-  return (res as unknown as { getRawHeaderNames(): string[] }).getRawHeaderNames()
+  const { getRawHeaderNames } = res as unknown as { getRawHeaderNames?(): string[] }
+  return getRawHeaderNames ? getRawHeaderNames.call(res) : res.getHeaderNames()
 }
 
 function namedByConnection(res: ServerResponse): Set<string> | null {

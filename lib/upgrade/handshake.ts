@@ -8,6 +8,8 @@ export interface Refusal {
   readonly status: number
   readonly message: string
   readonly headers?: Record<string, string>
+  /** The option that was reached. */
+  readonly limit?: string
 }
 
 /** What a client offers in `Sec-WebSocket-Protocol`: protocols, and carriers of a credential. */
@@ -21,7 +23,7 @@ const NOTHING_OFFERED: Offer = { subprotocols: [], bearers: [] }
 /** 16 bytes in base64 (RFC 6455, section 4.1, item 7). */
 const KEY = /^[+/0-9A-Za-z]{22}==$/
 /** A host and perhaps a port (RFC 9110, section 7.2); no user, no path, no list. */
-const HOST = /^(?:\[[0-9a-f:.]+\]|[^\s/?#@:\\,[\]]+)(?::\d{1,5})?$/i
+export const HOST: RegExp = /^(?:\[[0-9a-f:.]+\]|[^\s/?#@:\\,[\]]+)(?::\d{1,5})?$/i
 const WEBSOCKET = /(?:^|,)\s*websocket\s*(?:,|$)/i
 const UPGRADE = /(?:^|,)\s*upgrade\s*(?:,|$)/i
 
@@ -121,7 +123,8 @@ export function countHeader(req: IncomingMessage, name: string): number {
   return count
 }
 
-function bad(status: number, message: string, headers?: Record<string, string>): Refusal {
+/** A refusal of a handshake that is none. */
+export function bad(status: number, message: string, headers?: Record<string, string>): Refusal {
   const refusal = { code: 'ERR_KOAWS_BAD_HANDSHAKE', status, message } as const
   return headers ? { ...refusal, headers } : refusal
 }

@@ -6,7 +6,7 @@ import type { Compression } from '../connection/outbox.ts'
 import type { ConnectionRules, RuleBook } from '../connection/rules.ts'
 import type { Acceptors } from './acceptor.ts'
 import type { Refusal } from './handshake.ts'
-import type { Limits } from './limits.ts'
+import type { Limits, Seat } from './limits.ts'
 import type { OriginRules } from './origin.ts'
 
 /** An upgrade that is not decided, as far as a shutdown needs it. */
@@ -50,7 +50,7 @@ export interface Admission {
   readonly rules: ConnectionRules
   readonly compression: Compression
   /** What the limits were told to count it under; undefined when nothing is counted. */
-  readonly address: string | undefined
+  readonly seat: Seat | undefined
   readonly socket: Duplex
   /** The async context of the handshake, where somebody stored something in it. */
   readonly scope: AsyncResource | null

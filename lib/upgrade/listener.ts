@@ -6,18 +6,22 @@ import { debugUpgrade, loggablePath, messageOf, pathOf } from '../debug.ts'
 import { channels } from '../diagnostics.ts'
 import { askOption } from '../validate.ts'
 import { clientGone } from './acceptor.ts'
+import type { Carrier } from './carrier.ts'
 import { offerOf } from './first-upgrade.ts'
-import { asksForWebSocket, checkHandshake, type Offer, type Refusal } from './handshake.ts'
+import { asksForWebSocket, type Offer, type Refusal } from './handshake.ts'
 import type { UpgradeHost } from './host.ts'
+import { http1 } from './http1.ts'
+import { http2 } from './http2/carrier.ts'
+import { asHttp2, ConnectListener } from './http2/listener.ts'
+import { type Sessions, sessionOf } from './http2/sessions.ts'
 import { claimWatch, hasNeighbours, installGate } from './neighbours.ts'
 import { checkOrigin } from './origin.ts'
 import { whenAnswered } from './pipelined.ts'
 import { reinject } from './plain-upgrade.ts'
-import { writeRefusal } from './refusal.ts'
 import { armResponse } from './response.ts'
 import { guardSocket } from './socket-guard.ts'
 import { type Handover, handOver } from './takeover.ts'
-import { Upgrade } from './upgrade.ts'
+import { Upgrade, type UpgradeParts } from './upgrade.ts'
 
 type ShouldUpgrade = (this: Server, req: IncomingMessage) => boolean
 type UpgradeAware = Server & { shouldUpgradeCallback?: ShouldUpgrade }
@@ -55,10 +59,14 @@ export class UpgradeListener {
     this.#take(req, socket, head, null, false)
   }
   readonly #shouldUpgrade: ShouldUpgrade
+  /** Of a server that speaks HTTP/2. */
+  readonly #connect: ConnectListener | null
   #openGate: (() => void) | null = null
 
   constructor(server: Server) {
     this.#server = server
+    const speaksHttp2 = asHttp2(server)
+    this.#connect = speaksHttp2 && new ConnectListener(speaksHttp2, this)
     this.#previous = this.#server.shouldUpgradeCallback
     const listener = this
     this.#shouldUpgrade = function (this: Server, req) {
@@ -77,6 +85,11 @@ export class UpgradeListener {
     return this.#hosts.has(host)
   }
 
+  /** The sessions of a server that speaks HTTP/2. */
+  get sessions(): Sessions | undefined {
+    return this.#connect?.sessions
+  }
+
   /** Forget a plugin; with the last one the listener goes. */
   delete(host: UpgradeHost): void {
     if (!this.#hosts.delete(host) || this.#hosts.size > 0) return
@@ -87,6 +100,7 @@ export class UpgradeListener {
     }
     this.#openGate?.()
     this.#openGate = null
+    this.#connect?.stop()
     Reflect.deleteProperty(server, kListener)
   }
 
@@ -109,10 +123,38 @@ export class UpgradeListener {
   ): Promise<Upgrade | Refusal> {
     const { socket, head } = handover
     return new Promise((resolve, reject) => {
-      const open = (): void => resolve(this.#open(req, socket, head, res, null, null))
+      const parts = { req, socket, head, res, takenOver: true, claimed: null, passOn: null }
+      const open = (): void => resolve(this.#open({ ...parts, carrier: http1 }))
       whenAnswered(socket, res, open, () => reject(clientGone()))
     })
   }
+
+  // ---- ConnectHost
+
+  wants(req: IncomingMessage): boolean | null {
+    return this.#isOurs(req)
+  }
+
+  take(req: IncomingMessage, stream: Duplex, res: ServerResponse, ours: true | null): void {
+    if (ours === null) {
+      this.#refuse(http2, stream, announced(req, FILTER_FAILED))
+      return
+    }
+    const upgrade = this.#open({
+      carrier: http2,
+      req,
+      socket: stream,
+      head: NO_HEAD,
+      res,
+      takenOver: false,
+      claimed: null,
+      passOn: null,
+    })
+    if (upgrade instanceof Upgrade) this.#run(req, res)
+    else this.#refuse(http2, stream, upgrade)
+  }
+
+  // ---- the rest
 
   #wants(req: IncomingMessage): boolean {
     if (this.#previous && !this.#previous.call(this.#server, req)) return false
@@ -142,7 +184,7 @@ export class UpgradeListener {
     }
     const answer = (claimed: (() => boolean) | null): void => {
       if (ours === null) {
-        whenAnswered(socket, null, () => this.#refuse(socket, announced(req, FILTER_FAILED)))
+        whenAnswered(socket, null, () => this.#refuse(http1, socket, announced(req, FILTER_FAILED)))
       } else this.#answer(req, socket, head, claimed, passOn)
     }
     if (!neighbours) {
@@ -187,42 +229,32 @@ export class UpgradeListener {
         return
       }
       const res = new ServerResponse(req)
-      const upgrade = this.#open(req, socket, head, res, claimed, passOn)
+      const parts = { carrier: http1, req, socket, head, res, takenOver: false, claimed, passOn }
+      const upgrade = this.#open(parts)
       if (!(upgrade instanceof Upgrade)) {
-        this.#refuse(socket, upgrade)
+        this.#refuse(http1, socket, upgrade)
         return
       }
       res.assignSocket(socket as Socket)
-      this.#server.emit('request', req, res as ServerResponse & { req: IncomingMessage })
+      this.#run(req, res)
     })
   }
 
+  /** From here on it is a request as any other. */
+  #run(req: IncomingMessage, res: ServerResponse): void {
+    this.#server.emit('request', req, res as ServerResponse & { req: IncomingMessage })
+  }
+
   /** Strictness and, where they are certain, origin and limits: an upgrade, or what to answer. */
-  #open(
-    req: IncomingMessage,
-    socket: Duplex,
-    head: Buffer,
-    res: ServerResponse,
-    claimed: (() => boolean) | null,
-    passOn: (() => void) | null,
-  ): Upgrade | Refusal {
+  #open(parts: Omit<UpgradeParts, 'offer'>): Upgrade | Refusal {
+    const { carrier, req, takenOver } = parts
     const { offer, restore } = offerOf(req)
-    const malformed = checkHandshake(req) ?? (offer ? null : MALFORMED_OFFER)
+    const malformed = carrier.check(req) ?? (offer ? null : MALFORMED_OFFER)
     const only = this.#onlyHost
     const refusal = malformed ?? only?.draining ?? null
-    const takenOver = res.socket !== null
     if ((refusal || !offer) && !takenOver) return announced(req, refusal ?? MALFORMED_OFFER)
-    armResponse(res)
-    const upgrade = new Upgrade({
-      req,
-      socket,
-      head,
-      res,
-      offer: offer ?? NO_OFFER,
-      takenOver,
-      claimed,
-      passOn,
-    })
+    const upgrade = new Upgrade({ ...parts, offer: offer ?? NO_OFFER })
+    armResponse(upgrade)
     if (refusal || !offer) {
       // The chain has begun, and answers it: whole, and with the end of the connection.
       upgrade.refusal = refusal ?? MALFORMED_OFFER
@@ -241,10 +273,10 @@ export class UpgradeListener {
     return upgrade
   }
 
-  #refuse(socket: Duplex, refusal: Refusal): void {
+  #refuse(carrier: Carrier, socket: Duplex, refusal: Refusal): void {
     debugUpgrade('refused: %s %s', refusal.code, refusal.message)
     for (const host of this.#hosts) host.count(countName(refusal))
-    writeRefusal(socket, refusal)
+    carrier.refuse(socket, refusal)
   }
 
   get #onlyHost(): UpgradeHost | null {
@@ -260,6 +292,7 @@ export class UpgradeListener {
   }
 }
 
+const NO_HEAD = Buffer.alloc(0)
 const NO_OFFER: Offer = { subprotocols: [], bearers: [] }
 
 /** A plugin's answer to `filter`, which must be given at once. */
@@ -314,13 +347,14 @@ export function admit(
   if (upgrade.checkedFor === host) return null
   const refusal = checkOrigin(host.origin, upgrade.req, app?.proxy === true)
   if (refusal) return refusal
-  if (upgrade.address !== undefined) upgrade.checkedFor?.limits.release(upgrade.address)
-  upgrade.address = undefined
+  if (upgrade.seat) upgrade.checkedFor?.limits.release(upgrade.seat)
+  upgrade.seat = undefined
   if (host.limits.active) {
     const address = host.limits.byAddress ? host.addressOf(upgrade.req, app) : ''
-    const full = host.limits.acquire(address)
+    const seat = { address, session: sessionOf(upgrade.req) ?? null }
+    const full = host.limits.acquire(seat)
     if (full) return full
-    upgrade.address = address
+    upgrade.seat = seat
   }
   upgrade.checkedFor = host
   upgrade.setHost(host)
@@ -328,10 +362,9 @@ export function admit(
 }
 
 /** The name of a refusal in `status().drops`. */
-export function countName({ code, status }: Refusal): string {
+export function countName({ code, limit }: Refusal): string {
   if (code === 'ERR_KOAWS_ORIGIN') return 'origin'
   if (code === 'ERR_KOAWS_DRAINING') return 'draining'
   if (code === 'ERR_KOAWS_OPTIONS') return 'filter'
-  if (code === 'ERR_KOAWS_TOO_MANY') return status === 429 ? 'maxPerAddress' : 'maxConnections'
-  return 'badHandshake'
+  return limit ?? 'badHandshake'
 }

@@ -7,6 +7,7 @@ import { clientGone } from './acceptor.ts'
 import { bindContext, contextWs } from './context.ts'
 import { asksForWebSocket, checkHandshake, declaresBody, type Refusal } from './handshake.ts'
 import type { UpgradeHost } from './host.ts'
+import { sessionOf } from './http2/sessions.ts'
 import { admit, countName, listen, listenerOf, wants } from './listener.ts'
 import { hasNeighbours } from './neighbours.ts'
 import { refusalError } from './refusal.ts'
@@ -35,6 +36,7 @@ export function passPlugin(ctx: Context, next: Next, passing: Passing): Promise<
   const server = serverOf(req)
   if (!server || passing.detached.has(server)) return next()
   if (!listenerOf(server)?.has(passing.host)) attach(server, passing)
+  if (req.httpVersionMajor >= 2) listenerOf(server)?.sessions?.know(sessionOf(req))
   const upgrade = upgradeOf(req)
   if (upgrade) return wants(passing.host, req) ? decideUpgrade(upgrade, ctx, next, passing) : next()
   if (!asksForWebSocket(req) || !mayTakeOver(server, req)) return next()

@@ -26,7 +26,7 @@ const DEFAULT_PORT: Record<string, string> = { http: '80', https: '443' }
  * page forge it; it does send cookies with a handshake from any page, and no CORS check follows
  * (RFC 6455, section 10.2). So a foreign Origin is refused unless it is allowed by name.
  *
- * The host is taken from the header alone, never from the request target.
+ * The host is taken from the header alone, over HTTP/2 from `:authority`, and never from the request target.
  */
 export function checkOrigin(
   rules: OriginRules,
@@ -50,7 +50,7 @@ export function checkOrigin(
 function requestHost(req: IncomingMessage, proxy: boolean): string {
   const forwarded = proxy ? req.headers['x-forwarded-host'] : undefined
   if (typeof forwarded === 'string') return (forwarded.split(',', 1)[0] as string).trim()
-  return req.headers.host ?? ''
+  return (req.headers[':authority'] as string | undefined) ?? req.headers.host ?? ''
 }
 
 function originAllowed(

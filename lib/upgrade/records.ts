@@ -62,10 +62,9 @@ export class RequestRecord extends Quiet {
 
   /** The same request with another header. */
   withHeader(name: string, value: string): RequestRecord {
-    return new RequestRecord(
-      { method: this.method, url: this.url, headers: { ...this.headers, [name]: value } },
-      this.socket,
-    )
+    const { method, url, headers } = this
+    const Same = this.constructor as typeof RequestRecord
+    return new Same({ method, url, headers: { ...headers, [name]: value } }, this.socket)
   }
 
   get connection(): Duplex {
@@ -105,6 +104,28 @@ export class RequestRecord extends Quiet {
     return Object.entries(this.headers).flatMap(([name, value]) =>
       (Array.isArray(value) ? value : [value ?? '']).flatMap((one) => [name, one]),
     )
+  }
+}
+
+/** {@link RequestRecord} of a handshake that came over HTTP/2. */
+export class Http2RequestRecord extends RequestRecord {
+  override get httpVersion(): string {
+    return '2.0'
+  }
+  override get httpVersionMajor(): number {
+    return 2
+  }
+  override get httpVersionMinor(): number {
+    return 0
+  }
+  override get upgrade(): boolean {
+    return false
+  }
+  get authority(): string {
+    return String(this.headers[':authority'])
+  }
+  get scheme(): string {
+    return String(this.headers[':scheme'])
   }
 }
 
@@ -177,17 +198,36 @@ export class ResponseRecord extends Quiet {
   }
 }
 
+/** {@link ResponseRecord} of an accept with 200. */
+class Http2ResponseRecord extends ResponseRecord {
+  override get statusCode(): number {
+    return 200
+  }
+  override set statusCode(_value: number) {}
+  override get statusMessage(): string {
+    return ''
+  }
+  override set statusMessage(_value: string) {}
+}
+
 /**
  * Replace Node's request and response behind a ctx by their records, and drop what Koa has cached
  * of them, so that a handler that keeps its ctx keeps little.
  */
 export function slimContext(ctx: Context, socket: Duplex): void {
-  const req = new RequestRecord(ctx.req, socket) as unknown as Context['req']
-  const res = new ResponseRecord() as unknown as Context['res']
+  const overHttp2 = ctx.req.httpVersionMajor >= 2
+  const req = recordOf(ctx.req, overHttp2, socket) as unknown as Context['req']
+  const Response = overHttp2 ? Http2ResponseRecord : ResponseRecord
+  const res = new Response() as unknown as Context['res']
   ctx.req = ctx.request.req = ctx.response.req = req
   ctx.res = ctx.request.res = ctx.response.res = res
   // Both are built anew from the records when somebody asks again; unset they are left unset.
   if (Object.getOwnPropertySymbols(ctx).length > 1)
     ctx.cookies = undefined as unknown as Context['cookies']
   if (Object.hasOwn(ctx.request, '_accept')) ctx.accept = undefined as unknown as Context['accept']
+}
+
+/** Over HTTP/2 `req.socket` speaks for the session: addresses and TLS are asked there. */
+function recordOf(req: Context['req'], overHttp2: boolean, socket: Duplex): RequestRecord {
+  return overHttp2 ? new Http2RequestRecord(req, req.socket) : new RequestRecord(req, socket)
 }

@@ -1,4 +1,5 @@
 import { type OutgoingHttpHeaders, ServerResponse, STATUS_CODES } from 'node:http'
+import type { Duplex } from 'node:stream'
 import type { Context } from 'koa'
 import { debugUpgrade, loggablePath, messageOf } from '../debug.ts'
 import { exposureOf } from '../errors.ts'
@@ -24,6 +25,8 @@ interface Inner {
   readonly write: ServerResponse['write']
   readonly writeHead: ServerResponse['writeHead']
   readonly flushHeaders: ServerResponse['flushHeaders']
+  /** Whether they are Node's own: nobody has wrapped them. */
+  readonly bare: boolean
 }
 
 const kInner: unique symbol = Symbol('koaws.inner')
@@ -33,28 +36,29 @@ interface Armed extends ServerResponse {
 type Method<T> = (this: ServerResponse, ...args: unknown[]) => T
 
 /**
- * Put our methods in front of a response's own, so that its first output decides the upgrade: 101
- * is the handshake, anything else an HTTP answer. On the instance, for some frameworks swap the
+ * Put our methods in front of a response's own, so that its first output decides the upgrade: 101,
+ * over HTTP/2 200, is the handshake, anything else an HTTP answer. On the instance, for some frameworks swap the
  * prototype; shared functions, for a handshake should allocate little.
  */
-export function armResponse(res: ServerResponse): void {
+export function armResponse(upgrade: Upgrade): void {
+  const { carrier, res, takenOver } = upgrade
   const armed = res as unknown as Armed
   const { end, write, writeHead, flushHeaders } = res
   armed[kInner] =
     end === plain.end && writeHead === plain.writeHead
       ? plain
-      : { end, write, writeHead, flushHeaders }
+      : { end, write, writeHead, flushHeaders, bare: !takenOver }
   armed.end = armedEnd as Armed['end']
   armed.write = armedWrite
   armed.writeHead = armedWriteHead as Armed['writeHead']
   armed.flushHeaders = armedFlushHeaders
   // A refused connection is never used again; kept here, for Koa's error path removes all headers.
   armed.shouldKeepAlive = false
-  armed.on('finish', responseOnFinish)
+  carrier.answerOf(upgrade).on('finish', answerOnFinish)
 }
 
 const { end, write, writeHead, flushHeaders } = ServerResponse.prototype
-const plain: Inner = { end, write, writeHead, flushHeaders }
+const plain: Inner = { end, write, writeHead, flushHeaders, bare: true }
 
 function armedEnd(this: Armed, ...args: unknown[]): ServerResponse {
   const upgrade = upgradeOf(this)
@@ -62,7 +66,7 @@ function armedEnd(this: Armed, ...args: unknown[]): ServerResponse {
     callBack(args) // accepted, or abandoned
     return this
   }
-  if (upgrade.collecting && this[kInner] !== plain)
+  if (upgrade.collecting && !this[kInner].bare)
     (this[kInner].end as Method<ServerResponse>).call(this)
   else if (upgrade.phase === 'deciding') {
     const verdict = decide(upgrade, this, true)
@@ -74,7 +78,7 @@ function armedEnd(this: Armed, ...args: unknown[]): ServerResponse {
       callBack(args)
       return this
     }
-    if (replaced(upgrade)) return answerStray(this)
+    if (replaced(upgrade)) return answerStray(upgrade, this)
   }
   if (upgrade.phase === 'http') return endOf(this)(...args)
   if (!upgrade.collecting) callBack(args)
@@ -88,7 +92,7 @@ function endOf(res: Armed): (...args: unknown[]) => ServerResponse {
 function armedWrite(this: Armed, ...args: unknown[]): boolean {
   const upgrade = upgradeOf(this)
   if (upgrade?.phase === 'deciding' && decide(upgrade, this) === 'pass' && replaced(upgrade)) {
-    answerStray(this)
+    answerStray(upgrade, this)
     return true
   }
   if (upgrade?.phase === 'http') {
@@ -106,16 +110,16 @@ function armedWriteHead(this: Armed, ...args: unknown[]): ServerResponse {
     takeHead(this, args)
     if (upgrade.collecting) {
       // A hook from before the takeover sits inside of ours. Without a flush nothing is written.
-      if (this[kInner] !== plain) {
+      if (!this[kInner].bare) {
         this[kInner].writeHead.call(this, this.statusCode)
         // Node's own note that the connection ends with this answer; undocumented.
         ;(this as { _last?: boolean })._last = false
       }
       return this
     }
-    if (this.statusCode === 101 && upgrade.deferred) return this
+    if (acceptsLater(upgrade, this)) return this
     if (decide(upgrade, this) !== 'pass') return this
-    if (replaced(upgrade)) return answerStray(this)
+    if (replaced(upgrade)) return answerStray(upgrade, this)
     args.splice(0, args.length, this.statusCode)
   }
   if (upgrade.phase !== 'http') return this
@@ -126,14 +130,19 @@ function armedFlushHeaders(this: Armed): void {
   const upgrade = upgradeOf(this)
   if (!upgrade || upgrade.phase === 'held') return
   if (upgrade.phase === 'deciding') {
-    if (this.statusCode === 101 && upgrade.deferred) return
+    if (acceptsLater(upgrade, this)) return
     if (decide(upgrade, this) !== 'pass') return
     if (replaced(upgrade)) {
-      answerStray(this)
+      answerStray(upgrade, this)
       return
     }
   }
   if (upgrade.phase === 'http') this[kInner].flushHeaders.call(this)
+}
+
+/** The head of an accept waits for the end of the response. */
+function acceptsLater({ carrier, deferred }: Upgrade, res: ServerResponse): boolean {
+  return deferred !== null && res.statusCode === carrier.acceptStatus
 }
 
 /** The arguments of `writeHead`: status, message, headers as an object or a flat list. */
@@ -159,9 +168,9 @@ function takeHead(res: ServerResponse, args: unknown[]): void {
 function decide(upgrade: Upgrade, res: ServerResponse, mayHold = false): Verdict {
   // A status may come as text, or as no integer; it goes out as one.
   if (!Number.isInteger(res.statusCode)) res.statusCode = Math.trunc(Number(res.statusCode)) || 500
-  if (res.statusCode === 101) {
-    if (upgrade.deferred) return switchProtocols(upgrade)
-    refuseStray101(upgrade, res)
+  if (acceptsLater(upgrade, res)) return switchProtocols(upgrade)
+  if (upgrade.carrier.accepts(res.statusCode)) {
+    refuseStray(upgrade, res)
   } else if (!upgrade.refusal) {
     if (res.statusCode === 404 && upgrade.passOn) {
       upgrade.abandon()
@@ -199,23 +208,22 @@ function switchProtocols(upgrade: Upgrade): Verdict {
 
 const stray = new WeakSet<Upgrade>()
 
-/** A 101 that no handler stands behind would be a promise that nobody keeps. */
-function refuseStray101(upgrade: Upgrade, res: ServerResponse): void {
+/** An accept that no handler stands behind. */
+function refuseStray(upgrade: Upgrade, res: ServerResponse): void {
   stray.add(upgrade)
-  res.statusCode = 500
-  const error = new Error(
-    'The chain ended with status 101, but nothing accepted: use ctx.ws(handler).',
-  )
-  if (upgrade.ctx) upgrade.host?.report(error, upgrade.ctx)
+  const { status, error } = upgrade.carrier.stray
+  res.statusCode = status
+  if (error && upgrade.ctx) upgrade.host?.report(new Error(error), upgrade.ctx)
 }
 
 function replaced(upgrade: Upgrade): boolean {
   return stray.has(upgrade)
 }
 
-/** Answer a stray 101 with 500, and let nothing of its body follow. */
-function answerStray(res: Armed): ServerResponse {
-  answerText(res, 500, STATUS_CODES[500] as string)
+/** Answer in place of a stray accept, and let nothing of its body follow. */
+function answerStray({ carrier }: Upgrade, res: Armed): ServerResponse {
+  const { status, text, headers } = carrier.stray
+  answerText(res, status, text, headers)
   return res
 }
 
@@ -264,7 +272,7 @@ function reasonFor(upgrade: Upgrade, status: number): string {
   return closeReason(message ?? STATUS_CODES[status] ?? '')
 }
 
-function responseOnFinish(this: ServerResponse): void {
+function answerOnFinish(this: ServerResponse | Duplex): void {
   const upgrade = upgradeOf(this)
   if (upgrade?.phase === 'http') upgrade.answered()
 }

@@ -9,11 +9,13 @@ import { channels } from '../diagnostics.ts'
 import { UpgradeError } from '../errors.ts'
 import type { AcceptOptions } from './accept-options.ts'
 import { clientGone } from './acceptor.ts'
+import type { Carried, Carrier } from './carrier.ts'
 import { answerText, emitClose } from './finished-response.ts'
 import type { Offer, Refusal } from './handshake.ts'
 import type { RejectMode, UpgradeHost } from './host.ts'
+import type { Seat } from './limits.ts'
 import { forwardDrain } from './pipelined.ts'
-import { linger, refusalError, writeRefusal } from './refusal.ts'
+import { linger, refusalError } from './refusal.ts'
 
 /**
  * Where an upgrade stands. It starts as `deciding` and ends as one of the others, but for `held`:
@@ -44,14 +46,9 @@ export function upgradeOf(part: IncomingMessage | ServerResponse | Duplex): Upgr
 }
 
 /** What an upgrade is made of. */
-export interface UpgradeParts {
-  readonly req: IncomingMessage
-  readonly socket: Duplex
-  readonly head: Buffer
-  readonly res: ServerResponse
+export interface UpgradeParts extends Carried {
+  readonly carrier: Carrier
   readonly offer: Offer
-  /** Whether Node had taken the request for an ordinary one. */
-  readonly takenOver: boolean
   /** Whether another listener may take the socket. */
   readonly claimed: (() => boolean) | null
   /** Hand the untouched socket to the other listeners (the gate); null where they saw it already. */
@@ -63,7 +60,8 @@ export interface UpgradeParts {
  * ends the waiting. One rule holds: the socket has one owner at a time, the listener, then the
  * response or the connection.
  */
-export class Upgrade {
+export class Upgrade implements UpgradeParts {
+  readonly carrier: Carrier
   readonly req: IncomingMessage
   readonly socket: Duplex
   readonly head: Buffer
@@ -78,7 +76,7 @@ export class Upgrade {
   /** The plugin that origin and limits were checked for. */
   checkedFor: UpgradeHost | null = null
   /** What the limits count it under. */
-  address: string | undefined = undefined
+  seat: Seat | undefined = undefined
   ctx: Context | null = null
   /** What the chain threw. */
   error: unknown = undefined
@@ -102,6 +100,7 @@ export class Upgrade {
   readonly #startedAt = Date.now()
 
   constructor(parts: UpgradeParts) {
+    this.carrier = parts.carrier
     this.req = parts.req
     this.socket = parts.socket
     this.head = parts.head
@@ -184,16 +183,16 @@ export class Upgrade {
       debugUpgrade('%s refused: %s', loggablePath(this.req.url), refusal.code)
     this.#abort(refusalError(refusal))
     const { res } = this
-    if (!res.socket) {
-      // Still behind the answer to an earlier request.
+    if (!res.socket || res.headersSent) {
+      // Still behind the answer to an earlier request; or the application answered the stream itself.
       this.phase = 'http'
-      writeRefusal(this.socket, refusal)
+      this.carrier.refuse(this.socket, refusal)
       return
     }
     answerText(res, refusal.status, refusal.message, refusal.headers)
   }
 
-  /** End the TCP connection at once, whatever is being answered. */
+  /** End the TCP connection, or the stream, at once, whatever is being answered. */
   terminate(): void {
     this.socket.destroy()
   }
@@ -257,8 +256,8 @@ export class Upgrade {
     if (socket.listenerCount('timeout') > 0) socket.removeListener('timeout', socketOnTimeout)
     if (this.#drains) socket.removeListener('drain', socketOnDrain)
     host?.pending.delete(this)
-    if (this.address !== undefined) (this.checkedFor as UpgradeHost).limits.release(this.address)
-    this.address = undefined
+    if (this.seat) (this.checkedFor as UpgradeHost).limits.release(this.seat)
+    this.seat = undefined
     this.#deadline = undefined
   }
 

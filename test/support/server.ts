@@ -49,6 +49,25 @@ export async function listen(server: Server, host = '127.0.0.1'): Promise<number
   return (server.address() as AddressInfo).port
 }
 
+/** What `serve` listens with. */
+interface Listening {
+  create(app: Koa): Server
+  /** Whether the hub has to be attached before the first upgrade. */
+  attach: boolean
+  listen(server: Server): Promise<number>
+}
+
+let listening: Listening = {
+  create: (app) => createServer(app.callback()),
+  attach: false,
+  listen,
+}
+
+/** Have `serve` listen with something other than HTTP/1.1, for a whole run. */
+export function listenWith(other: Listening): void {
+  listening = other
+}
+
 /** An app with the plugin and what the test adds after it. */
 export async function serve(
   build: (app: Koa, hub: Hub) => void,
@@ -60,9 +79,9 @@ export async function serve(
   before?.(app)
   app.use(hub)
   build(app, hub)
-  const server = createServer(app.callback())
-  if (attach) hub.attach(server)
-  const port = await listen(server)
+  const server = listening.create(app)
+  if (attach || listening.attach) hub.attach(server)
+  const port = await listening.listen(server)
   return { app, hub, server, port, errors }
 }
 

@@ -1,0 +1,109 @@
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import type { ServerHttp2Stream } from 'node:http2'
+import type { Duplex } from 'node:stream'
+import { asTransport } from '../../connection/http2-transport.ts'
+import { UpgradeError } from '../../errors.ts'
+import { type Accepted, type Acceptor, clientGone } from '../acceptor.ts'
+import type { Carried, Carrier } from '../carrier.ts'
+import { carriedHeaders, finishStreamResponse } from '../finished-response.ts'
+import type { Refusal } from '../handshake.ts'
+import { linger } from '../refusal.ts'
+import { checkConnect } from './handshake.ts'
+
+const EMPTY = Buffer.alloc(0)
+const NO_LINES: readonly string[] = []
+/** What RFC 8441 leaves out of a handshake, for ws, which asks for it. */
+const LEFT_OUT = {
+  upgrade: 'websocket',
+  connection: 'Upgrade',
+  'sec-websocket-key': 'a29hd3Mgb3ZlciBIVFRQLw==',
+}
+
+/** An extended CONNECT, accepted with 200; its stream is the WebSocket's. */
+export const http2: Carrier = {
+  acceptStatus: 200,
+
+  accepts: (status) => status >= 200 && status < 300,
+
+  // The answer to an ordinary GET would be read as frames.
+  stray: {
+    status: 405,
+    text: 'There is no WebSocket here.',
+    headers: { Allow: 'GET, HEAD' },
+  },
+
+  check: checkConnect,
+
+  // The response itself tells it only when the client has ended its side too.
+  answerOf: ({ socket }) => socket,
+
+  refuse: refuseStream,
+
+  switch: respondAndSwitch,
+
+  finish({ res }, onError) {
+    finishStreamResponse(res, onError)
+  },
+}
+
+function refuseStream(socket: Duplex, { status, message, headers }: Refusal): void {
+  const stream = socket as ServerHttp2Stream
+  if (stream.destroyed || stream.closed || stream.headersSent) {
+    stream.destroy()
+    return
+  }
+  stream.respond({
+    ':status': status,
+    'content-type': 'text/plain; charset=utf-8',
+    'content-length': Buffer.byteLength(message),
+    ...headers,
+  })
+  stream.end(message)
+  linger(stream)
+}
+
+/**
+ * ws writes the head of a 101 to whatever it is given, and makes its WebSocket of it. That one write
+ * is caught, and what ws has negotiated goes into the 200 with the headers of the chain.
+ */
+function respondAndSwitch(
+  { req, res, socket }: Carried,
+  acceptor: Acceptor,
+  subprotocol: string | false,
+): Accepted {
+  const stream = socket as ServerHttp2Stream
+  if (stream.destroyed || stream.closed) throw clientGone()
+  if (stream.headersSent) {
+    throw new UpgradeError('ERR_KOAWS_RESPONDED', 'This stream has been answered already.')
+  }
+  asTransport(stream)
+  const respond = (head: string): boolean => {
+    Reflect.deleteProperty(stream, 'write')
+    stream.respond(acceptHeaders(res, head), { sendDate: res.sendDate } as object)
+    return true
+  }
+  Object.defineProperty(stream, 'write', { value: respond, configurable: true })
+  try {
+    return acceptor.accept(asUpgrade(req), stream, EMPTY, subprotocol, NO_LINES)
+  } finally {
+    Reflect.deleteProperty(stream, 'write')
+  }
+}
+
+/** The same handshake as ws knows it. */
+function asUpgrade(req: IncomingMessage): IncomingMessage {
+  return { method: 'GET', url: req.url, headers: { ...req.headers, ...LEFT_OUT } } as never
+}
+
+/** The chain's headers, and the subprotocol and extensions of the head that ws has written. */
+function acceptHeaders(res: ServerResponse, head: string): OutgoingHttpHeaders {
+  const headers: OutgoingHttpHeaders = { ':status': 200 }
+  for (const [name, value] of carriedHeaders(res)) headers[name] = value as string
+  for (const line of head.split('\r\n')) {
+    const [, name, value] = NEGOTIATED.exec(line) ?? []
+    if (name) headers[name.toLowerCase()] = value
+  }
+  return headers
+}
+
+const NEGOTIATED = /^(sec-websocket-(?:protocol|extensions)): (.*)$/i

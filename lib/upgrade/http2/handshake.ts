@@ -1,0 +1,42 @@
+import type { IncomingMessage } from 'node:http'
+import { bad, countHeader, declaresBody, HOST, type Refusal } from '../handshake.ts'
+
+/** The protocol that an extended CONNECT asks for; undefined for a plain CONNECT. */
+export function protocolOf({ headers }: IncomingMessage): string | undefined {
+  return headers[':protocol'] as string | undefined
+}
+
+/**
+ * What is wrong with a handshake over HTTP/2, or null (RFC 8441, section 5; RFC 9113, section 8.3.1).
+ * nghttp2 turns away some of it before; none of that is left to it.
+ */
+export function checkConnect(req: IncomingMessage): Refusal | null {
+  const { headers } = req
+  const scheme = headers[':scheme']
+  if (scheme !== 'https' && scheme !== 'http') {
+    return bad(400, 'The :scheme of a WebSocket handshake is "https" or "http".')
+  }
+  const path = headers[':path']
+  if (typeof path !== 'string' || path[0] !== '/' || path[1] === '/') {
+    return bad(400, 'The :path of a WebSocket handshake begins with one slash.')
+  }
+  const authority = headers[':authority']
+  if (typeof authority !== 'string' || !HOST.test(authority)) {
+    return bad(400, 'The :authority of a WebSocket handshake is a host, and perhaps a port.')
+  }
+  const { host } = headers
+  const contradicts = host !== undefined && host.toLowerCase() !== authority.toLowerCase()
+  if (contradicts || countHeader(req, 'host') > 1) {
+    return bad(400, 'Host contradicts :authority.')
+  }
+  if (declaresBody(req)) return bad(400, 'A WebSocket handshake has no body.')
+  if (headers['sec-websocket-version'] !== '13') {
+    return {
+      code: 'ERR_KOAWS_VERSION',
+      status: 400,
+      message: 'Sec-WebSocket-Version must be 13.',
+      headers: { 'Sec-WebSocket-Version': '13' },
+    }
+  }
+  return null
+}

@@ -1,0 +1,43 @@
+import type { IncomingMessage } from 'node:http'
+import type { Http2Server, Http2ServerRequest, Http2Session } from 'node:http2'
+
+/** The session that a request came on; undefined over HTTP/1. */
+export function sessionOf(req: IncomingMessage): Http2Session | undefined {
+  return (req as unknown as Partial<Http2ServerRequest>).stream?.session
+}
+
+/** The HTTP/2 sessions of one server, and what they are told of the extended CONNECT. */
+export class Sessions {
+  readonly open: Set<Http2Session> = new Set()
+  readonly #server: Http2Server
+  readonly #onSession = (session: Http2Session): void => this.#add(session)
+
+  /** Later sessions say from their first frame on that they take it (RFC 8441, section 3). */
+  constructor(server: Http2Server) {
+    this.#server = server
+    server.updateSettings({ enableConnectProtocol: true })
+    server.on('session', this.#onSession)
+  }
+
+  /** A session that may have begun earlier: its client is told now. */
+  know(session: Http2Session | undefined): void {
+    if (!session || session.closed || session.destroyed || this.open.has(session)) return
+    this.#add(session)
+    session.settings({ enableConnectProtocol: true })
+  }
+
+  /**
+   * No new session says so, unless somebody else takes it. One that has said so must not take it back
+   * (RFC 8441, section 3).
+   */
+  forget(stillTaken: boolean): void {
+    this.#server.off('session', this.#onSession)
+    if (!stillTaken) this.#server.updateSettings({ enableConnectProtocol: false })
+    this.open.clear()
+  }
+
+  #add(session: Http2Session): void {
+    this.open.add(session)
+    session.once('close', () => this.open.delete(session))
+  }
+}

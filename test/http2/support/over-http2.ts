@@ -1,0 +1,13 @@
+/**
+ * Loaded before the tests of the flows, by `test/http2/flows.mocharc.json`: what `serve()` gives them then
+ * speaks HTTP/2 alone, behind a front that speaks HTTP/1.1 with their clients.
+ */
+import http2 from 'node:http2'
+import { listen, listenWith } from '../../support/server.ts'
+import { front } from './front.ts'
+
+listenWith({
+  create: (app) => http2.createServer(app.callback() as never) as never,
+  attach: true,
+  listen: async (server) => listen(front(await listen(server))),
+})
