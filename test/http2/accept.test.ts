@@ -1,11 +1,9 @@
 import { expect } from 'chai'
 import { accept } from '../../lib/index.ts'
-import { cleanUp } from '../support/server.ts'
-import { closeSessions, connectHttp2, openOver, serveHttp2 } from './support/site.ts'
+import { cleanUpHttp2, connectHttp2, openOver, serveHttp2 } from './support/site.ts'
 
 describe('an extended CONNECT', () => {
-  afterEach(closeSessions)
-  afterEach(cleanUp)
+  afterEach(cleanUpHttp2)
 
   it('runs the chain as a GET, and is accepted with 200', async () => {
     const seen: unknown[] = []

@@ -7,6 +7,7 @@ import type { TestSocket } from '../../../lib/testing/index.ts'
 import { selfSigned } from '../../support/certificate.ts'
 import {
   type AppOptions,
+  cleanUp,
   listen,
   makeApp,
   makeHub,
@@ -94,8 +95,9 @@ export function openOver(
   }).then((socket) => Object.assign(socket, { tunnel }))
 }
 
-/** End the sessions of a test; call it in `afterEach`, before `cleanUp`. */
-export function closeSessions(): void {
+/** End what the tests of a file have opened; call it in `afterEach`. */
+export async function cleanUpHttp2(): Promise<void> {
   for (const session of sessions) session.destroy()
   sessions.clear()
+  await cleanUp()
 }
