@@ -92,8 +92,9 @@ export interface HubStatus {
 export interface Hub extends Middleware<DefaultState, DefaultContext> {
   /**
    * Take the upgrades of a server. Done by itself for a server whose first request passes the
-   * plugin; needed before that when somebody else listens for `upgrade`, and for the gate.
-   * Idempotent.
+   * plugin; needed before that when somebody else listens for `upgrade`, and for the gate. Over HTTP/2
+   * a session that began before and has made no request is not known: it is offered no WebSocket, and
+   * gets no GOAWAY when the server is closed. Idempotent.
    *
    * @returns the server
    */

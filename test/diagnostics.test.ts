@@ -12,6 +12,7 @@ import {
 } from '../lib/index.ts'
 import { frame, handshake, type RawAnswer, rawClient, textFrame } from './support/raw.ts'
 import {
+  acceptStatus,
   cleanUp,
   deferred,
   eventually,
@@ -104,7 +105,7 @@ describe('the channels of node:diagnostics_channel', () => {
         const { port } = await made((app) => app.use(accept(() => {})))
         const { upgrade } = record('upgrade')
         await answerTo(port, '/after?token=secret')
-        const expected = { path: '/after', status: 101, code: undefined }
+        const expected = { path: '/after', status: acceptStatus(), code: undefined }
         expect(await onlyUpgrade(upgrade)).to.deep.equal(expected)
       })
 
@@ -120,7 +121,7 @@ describe('the channels of node:diagnostics_channel', () => {
         await answerTo(port, '/inside')
         await eventually(() => upgrade.length > 0)
         expect(upgrade[0]?.duration).to.be.within(55, 1_000)
-        const expected = { path: '/inside', status: 101, code: undefined }
+        const expected = { path: '/inside', status: acceptStatus(), code: undefined }
         expect(await onlyUpgrade(upgrade)).to.deep.equal(expected)
       })
 
@@ -143,7 +144,7 @@ describe('the channels of node:diagnostics_channel', () => {
         }
       })
 
-      it('tells of a bad version', async () => {
+      it('tells of a bad version @http1', async () => {
         const { port } = await made((app) => app.use(accept(() => {})))
         const { upgrade, connection } = record('upgrade', 'connection')
         expect((await answerTo(port, '/', { 'Sec-WebSocket-Version': '8' })).status).to.equal(426)
@@ -165,7 +166,7 @@ describe('the channels of node:diagnostics_channel', () => {
         const { port } = await made((app) => app.use(accept(() => {})), { maxConnections: 1 })
         const { upgrade } = record('upgrade')
         await answerTo(port, '/first')
-        const first = { path: '/first', status: 101, code: undefined }
+        const first = { path: '/first', status: acceptStatus(), code: undefined }
         expect(await onlyUpgrade(upgrade)).to.deep.equal(first)
         expect((await answerTo(port, '/second')).status).to.equal(503)
         const expected = { path: '/second', status: 503, code: 'ERR_KOAWS_TOO_MANY' }
@@ -420,7 +421,7 @@ describe('the channels of node:diagnostics_channel', () => {
       count: 1,
       connection: undefined,
     })
-    await answerTo(port, '/', { 'Sec-WebSocket-Key': 'short' })
+    await answerTo(port, '/', { 'Sec-WebSocket-Version': '8' })
     expect(await told('badHandshake')).to.deep.equal({
       reason: 'badHandshake',
       count: 1,
@@ -497,7 +498,7 @@ describe('the channels of node:diagnostics_channel', () => {
     const once = async (): Promise<void> => {
       const socket = await openSocket(port)
       socket.send('x')
-      await answerTo(port, '/', { 'Sec-WebSocket-Key': 'short' })
+      await answerTo(port, '/', { 'Sec-WebSocket-Version': '8' })
       socket.close(1000)
       await socket.closed
       await eventually(() => hub.localConnections.size === 0)

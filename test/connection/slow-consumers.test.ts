@@ -461,7 +461,7 @@ describe('slow consumers', function () {
     expect(audience.send('b').dropped, 'the second').to.equal(0)
   })
 
-  it('are watched by one timer, which ends when nobody is behind', async () => {
+  it('are watched by one timer, which ends when nobody is behind @http1', async () => {
     const timers = new LibTimers()
     try {
       const site = await limitSite(NO_BEAT)

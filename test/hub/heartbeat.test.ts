@@ -219,7 +219,7 @@ describe('the heartbeat', function () {
       await alive(site, 50)
     })
 
-    it('for 95 ms at a time: clients have their whole timeout to answer', async () => {
+    it('for 95 ms at a time: clients have their whole timeout to answer @http1', async () => {
       const site = await limitSite({ heartbeat: { interval: 300, timeout: 100 } })
       thread = await ClientThread.open(site.port, 50, 30) // pongs take 30 of the 100 ms
       await within(5_000, () => site.hub.localConnections.size === 50, 'all')

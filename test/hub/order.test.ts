@@ -71,7 +71,7 @@ describe('the order of what is sent', () => {
   afterEach(cleanUp)
 
   describe('in one turn of the event loop', () => {
-    it('all frames for a connection leave in one write', async () => {
+    it('all frames for a connection leave in one write @http1', async () => {
       const site = await house()
       const writes = countWrites(site.server)
       const { client, connection } = await rawGuest(site)
@@ -83,7 +83,7 @@ describe('the order of what is sent', () => {
       expect(writes.count).to.equal(1)
     })
 
-    it('direct sends, broadcasts and a close keep the order of the calls, in one write', async () => {
+    it('direct sends, broadcasts and a close keep the order of the calls, in one write @http1', async () => {
       const site = await house()
       const writes = countWrites(site.server)
       const { client, connection } = await rawGuest(site)
@@ -129,7 +129,7 @@ describe('the order of what is sent', () => {
       expect(client.received.length).to.equal(0)
     })
 
-    it('a ping keeps its place between broadcasts', async () => {
+    it('a ping keeps its place between broadcasts @http1', async () => {
       const site = await house()
       const writes = countWrites(site.server)
       const { client, connection } = await rawGuest(site)
@@ -142,7 +142,7 @@ describe('the order of what is sent', () => {
       expect(writes.count).to.equal(1)
     })
 
-    it('a ping keeps its place behind a direct send and a broadcast', async () => {
+    it('a ping keeps its place behind a direct send and a broadcast @http1', async () => {
       const site = await house()
       const writes = countWrites(site.server)
       const { client, connection } = await rawGuest(site)
@@ -157,7 +157,7 @@ describe('the order of what is sent', () => {
       expect(writes.count).to.equal(1)
     })
 
-    it('a broadcast and a direct send behind it leave in one write', async () => {
+    it('a broadcast and a direct send behind it leave in one write @http1', async () => {
       const site = await house()
       const writes = countWrites(site.server)
       const { client, connection } = await rawGuest(site)
@@ -170,7 +170,7 @@ describe('the order of what is sent', () => {
       expect(writes.count).to.equal(1)
     })
 
-    it('a broadcast and a close behind it leave in one write', async () => {
+    it('a broadcast and a close behind it leave in one write @http1', async () => {
       const site = await house()
       const writes = countWrites(site.server)
       const { client } = await rawGuest(site)
@@ -197,7 +197,7 @@ describe('the order of what is sent', () => {
       expect(one.client.received.length + two.client.received.length).to.equal(0)
     })
 
-    it('what was sent is in bufferedAmount until the turn ends', async () => {
+    it('what was sent is in bufferedAmount until the turn ends @http1', async () => {
       const site = await house()
       const guest = await site.enter()
       site.hub.all().send('four')
@@ -208,7 +208,7 @@ describe('the order of what is sent', () => {
       expect(guest.connection.bufferedAmount).to.equal(0)
     })
 
-    it('more than 64 KiB leaves in several writes, whole and in order', async () => {
+    it('more than 64 KiB leaves in several writes, whole and in order @http1', async () => {
       const site = await house()
       const writes = countWrites(site.server)
       const guest = await site.enter({ rooms: ['a'] })

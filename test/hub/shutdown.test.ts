@@ -118,7 +118,7 @@ describe('hub.close()', () => {
     await hub[Symbol.asyncDispose]()
   })
 
-  it('with server: true ends what is left of HTTP at the deadline', async () => {
+  it('with server: true ends what is left of HTTP at the deadline @http1', async () => {
     const { port, hub, server } = await serve((app) => app.use(accept(() => {})))
     await openSocket(port)
     const idle = connect(port, '127.0.0.1')

@@ -518,6 +518,7 @@ export async function randomOrder(options: OrderOptions): Promise<OrderReport> {
     {
       perMessageDeflate: { serverNoContextTakeover: !options.takeover },
       maxBufferedAmount: 64 * 1024 * 1024,
+      closeTimeout: 20_000, // the order is looked at, on whatever machine
       flood: false,
     },
   )

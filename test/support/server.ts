@@ -52,6 +52,8 @@ export async function listen(server: Server, host = '127.0.0.1'): Promise<number
 /** What `serve` listens with. */
 interface Listening {
   create(app: Koa): Server
+  /** The status of an accept. */
+  acceptStatus: number
   /** Whether the hub has to be attached before the first upgrade. */
   attach: boolean
   listen(server: Server): Promise<number>
@@ -59,6 +61,7 @@ interface Listening {
 
 let listening: Listening = {
   create: (app) => createServer(app.callback()),
+  acceptStatus: 101,
   attach: false,
   listen,
 }
@@ -66,6 +69,11 @@ let listening: Listening = {
 /** Have `serve` listen with something other than HTTP/1.1, for a whole run. */
 export function listenWith(other: Listening): void {
   listening = other
+}
+
+/** The status that an accept has for the application. */
+export function acceptStatus(): number {
+  return listening.acceptStatus
 }
 
 /** An app with the plugin and what the test adds after it. */

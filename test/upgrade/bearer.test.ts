@@ -6,6 +6,7 @@ import jwt from 'koa-jwt'
 import { accept, type BearerOptions, bearer } from '../../lib/index.ts'
 import { handshake, rawClient } from '../support/raw.ts'
 import {
+  acceptStatus,
   cleanUp,
   makeApp,
   makeHub,
@@ -270,7 +271,8 @@ describe('bearer()', () => {
         const upgrade = await rawClient(port)
         upgrade.write(handshake(path, headers))
         const [plain, upgraded] = [await get.answer(), await upgrade.answer()]
-        const expected = plain.status === 200 ? 101 : plain.status
+        const refused = path.startsWith('//') && acceptStatus() === 200 // HTTP/2 is stricter
+        const expected = refused ? 400 : plain.status === 200 ? 101 : plain.status
         expect(upgraded.status, `${path} with ${authorization}`).to.equal(expected)
         get.socket.destroy()
         upgrade.socket.destroy()

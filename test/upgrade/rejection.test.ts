@@ -71,7 +71,7 @@ describe('a rejection', () => {
     expect({ status, body }).to.deep.equal({ status: 500, body: 'Internal Server Error' })
   })
 
-  it('of a route for HTTP is the answer of that route', async () => {
+  it('of a route for HTTP is the answer of that route @http1', async () => {
     const { status, body } = await rejectedBy((ctx) => {
       ctx.body = 'hello'
     })
@@ -120,7 +120,7 @@ describe('a rejection', () => {
     }
   })
 
-  it('waits for the client to take a streamed body', async () => {
+  it('waits for the client to take a streamed body @http1', async () => {
     const { port } = await serve((app) =>
       app.use((ctx) => {
         ctx.status = 403

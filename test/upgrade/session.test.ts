@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import session from 'koa-session'
 import { accept } from '../../lib/index.ts'
 import { handshake, rawClient } from '../support/raw.ts'
-import { cleanUp, serve } from '../support/server.ts'
+import { acceptStatus, cleanUp, serve } from '../support/server.ts'
 
 describe('a session', () => {
   afterEach(cleanUp)
@@ -54,8 +54,9 @@ describe('a session', () => {
         const upgrade = await rawClient(port)
         upgrade.write(handshake(path, headers))
         const [plain, upgraded] = [await get.answer(), await upgrade.answer()]
+        const refused = path.startsWith('//') && acceptStatus() === 200 // HTTP/2 is stricter
         expect(upgraded.status, `${what} ${path}`).to.equal(
-          plain.status === 200 ? 101 : plain.status,
+          refused ? 400 : plain.status === 200 ? 101 : plain.status,
         )
         if (!path.includes('dmin'))
           expect(plain.status, `${what} ${path}`).to.equal(expected[what] ?? 401)

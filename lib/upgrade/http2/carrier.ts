@@ -1,4 +1,9 @@
-import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import {
+  type IncomingMessage,
+  type OutgoingHttpHeaders,
+  type ServerResponse,
+  validateHeaderValue,
+} from 'node:http'
 import type { ServerHttp2Stream } from 'node:http2'
 import type { Duplex } from 'node:stream'
 import { asTransport } from '../../connection/http2-transport.ts'
@@ -76,10 +81,13 @@ function respondAndSwitch(
   if (stream.headersSent) {
     throw new UpgradeError('ERR_KOAWS_RESPONDED', 'This stream has been answered already.')
   }
+  const headers = acceptHeaders(res)
   asTransport(stream)
   const respond = (head: string): boolean => {
     Reflect.deleteProperty(stream, 'write')
-    stream.respond(acceptHeaders(res, head), { sendDate: res.sendDate } as object)
+    for (const [, name, value] of head.matchAll(NEGOTIATED))
+      headers[(name as string).toLowerCase()] = value
+    stream.respond(headers, { sendDate: res.sendDate } as object)
     return true
   }
   Object.defineProperty(stream, 'write', { value: respond, configurable: true })
@@ -95,15 +103,15 @@ function asUpgrade(req: IncomingMessage): IncomingMessage {
   return { method: 'GET', url: req.url, headers: { ...req.headers, ...LEFT_OUT } } as never
 }
 
-/** The chain's headers, and the subprotocol and extensions of the head that ws has written. */
-function acceptHeaders(res: ServerResponse, head: string): OutgoingHttpHeaders {
+/** The chain's headers. Over HTTP/2 Node takes any value: what would split a line behind a proxy is refused here. */
+function acceptHeaders(res: ServerResponse): OutgoingHttpHeaders {
   const headers: OutgoingHttpHeaders = { ':status': 200 }
-  for (const [name, value] of carriedHeaders(res)) headers[name] = value as string
-  for (const line of head.split('\r\n')) {
-    const [, name, value] = NEGOTIATED.exec(line) ?? []
-    if (name) headers[name.toLowerCase()] = value
+  for (const [name, value] of carriedHeaders(res)) {
+    for (const one of [value].flat()) validateHeaderValue(name, String(one))
+    headers[name] = value
   }
   return headers
 }
 
-const NEGOTIATED = /^(sec-websocket-(?:protocol|extensions)): (.*)$/i
+/** The lines that tell what was negotiated. */
+const NEGOTIATED = /^(sec-websocket-(?:protocol|extensions)): (.*)\r$/gim

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import type { Http2ServerRequest } from 'node:http2'
 import { bad, countHeader, declaresBody, HOST, type Refusal } from '../handshake.ts'
 
 /** The protocol that an extended CONNECT asks for; undefined for a plain CONNECT. */
@@ -30,6 +31,9 @@ export function checkConnect(req: IncomingMessage): Refusal | null {
     return bad(400, 'Host contradicts :authority.')
   }
   if (declaresBody(req)) return bad(400, 'A WebSocket handshake has no body.')
+  if ((req as unknown as Partial<Http2ServerRequest>).stream?.endAfterHeaders) {
+    return bad(400, 'The stream of a WebSocket does not end with its handshake.')
+  }
   if (headers['sec-websocket-version'] !== '13') {
     return {
       code: 'ERR_KOAWS_VERSION',

@@ -1,5 +1,10 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
-import type { Http2Server, Http2ServerRequest, Http2ServerResponse } from 'node:http2'
+import type {
+  Http2Server,
+  Http2ServerRequest,
+  Http2ServerResponse,
+  ServerHttp2Stream,
+} from 'node:http2'
 import type { Duplex } from 'node:stream'
 import { debugUpgrade, loggablePath } from '../../debug.ts'
 import { guardSocket } from '../socket-guard.ts'
@@ -55,7 +60,7 @@ export class ConnectListener {
     }
     guardSocket(stream)
     const take = (): void => {
-      req.push(null) // what comes on the stream is no body
+      ownStream(req)
       this.#host.take(request, stream, res as unknown as ServerResponse, verdict)
     }
     if (!this.#hasNeighbours) {
@@ -80,6 +85,19 @@ export class ConnectListener {
   get #hasNeighbours(): boolean {
     return (this.#server as unknown as Server).listenerCount('connect') > 1
   }
+}
+
+/** What comes on the stream is no body: whoever reads the request, or pauses it, must not touch that. */
+function ownStream(req: Http2ServerRequest): void {
+  req.push(null)
+  req.removeAllListeners('pause') // Node's own
+  req.removeAllListeners('resume')
+  req.stream.on('end', destroyIfReset)
+}
+
+/** After RST_STREAM with NO_ERROR Node waits for writes that nobody takes any more. */
+function destroyIfReset(this: ServerHttp2Stream): void {
+  if (this.closed) this.destroy()
 }
 
 function isHttp2(req: IncomingMessage | Http2ServerRequest): req is Http2ServerRequest {

@@ -8,6 +8,7 @@ import { front } from './front.ts'
 
 listenWith({
   create: (app) => http2.createServer(app.callback() as never) as never,
+  acceptStatus: 200,
   attach: true,
   listen: async (server) => listen(front(await listen(server))),
 })

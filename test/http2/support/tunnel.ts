@@ -57,10 +57,12 @@ export class Tunnel extends Duplex {
 
   #open(head: string): void {
     const [first, ...lines] = head.split('\r\n') as [string, ...string[]]
-    const headers: Record<string, string> = {}
+    const headers: Record<string, string | string[]> = {}
     for (const line of lines) {
       const colon = line.indexOf(':')
-      headers[line.slice(0, colon).toLowerCase()] = line.slice(colon + 1).trim()
+      const name = line.slice(0, colon).toLowerCase()
+      const value = line.slice(colon + 1).trim()
+      headers[name] = name in headers ? [headers[name] as string, value].flat() : value
     }
     const kept = Object.entries(headers).filter(([name]) => !ONE_HOP.has(name))
     const stream = this.#session.request(
@@ -68,14 +70,14 @@ export class Tunnel extends Duplex {
         ':method': 'CONNECT',
         ':protocol': 'websocket',
         ':scheme': this.#session.encrypted ? 'https' : 'http',
-        ':authority': headers['host'],
+        ':authority': headers['host'] as string,
         ':path': first.split(' ')[1],
         ...Object.fromEntries(kept),
       },
       { endStream: false },
     )
     this.stream = stream
-    stream.on('response', (answer) => this.#answered(answer, headers['sec-websocket-key'] ?? ''))
+    stream.on('response', (answer) => this.#answered(answer, String(headers['sec-websocket-key'])))
     stream.on('data', (chunk) => {
       if (!this.push(chunk)) stream.pause()
     })
