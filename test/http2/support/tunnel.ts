@@ -51,7 +51,7 @@ export class Tunnel extends Duplex {
   }
 
   override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
-    this.stream?.close(CANCEL)
+    if (!this.readableEnded || !this.writableFinished) this.stream?.close(CANCEL)
     callback(error)
   }
 
@@ -85,7 +85,6 @@ export class Tunnel extends Duplex {
     stream.on('error', () => this.destroy())
     stream.on('close', () => {
       if (stream.rstCode !== 0 || !stream.readableEnded) this.destroy()
-      else this.end()
     })
     stream.pause()
   }
