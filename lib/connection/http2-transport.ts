@@ -41,7 +41,13 @@ function inner(stream: Transport): ServerHttp2Stream {
 
 function push(this: Transport, chunk: Buffer | null, encoding?: BufferEncoding): boolean {
   if (chunk !== null) this.bytesRead += chunk.length
+  // Reset with NO_ERROR: Node waits until all is read, and for writes that nobody takes any more.
+  else if (this.closed && !this.destroyed) process.nextTick(destroyStream, this)
   return inner(this).push.call(this, chunk, encoding)
+}
+
+function destroyStream(stream: Transport): void {
+  stream.destroy()
 }
 
 function write(

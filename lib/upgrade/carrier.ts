@@ -38,6 +38,8 @@ export interface Carrier {
   check(req: IncomingMessage): Refusal | null
   /** What emits `finish` when an HTTP answer has been written whole. */
   answerOf(upgrade: Carried): EventEmitter
+  /** It has: tell whoever waits for the end of the response. */
+  answered(upgrade: Carried): void
   /** Answer a request that the application shall not see, or answers too late. */
   refuse(socket: Duplex, refusal: Refusal): void
   /**

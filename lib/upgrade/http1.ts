@@ -1,5 +1,5 @@
 import type { Carrier } from './carrier.ts'
-import { finishResponse, headerLines } from './finished-response.ts'
+import { emitClose, finishResponse, headerLines } from './finished-response.ts'
 import { checkHandshake } from './handshake.ts'
 import { writeRefusal } from './refusal.ts'
 
@@ -19,6 +19,13 @@ export const http1: Carrier = {
   check: checkHandshake,
 
   answerOf: ({ res }) => res,
+
+  answered({ res, socket, takenOver }) {
+    // The takeover's response is Node's own: Node detaches it and tells of its close.
+    if (takenOver || res.socket !== socket) return
+    res.detachSocket(socket as never)
+    process.nextTick(emitClose, res)
+  },
 
   refuse: writeRefusal,
 

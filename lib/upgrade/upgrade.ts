@@ -208,16 +208,11 @@ export class Upgrade implements UpgradeParts {
     this.settle()
   }
 
-  /** An HTTP answer has been written whole: end the connection. */
+  /** An HTTP answer has been written whole: end the connection, or the stream. */
   answered(): void {
     this.settle()
-    // The takeover's response is Node's own: Node detaches it and tells of its close.
-    const { res, socket } = this
-    if (!this.takenOver && res.socket === socket) {
-      res.detachSocket(socket as never)
-      process.nextTick(emitClose, res)
-    }
-    linger(socket)
+    this.carrier.answered(this)
+    linger(this.socket)
   }
 
   /**

@@ -17,6 +17,7 @@ import { createServer, request as httpRequest } from 'node:http'
 import { createRequire } from 'node:module'
 import { type AddressInfo, connect } from 'node:net'
 import { delimiter, dirname, join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { setTimeout as wait } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
@@ -24,6 +25,8 @@ import { build as bundle } from 'esbuild'
 import { type Browser, chromium, type Page } from 'playwright-core'
 import { WebSocketServer } from 'ws'
 import type { RejectedError, TestSocket } from '../../lib/testing/index.ts'
+import { connectHttp2, openOver } from '../http2/support/site.ts'
+import { selfSigned } from '../support/certificate.ts'
 import { startRedis, stopRedis } from '../support/redis.ts'
 import { cleanUp, openSocket, rejected } from '../support/server.ts'
 import { ask, hear, talk, type Wire } from '../support/talk.ts'
@@ -92,6 +95,8 @@ interface Step {
   /** What to run instead of the block's own file. */
   run?: string
   env?: Record<string, string>
+  /** Files that the page says to make first. */
+  files?: () => Record<string, string>
   check(run: Run): Promise<void>
 }
 
@@ -545,6 +550,26 @@ const table: Record<string, Entry[]> = {
           port,
         )
         expect((await (await openSocket(hasty, '/echo')).closed).code).to.equal(1006)
+      },
+    },
+  ],
+
+  'docs/guides/http2.md http2.mjs': [
+    {
+      files: () => {
+        const { key, cert } = selfSigned()
+        return { 'key.pem': key, 'cert.pem': cert }
+      },
+      check: async ({ port }) => {
+        const insecure = { rejectUnauthorized: false }
+        const url = `wss://127.0.0.1:${port}/`
+        expect(await first(openSocket(url, '/', insecure))).to.equal('over 1.1')
+        const session = await connectHttp2({ port, secure: true })
+        expect(session.remoteSettings.enableConnectProtocol).to.equal(true)
+        expect(await first(openOver(session))).to.equal('over 2.0')
+        const page = session.request({ ':path': '/' })
+        expect(await text(page)).to.equal('over 2.0')
+        session.destroy()
       },
     },
   ],
@@ -1250,7 +1275,14 @@ describe('samples of the docs', function () {
   }
 })
 
-async function runServer(folder: string, file: string, { env = {}, check }: Step): Promise<void> {
+async function runServer(
+  folder: string,
+  file: string,
+  { env = {}, files, check }: Step,
+): Promise<void> {
+  for (const [name, source] of Object.entries(files?.() ?? {})) {
+    cpSync(source, join(folder, name))
+  }
   const target = env['TARGET'] && (await startTarget())
   const { port, child, output } = await startSample(
     folder,

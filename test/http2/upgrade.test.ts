@@ -176,6 +176,28 @@ describe('an extended CONNECT', () => {
       expect([stream.rstCode, session.destroyed]).to.deep.equal([0, false])
     })
 
+    it('and whose connection is then reset is no error of the application', async () => {
+      const told: string[] = []
+      const site = await serveHttp2((app) => app.use((ctx) => ctx.throw(401)), {
+        before: (app) =>
+          app.use((ctx, next) => {
+            for (const event of ['finish', 'close']) ctx.res.on(event, () => told.push(event))
+            return next()
+          }),
+      })
+      const session = await connectHttp2(site)
+      const stream = session.request(HANDSHAKE, { endStream: false })
+      stream.on('error', () => {})
+      await once(stream, 'response')
+      await eventually(() => site.hub.status().pending === 0)
+      const server = site.seen[0] as http2.ServerHttp2Session
+      const gone = new Promise((resolve) => server.once('close', resolve))
+      server.destroy(new Error('read ECONNRESET')) // as Node does when TCP is reset
+      await gone
+      expect(site.errors.map(({ error }) => error.message)).to.deep.equal(['Unauthorized'])
+      expect(told).to.deep.equal(['finish', 'close'])
+    })
+
     it('gets a streamed body whole, at its own pace', async () => {
       const size = 3 * 1024 * 1024
       const site = await serveHttp2((app) =>

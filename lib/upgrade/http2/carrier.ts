@@ -7,6 +7,7 @@ import {
 import type { ServerHttp2Stream } from 'node:http2'
 import type { Duplex } from 'node:stream'
 import { asTransport } from '../../connection/http2-transport.ts'
+import { debugUpgrade, messageOf } from '../../debug.ts'
 import { UpgradeError } from '../../errors.ts'
 import { type Accepted, type Acceptor, clientGone } from '../acceptor.ts'
 import type { Carried, Carrier } from '../carrier.ts'
@@ -42,6 +43,9 @@ export const http2: Carrier = {
   // The response itself tells it only when the client has ended its side too.
   answerOf: ({ socket }) => socket,
 
+  // Nor does Node tell of it before the stream ends, which may take a while, and may be an error.
+  answered: ({ res }) => finishStreamResponse(res, ignoreError),
+
   refuse: refuseStream,
 
   switch: respondAndSwitch,
@@ -49,6 +53,10 @@ export const http2: Carrier = {
   finish({ res }, onError) {
     finishStreamResponse(res, onError)
   },
+}
+
+function ignoreError(error: unknown): void {
+  debugUpgrade('a listener of the response threw: %s', messageOf(error))
 }
 
 function refuseStream(socket: Duplex, { status, message, headers }: Refusal): void {

@@ -96,7 +96,7 @@ export class Tunnel extends Duplex {
         ? `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${acceptOf(key)}\r\n`
         : `HTTP/1.1 ${status} Status\r\nConnection: close\r\n`
     for (const [name, value] of Object.entries(answer)) {
-      if (name.startsWith(':')) continue
+      if (name.startsWith(':') || name === 'sec-websocket-accept') continue
       for (const one of [value].flat()) head += `${name}: ${one}\r\n`
     }
     this.push(Buffer.from(`${head}\r\n`, 'latin1'))
