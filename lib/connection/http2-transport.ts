@@ -17,7 +17,14 @@ interface Chunk {
   readonly encoding: BufferEncoding
 }
 
-type Transport = ServerHttp2Stream & Counted & { bytesRead: number }
+type Transport = ServerHttp2Stream &
+  Counted & {
+    bytesRead: number
+    /** A large write is on its way, in parts. */
+    inParts: boolean
+    /** `end()` was called meanwhile. */
+    endsLater: boolean
+  }
 
 /**
  * Give a stream of HTTP/2 what a WebSocket needs of its transport, and a socket has: how much came
@@ -31,6 +38,9 @@ export function asTransport(stream: ServerHttp2Stream): void {
   transport.push = push
   transport._write = write
   transport._writev = writev
+  transport.inParts = false
+  transport.endsLater = false
+  transport.end = end as typeof transport.end
   transport.destroy = destroy
 }
 
@@ -69,29 +79,36 @@ function writev(this: Transport, chunks: Chunk[], callback: Callback): void {
   else writeParts(this, chunks.map(bytesOf), callback)
 }
 
-/** All at once, and each with its own end. */
+/** One after the other: Node's streams know one write at a time. */
 function writeParts(stream: Transport, chunks: readonly Buffer[], callback: Callback): void {
-  const parts = partsOf(chunks)
-  let left = parts.length
-  let failure: Error | null | undefined
-  const done = (error?: Error | null): void => {
-    stream.taken++
-    failure ??= error
-    left--
-    if (left === 0) callback(failure)
-  }
-  for (const part of parts) inner(stream)._write.call(stream, part, BYTES, done)
-}
-
-function partsOf(chunks: readonly Buffer[]): Buffer[] {
   const all = chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)
-  const parts: Buffer[] = []
-  for (let at = 0; at < all.length; at += PART) parts.push(all.subarray(at, at + PART))
-  return parts
+  let at = 0
+  stream.inParts = true
+  const next = (error?: Error | null): void => {
+    stream.taken++
+    if (error || at >= all.length || stream.destroyed) {
+      stream.inParts = false
+      callback(error)
+      if (stream.endsLater) (inner(stream).end as () => void).call(stream)
+      return
+    }
+    const part = all.subarray(at, at + PART)
+    at += PART
+    inner(stream)._write.call(stream, part, BYTES, next)
+  }
+  next()
 }
 
 function bytesOf({ chunk, encoding }: Chunk): Buffer {
   return typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk
+}
+
+/** Node would take the part that is written now for the last, and end the stream behind it. */
+function end(this: Transport, ...args: unknown[]): Transport {
+  if (!this.inParts) return (inner(this).end as typeof end).apply(this, args)
+  if (typeof args[0] !== 'function' && args[0] !== undefined) this.write(args[0] as Buffer)
+  this.endsLater = true
+  return this
 }
 
 function destroy(this: Transport, error?: Error): Transport {

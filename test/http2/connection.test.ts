@@ -214,6 +214,24 @@ describe('a WebSocket over HTTP/2', function () {
       expect(pair.site.hub.status().drops).to.deep.equal({})
     })
 
+    it('a client that ends its side in the middle of a large message still gets all of it', async () => {
+      const pair = await serve(NO_BEAT)
+      const { stream, connection } = await pair.bare()
+      stream.pause()
+      const size = 2 * MIB
+      connection.send(Buffer.alloc(size))
+      await eventually(() => stream.readableLength > 0)
+      stream.end()
+      await eventually(() => connection.readyState === 2)
+      let got = 0
+      stream.on('data', (chunk: Buffer) => {
+        got += chunk.length
+      })
+      stream.resume()
+      await once(stream, 'end')
+      expect(got).to.equal(size + 10)
+    })
+
     it('a connection that does not read holds the client up, and nobody else', async () => {
       const pair = await serve(NO_BEAT)
       const neighbour = await pair.open()
