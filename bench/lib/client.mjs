@@ -1,5 +1,6 @@
 import { closeEcho, openEcho, runEcho } from './load-echo.mjs'
 import { handshakes } from './load-handshake.mjs'
+import { broadcastOver, dropOver, echoOver, idleOver, openOver } from './load-http2.mjs'
 import { dropIdle, idleState, openIdle } from './load-idle.mjs'
 import { closeMessages, openMessages, runMessages } from './load-messages.mjs'
 import { serve } from './rpc.mjs'
@@ -15,4 +16,9 @@ serve({
   openMessages,
   runMessages,
   closeMessages,
+  openOver,
+  echoOver,
+  broadcastOver,
+  idleOver,
+  dropOver,
 })

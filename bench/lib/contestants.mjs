@@ -18,5 +18,8 @@ export const contestants = {
   'socket.io-emit': { file: '../servers/messages-socket.io.mjs', form: 'emit' },
   'socket.io-ack': { file: '../servers/messages-socket.io.mjs', form: 'ack' },
   'ws-switch': { file: '../servers/messages-ws.mjs' },
+  'http-1.1': { file: '../servers/http2.mjs', form: 'h1' },
+  h2c: { file: '../servers/http2.mjs', form: 'h2c' },
+  tls: { file: '../servers/http2.mjs', form: 'tls' },
   bun: { file: '../servers/room-bun.mjs', runtime: 'bun' },
 }

@@ -12,7 +12,8 @@ export function maskedText(text) {
   return Buffer.concat([Buffer.from([0x81, 0x80 | payload.length, ...mask]), payload])
 }
 
-function plainText(text) {
+/** A text frame from a server. */
+export function plainText(text) {
   const payload = Buffer.from(text)
   if (payload.length > MOST) throw new Error(`a payload above ${MOST} bytes`)
   return Buffer.concat([Buffer.from([0x81, payload.length]), payload])

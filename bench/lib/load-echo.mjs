@@ -4,7 +4,8 @@ import { drop, open } from './open.mjs'
 const PAYLOAD = 32
 const RING = 64
 
-function frames(connection) {
+/** What one of many connections sends and gets back. */
+export function echoFrames(connection) {
   const texts = Array.from({ length: RING }, (_, i) =>
     `connection ${connection} message ${i} `.padEnd(PAYLOAD, '.'),
   )
@@ -16,7 +17,7 @@ let connections = []
 
 export async function openEcho({ port, count }) {
   sockets = await open(port, count, false)
-  connections = sockets.map((socket, index) => new EchoConnection(socket, frames(index)))
+  connections = sockets.map((socket, index) => new EchoConnection(socket, echoFrames(index)))
 }
 
 export function runEcho(load) {

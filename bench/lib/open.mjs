@@ -1,10 +1,11 @@
 import { connect } from 'node:net'
+import { takePings } from './pings.mjs'
 import { ACCEPT, TOKENS, upgradeRequest } from './request.mjs'
 
 /** An accepted, quiet socket. */
-function openOne(port, request) {
+function openOne(connectOne, request) {
   return new Promise((resolve, reject) => {
-    const socket = connect({ port, host: '127.0.0.1', noDelay: true })
+    const socket = connectOne()
     let head = ''
     const fail = (reason) => {
       socket.destroy()
@@ -19,7 +20,10 @@ function openOne(port, request) {
       if (!head.startsWith('HTTP/1.1 101 ') || !head.includes(ACCEPT)) {
         return fail(head.slice(0, head.indexOf('\r\n')))
       }
-      if (head.length > end + 4) return fail('unexpected bytes after the 101')
+      // A heartbeat may be due at once.
+      const after = chunk.subarray(chunk.length - (head.length - end - 4))
+      const { bytes, rest } = takePings(after, 0, after.length, (pong) => socket.write(pong))
+      if (bytes.length > 0 || rest) return fail('unexpected bytes after the 101')
       socket.setTimeout(0)
       socket.off('data', onData).off('error', onError).off('close', onClose)
       resolve(socket)
@@ -31,15 +35,25 @@ function openOne(port, request) {
 }
 
 /** count sockets, opened 32 at a time. */
-export async function open(port, count, browser) {
+export function open(port, count, browser) {
   const request = upgradeRequest(port, TOKENS.valid, browser)
+  return openWith(() => connect({ port, host: '127.0.0.1', noDelay: true }), request, count)
+}
+
+/**
+ * The same over connections that connectOne() begins; each is given to attach() before anything that
+ * comes on it.
+ */
+export async function openWith(connectOne, request, count, attach = () => {}) {
   const sockets = []
   let left = count
   await Promise.all(
     Array.from({ length: Math.min(32, count) }, async () => {
       while (left > 0) {
         left--
-        sockets.push(await openOne(port, request))
+        const socket = await openOne(connectOne, request)
+        attach(socket)
+        sockets.push(socket)
       }
     }),
   )

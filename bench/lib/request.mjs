@@ -20,14 +20,14 @@ const BROWSER = [
   'Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits',
 ]
 
-export function upgradeRequest(port, token, browser = false) {
+export function upgradeRequest(port, token, browser = false, secure = false) {
   return Buffer.from(
     [
       'GET /room/lobby HTTP/1.1',
       `Host: 127.0.0.1:${port}`,
       'Connection: Upgrade',
       'Upgrade: websocket',
-      `Origin: http://127.0.0.1:${port}`,
+      `Origin: ${secure ? 'https' : 'http'}://127.0.0.1:${port}`,
       'Sec-WebSocket-Version: 13',
       `Sec-WebSocket-Key: ${KEY}`,
       `Authorization: Bearer ${token}`,
@@ -36,4 +36,23 @@ export function upgradeRequest(port, token, browser = false) {
     ].join('\r\n'),
     'latin1',
   )
+}
+
+/** The same handshake over HTTP/2 (RFC 8441), as pairs of names and values. */
+export function connectHeaders(port, token, browser = false, secure = false) {
+  const scheme = secure ? 'https' : 'http'
+  return [
+    [':method', 'CONNECT'],
+    [':protocol', 'websocket'],
+    [':scheme', scheme],
+    [':authority', `127.0.0.1:${port}`],
+    [':path', '/room/lobby'],
+    ['origin', `${scheme}://127.0.0.1:${port}`],
+    ['sec-websocket-version', '13'],
+    ['authorization', `Bearer ${token}`],
+    ...(browser ? BROWSER : []).map((line) => {
+      const colon = line.indexOf(':')
+      return [line.slice(0, colon).toLowerCase(), line.slice(colon + 2)]
+    }),
+  ]
 }

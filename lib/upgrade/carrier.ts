@@ -50,4 +50,6 @@ export interface Carrier {
   switch(upgrade: Carried, acceptor: Acceptor, subprotocol: string | false): Accepted
   /** The accept has left: make the response look finished. */
   finish(upgrade: Carried, onError: (error: unknown) => void): void
+  /** Request and response are done with: what lives as long as the connection shall not hold them. */
+  letGo(upgrade: Carried): void
 }

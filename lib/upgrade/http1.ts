@@ -36,4 +36,6 @@ export const http1: Carrier = {
   finish({ res, socket, takenOver }, onError) {
     finishResponse(res, socket, takenOver, onError)
   },
+
+  letGo() {}, // Node has
 }

@@ -34,6 +34,8 @@ export interface Passing {
 export function passPlugin(ctx: Context, next: Next, passing: Passing): Promise<unknown> {
   const { req } = ctx
   const server = serverOf(req)
+  // Of a stream that has ended there is none any more: whoever accepts shall hear of that.
+  if (!server && upgradeOf(req)?.aborted) throw clientGone()
   if (!server || passing.detached.has(server)) return next()
   if (!listenerOf(server)?.has(passing.host)) attach(server, passing)
   if (req.httpVersionMajor >= 2) listenerOf(server)?.sessions?.know(sessionOf(req))
@@ -90,6 +92,8 @@ async function decideUpgrade(
   next: Next,
   { host, property }: Passing,
 ): Promise<void> {
+  // Nobody would give back what is counted for one that is over.
+  if (upgrade.aborted) throw upgrade.aborted
   const refusal = host.draining ?? admit(upgrade, host, ctx.app)
   if (refusal) {
     host.count(countName(refusal))

@@ -271,6 +271,7 @@ export class Upgrade implements UpgradeParts {
   release(): void {
     const parts = this as { -readonly [K in 'req' | 'res' | 'head' | 'socket']: unknown }
     if (parts.req === null) return
+    this.carrier.letGo(this)
     ;(this.req as Linked)[kUpgrade] = undefined
     parts.req = parts.res = parts.head = parts.socket = null
     this.ctx = null

@@ -14,6 +14,7 @@ import type { Carried, Carrier } from '../carrier.ts'
 import { carriedHeaders, finishStreamResponse } from '../finished-response.ts'
 import type { Refusal } from '../handshake.ts'
 import { linger } from '../refusal.ts'
+import { letGo } from './compatibility.ts'
 import { checkConnect } from './handshake.ts'
 
 const EMPTY = Buffer.alloc(0)
@@ -53,6 +54,8 @@ export const http2: Carrier = {
   finish({ res }, onError) {
     finishStreamResponse(res, onError)
   },
+
+  letGo: ({ req, res, socket }) => letGo(req, res, socket),
 }
 
 function ignoreError(error: unknown): void {

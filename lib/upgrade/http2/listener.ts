@@ -8,6 +8,7 @@ import type {
 import type { Duplex } from 'node:stream'
 import { debugUpgrade, loggablePath } from '../../debug.ts'
 import { guardSocket } from '../socket-guard.ts'
+import { repairSocket } from './compatibility.ts'
 import { protocolOf } from './handshake.ts'
 import { Sessions } from './sessions.ts'
 
@@ -60,8 +61,10 @@ export class ConnectListener {
     }
     guardSocket(stream)
     const take = (): void => {
+      const response = res as unknown as ServerResponse
       ownStream(req)
-      this.#host.take(request, stream, res as unknown as ServerResponse, verdict)
+      repairSocket(request, response, stream)
+      this.#host.take(request, stream, response, verdict)
     }
     if (!this.#hasNeighbours) {
       take()
