@@ -59,15 +59,17 @@ export function checkHandshake(req: IncomingMessage): Refusal | null {
     return bad(400, 'Sec-WebSocket-Key is missing, or is not 16 bytes in base64.')
   }
   if (declaresBody(req)) return bad(400, 'A WebSocket handshake has no body.')
-  if (headers['sec-websocket-version'] !== '13') {
-    return {
-      code: 'ERR_KOAWS_VERSION',
-      status: 426,
-      message: 'Sec-WebSocket-Version must be 13.',
-      headers: { 'Sec-WebSocket-Version': '13' },
-    }
+  return headers['sec-websocket-version'] === '13' ? null : otherVersion(426)
+}
+
+/** The refusal of a version that is not spoken, with the one that is (RFC 6455, section 4.4). */
+export function otherVersion(status: number): Refusal {
+  return {
+    code: 'ERR_KOAWS_VERSION',
+    status,
+    message: 'Sec-WebSocket-Version must be 13.',
+    headers: { 'Sec-WebSocket-Version': '13' },
   }
-  return null
 }
 
 /** Whether a request says that a body follows. */

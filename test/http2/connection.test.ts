@@ -6,7 +6,14 @@ import { accept, type Connection, type KoaWsOptions } from '../../lib/index.ts'
 import type { TestSocket } from '../../lib/testing/index.ts'
 import { frame, textFrame } from '../support/raw.ts'
 import { deferred, eventually, rejected, soon } from '../support/server.ts'
-import { cleanUpHttp2, connectHttp2, type Http2Site, openOver, serveHttp2 } from './support/site.ts'
+import {
+  cleanUpHttp2,
+  connectHttp2,
+  HANDSHAKE,
+  type Http2Site,
+  openOver,
+  serveHttp2,
+} from './support/site.ts'
 
 const { NGHTTP2_CANCEL, NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = http2.constants
 const MIB = 1024 * 1024
@@ -62,15 +69,7 @@ describe('a WebSocket over HTTP/2', function () {
       },
       async bare() {
         const arriving = arrival()
-        const stream = session.request(
-          {
-            ':method': 'CONNECT',
-            ':protocol': 'websocket',
-            ':path': '/',
-            'sec-websocket-version': '13',
-          },
-          { endStream: false },
-        )
+        const stream = session.request(HANDSHAKE, { endStream: false })
         stream.on('error', () => {})
         await once(stream, 'response')
         return { stream, connection: await arriving }
@@ -340,15 +339,7 @@ describe('a WebSocket over HTTP/2', function () {
       }),
     )
     const session = await connectHttp2(site)
-    const stream = session.request(
-      {
-        ':method': 'CONNECT',
-        ':protocol': 'websocket',
-        ':path': '/',
-        'sec-websocket-version': '13',
-      },
-      { endStream: false },
-    )
+    const stream = session.request(HANDSHAKE, { endStream: false })
     stream.write(textFrame('early'))
     await eventually(() => site.hub.status().pending === 1)
     gate.resolve()

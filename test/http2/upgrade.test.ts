@@ -7,14 +7,7 @@ import { connect as connectTls } from 'node:tls'
 import { expect } from 'chai'
 import { accept, type KoaWsError } from '../../lib/index.ts'
 import { deferred, eventually, openSocket, rejected, soon } from '../support/server.ts'
-import { cleanUpHttp2, connectHttp2, openOver, serveHttp2 } from './support/site.ts'
-
-const HANDSHAKE = {
-  ':method': 'CONNECT',
-  ':protocol': 'websocket',
-  ':path': '/',
-  'sec-websocket-version': '13',
-}
+import { cleanUpHttp2, connectHttp2, HANDSHAKE, openOver, serveHttp2 } from './support/site.ts'
 
 /** What a server answers to a request of which the client's side stays open. */
 async function answerTo(

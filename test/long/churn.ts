@@ -13,6 +13,7 @@ import { createServer } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import type { Connection, Hub } from '../../lib/index.ts'
+import { heapAfterGc } from './support/heap.ts'
 import { keepResult } from './support/results.ts'
 
 const SELF = fileURLToPath(import.meta.url)
@@ -241,18 +242,6 @@ interface Figures {
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
-
-/** Collect until it gets no smaller. */
-async function heapAfterGc(): Promise<number> {
-  let least = Infinity
-  for (let i = 0; i < 8; i++) {
-    gc?.()
-    await pause(20)
-    const { heapUsed, external } = process.memoryUsage()
-    least = Math.min(least, heapUsed + external)
-  }
-  return least
-}
 
 function resources(): string {
   const counts = new Map<string, number>()

@@ -16,6 +16,7 @@ import { WebSocket } from 'ws'
 import { connect } from '../../lib/client/index.ts'
 import { type DriveReport, drive } from './support/drive.ts'
 import { driveInPage, type PageReport } from './support/drive-in-page.ts'
+import { heapAfterGc } from './support/heap.ts'
 import { HostileServer, LISTENED } from './support/hostile-server.ts'
 import { keepResult } from './support/results.ts'
 import { watchProcess } from './support/watch.ts'
@@ -32,22 +33,8 @@ const IN_CHROMIUM = 0.1
 const MOST_TIMERS = 8
 const MOST_LEFT = 4 * 1024 * 1024
 
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
-
 function log(text: string): void {
   process.stderr.write(`${text}\n`)
-}
-
-/** Collect until it gets no smaller. */
-async function heapAfterGc(): Promise<number> {
-  let least = Number.POSITIVE_INFINITY
-  for (let i = 0; i < 8; i++) {
-    gc?.()
-    await pause(20)
-    const { heapUsed, external } = process.memoryUsage()
-    least = Math.min(least, heapUsed + external)
-  }
-  return least
 }
 
 async function listen(): Promise<{ http: Server; url: string }> {

@@ -14,6 +14,7 @@ import { cleanUp } from '../support/server.ts'
 import { type AttackReport, attack } from './support/attack.ts'
 import { Bystander } from './support/bystander.ts'
 import { differences } from './support/compare.ts'
+import { heapAfterGc } from './support/heap.ts'
 import { type HostileSite, hostileSite } from './support/hostile-site.ts'
 import { keepResult } from './support/results.ts'
 import { watchProcess } from './support/watch.ts'
@@ -74,18 +75,6 @@ const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 
 function log(text: string): void {
   process.stderr.write(`${text}\n`)
-}
-
-/** Collect until it gets no smaller. */
-async function heapAfterGc(): Promise<number> {
-  let least = Number.POSITIVE_INFINITY
-  for (let i = 0; i < 8; i++) {
-    gc?.()
-    await pause(20)
-    const { heapUsed, external } = process.memoryUsage()
-    least = Math.min(least, heapUsed + external)
-  }
-  return least
 }
 
 /** Wait until the attackers are gone. */

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { Http2ServerRequest } from 'node:http2'
-import { bad, countHeader, declaresBody, HOST, type Refusal } from '../handshake.ts'
+import { bad, countHeader, declaresBody, HOST, otherVersion, type Refusal } from '../handshake.ts'
 
 /** The protocol that an extended CONNECT asks for; undefined for a plain CONNECT. */
 export function protocolOf({ headers }: IncomingMessage): string | undefined {
@@ -34,13 +34,5 @@ export function checkConnect(req: IncomingMessage): Refusal | null {
   if ((req as unknown as Partial<Http2ServerRequest>).stream?.endAfterHeaders) {
     return bad(400, 'The stream of a WebSocket does not end with its handshake.')
   }
-  if (headers['sec-websocket-version'] !== '13') {
-    return {
-      code: 'ERR_KOAWS_VERSION',
-      status: 400,
-      message: 'Sec-WebSocket-Version must be 13.',
-      headers: { 'Sec-WebSocket-Version': '13' },
-    }
-  }
-  return null
+  return headers['sec-websocket-version'] === '13' ? null : otherVersion(400)
 }

@@ -16,6 +16,14 @@ import {
 } from '../../support/server.ts'
 import { Tunnel } from './tunnel.ts'
 
+/** The headers of an extended CONNECT. */
+export const HANDSHAKE = {
+  ':method': 'CONNECT',
+  ':protocol': 'websocket',
+  ':path': '/',
+  'sec-websocket-version': '13',
+}
+
 const sessions = new Set<ClientHttp2Session>()
 
 /** What the tests over HTTP/2 work with. */

@@ -6,6 +6,7 @@ import http2 from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import Koa from 'koa'
 import koaWs, { accept, type HubStatus } from '../../../lib/index.ts'
+import { heapAfterGc } from './heap.ts'
 import { watchProcess } from './watch.ts'
 
 /** What the server says of itself. */
@@ -29,17 +30,6 @@ export type FuzzQuestion = 'report' | 'publish' | 'silence' | 'close'
 const PUBLISH_EVERY = 10
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
-
-async function heapAfterGc(): Promise<number> {
-  let least = Number.POSITIVE_INFINITY
-  for (let i = 0; i < 8; i++) {
-    gc?.()
-    await pause(20)
-    const { heapUsed, external } = process.memoryUsage()
-    least = Math.min(least, heapUsed + external)
-  }
-  return least
-}
 
 async function serve(): Promise<void> {
   const watch = watchProcess()
