@@ -1,3 +1,5 @@
+import { createServer, type Server } from 'node:http'
+import http2 from 'node:http2'
 import Router from '@koa/router'
 import { expect } from 'chai'
 import { expectTypeOf } from 'expect-type'
@@ -154,6 +156,21 @@ describe('types', () => {
     // @ts-expect-error a number of seconds
     expect(() => koaWs({ heartbeat: 25 })).to.throw('milliseconds')
     expect(() => koaWs({ heartbeat: { interval: 25 } })).to.throw('seconds')
+  })
+
+  it('servers of every kind can be attached, and come back as what they are', () => {
+    const callback = new Koa().callback()
+    const hub = koaWs()
+    const check = (): void => {
+      expectTypeOf(hub.attach(createServer(callback))).toEqualTypeOf<Server>()
+      expectTypeOf(hub.attach(http2.createServer(callback))).toEqualTypeOf<http2.Http2Server>()
+      const secure = hub.attach(http2.createSecureServer({ allowHTTP1: true }, callback))
+      expectTypeOf(secure).toEqualTypeOf<http2.Http2SecureServer>()
+      hub.detach(secure)
+      // @ts-expect-error no server
+      hub.attach({})
+    }
+    expect(check).to.be.a('function')
   })
 
   it("a connection has ws's typed listeners", () => {
