@@ -1,5 +1,5 @@
 import type { Server } from 'node:http'
-import type { Http2SecureServer, Http2Server, Http2Session } from 'node:http2'
+import type { Http2SecureServer, Http2Server } from 'node:http2'
 import type { Server as HttpsServer } from 'node:https'
 import type { Context, DefaultContext, DefaultState, Middleware, Next } from 'koa'
 import { Backplane, type BackplaneStatus } from './backplane/backplane.ts'
@@ -398,8 +398,12 @@ class Parts implements UpgradeHost, Passing, ConnectionsHost, AudienceHost, Pres
     return closeOnSignal(() => this.close({ timeout, readyDelay, server: true }), report, options)
   }
 
-  sessionsOf(server: Server): Iterable<Http2Session> {
-    return listenerOf(server)?.sessions?.open ?? []
+  closeSessions(server: Server): void {
+    listenerOf(server)?.sessions?.close()
+  }
+
+  endSessions(server: Server): void {
+    listenerOf(server)?.sessions?.destroy()
   }
 
   async closeBackplane(): Promise<void> {

@@ -43,7 +43,7 @@ export function watchProgress(one: Congested): void {
 
 /** Look later whether it is behind at all: HTTP/2 takes nothing within the turn in which it is given something. */
 export function watchWhetherBehind(one: Congested): void {
-  unsure.set(one, takenOf(one.socket))
+  unsure.set(one, undefined) // the first look notes it: a whole interval counts
   timer ??= setInterval(look, LOOK_EVERY).unref()
 }
 

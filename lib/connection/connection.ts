@@ -296,14 +296,14 @@ export class Connection<State = DefaultState, D extends ProtocolDefinition = Pro
     if (this.readyState === WebSocket.CLOSING) this.#extras?.reading?.open()
   }
 
-  /** End the TCP connection at once. What was sent before is handed to the kernel. */
+  /** End it at once. What was sent is handed to the kernel; over HTTP/2 what has not left is lost. */
   override terminate(): void {
     this.#outbox?.push()
     this.#outbox?.end()
     super.terminate()
   }
 
-  /** Stop reading from the client: TCP backpressure. */
+  /** Stop reading from the client: backpressure of TCP, or of the HTTP/2 stream. */
   override pause(): void {
     this.#reading().stop(BY_USER)
   }

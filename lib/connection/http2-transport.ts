@@ -27,20 +27,27 @@ type Transport = ServerHttp2Stream &
   }
 
 /**
- * Give a stream of HTTP/2 what a WebSocket needs of its transport, and a socket has: how much came
- * in, how much the client takes, and an abrupt end that a client sees as one (RFC 8441, section 5).
- * Shared functions on the instance, over the methods that Node documents for implementing streams.
+ * Have a stream of HTTP/2 count what the client takes of it, before anything is written to it. Shared
+ * functions on the instance, over the methods that Node documents for implementing streams.
+ */
+export function countTaken(stream: ServerHttp2Stream): void {
+  const transport = stream as Transport
+  transport.taken = 0
+  transport.inParts = false
+  transport.endsLater = false
+  transport._write = write
+  transport._writev = writev
+  transport.end = end as typeof transport.end
+}
+
+/**
+ * Give it the rest of what a WebSocket needs of its transport, and a socket has: how much came in,
+ * and an abrupt end that a client sees as one (RFC 8441, section 5).
  */
 export function asTransport(stream: ServerHttp2Stream): void {
   const transport = stream as Transport
   transport.bytesRead = 0
-  transport.taken = 0
   transport.push = push
-  transport._write = write
-  transport._writev = writev
-  transport.inParts = false
-  transport.endsLater = false
-  transport.end = end as typeof transport.end
   transport.destroy = destroy
 }
 
@@ -67,7 +74,8 @@ function write(
   callback: Callback,
 ): void {
   this.taken++ // what was written before is gone
-  if (chunk.length <= PART) inner(this)._write.call(this, chunk, encoding, callback)
+  if (chunk.length <= PART || this.writableEnded)
+    inner(this)._write.call(this, chunk, encoding, callback)
   else writeParts(this, [bytesOf({ chunk, encoding })], callback)
 }
 
@@ -75,7 +83,8 @@ function writev(this: Transport, chunks: Chunk[], callback: Callback): void {
   this.taken++
   let size = 0
   for (const { chunk } of chunks) size += chunk.length
-  if (size <= PART) (inner(this)._writev as typeof writev).call(this, chunks, callback)
+  if (size <= PART || this.writableEnded)
+    (inner(this)._writev as typeof writev).call(this, chunks, callback)
   else writeParts(this, chunks.map(bytesOf), callback)
 }
 
@@ -88,8 +97,11 @@ function writeParts(stream: Transport, chunks: readonly Buffer[], callback: Call
     stream.taken++
     if (error || at >= all.length || stream.destroyed) {
       stream.inParts = false
-      callback(error)
-      if (stream.endsLater) (inner(stream).end as () => void).call(stream)
+      callback(error) // which may begin another
+      if (stream.endsLater && !stream.inParts) {
+        stream.endsLater = false
+        ;(inner(stream).end as () => void).call(stream)
+      }
       return
     }
     const part = all.subarray(at, at + PART)
@@ -105,8 +117,11 @@ function bytesOf({ chunk, encoding }: Chunk): Buffer {
 
 /** Node would take the part that is written now for the last, and end the stream behind it. */
 function end(this: Transport, ...args: unknown[]): Transport {
+  while (this.writableCorked > 0) this.uncork()
   if (!this.inParts) return (inner(this).end as typeof end).apply(this, args)
-  if (typeof args[0] !== 'function' && args[0] !== undefined) this.write(args[0] as Buffer)
+  const callback = args.at(-1)
+  if (typeof callback === 'function') this.once('finish', callback as () => void)
+  if (typeof args[0] !== 'function' && args[0] != null) this.write(args[0] as Buffer)
   this.endsLater = true
   return this
 }

@@ -1,5 +1,4 @@
 import type { Server } from 'node:http'
-import type { Http2Session } from 'node:http2'
 import { setTimeout } from 'node:timers/promises'
 import type { Connections } from './connections.ts'
 
@@ -30,8 +29,10 @@ export interface Closing {
   /** End those that are still being answered. */
   terminateUpgrades(): void
   readonly servers: ReadonlySet<Server>
-  /** The open HTTP/2 sessions of one of them. */
-  sessionsOf(server: Server): Iterable<Http2Session>
+  /** Tell the HTTP/2 sessions of one of them, and those to come, that it takes nothing new. */
+  closeSessions(server: Server): void
+  /** End them at once. */
+  endSessions(server: Server): void
   /** Let go of the other instances. */
   closeBackplane(): Promise<void>
 }
@@ -57,7 +58,7 @@ export async function shutDown(closing: Closing, options: CloseStages): Promise<
   if (servers.length > 0 && timeout > LAST_CALL * 10) await setTimeout(LAST_CALL)
   closing.refuseUpgrades()
   // GOAWAY: a session ends with its last stream, and what is new goes to another instance.
-  for (const session of sessionsOf(closing, servers)) session.close()
+  for (const one of servers) closing.closeSessions(one.server)
   const { connections } = closing
   const until = Date.now() + timeout
   // Loops work off what has arrived, for at most half of the time that there is.
@@ -95,12 +96,10 @@ async function closeServers(
   const late = await Promise.race([Promise.all(servers.map((one) => one.closed)), deadline.promise])
   deadline.cancel()
   if (late !== true) return
-  for (const session of sessionsOf(closing, servers)) session.destroy()
-  for (const { server } of servers) server.closeAllConnections?.()
-}
-
-function sessionsOf(closing: Closing, servers: readonly ClosingServer[]): Http2Session[] {
-  return servers.flatMap(({ server }) => [...closing.sessionsOf(server)])
+  for (const { server } of servers) {
+    closing.endSessions(server)
+    server.closeAllConnections?.()
+  }
 }
 
 interface ClosingServer {

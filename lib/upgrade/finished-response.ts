@@ -123,6 +123,7 @@ function returnThis(this: unknown): unknown {
 
 const HOP_BY_HOP = new Set([
   'connection',
+  'http2-settings',
   'keep-alive',
   'proxy-authenticate',
   'proxy-connection',

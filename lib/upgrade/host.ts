@@ -13,7 +13,7 @@ import type { OriginRules } from './origin.ts'
 export interface PendingUpgrade {
   /** Answer in place of the application. */
   refuse(refusal: Refusal): void
-  /** End its TCP connection at once. */
+  /** End its TCP connection, or its stream, at once. */
   terminate(): void
 }
 

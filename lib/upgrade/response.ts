@@ -36,18 +36,18 @@ interface Armed extends ServerResponse {
 type Method<T> = (this: ServerResponse, ...args: unknown[]) => T
 
 /**
- * Put our methods in front of a response's own, so that its first output decides the upgrade: 101,
- * over HTTP/2 200, is the handshake, anything else an HTTP answer. On the instance, for some frameworks swap the
- * prototype; shared functions, for a handshake should allocate little.
+ * Put our methods in front of a response's own, so that its first output decides the upgrade: 101, or
+ * 200 over HTTP/2, is the handshake, anything else an HTTP answer. On the instance, for some frameworks
+ * swap the prototype; shared functions, for a handshake should allocate little.
  */
 export function armResponse(upgrade: Upgrade): void {
-  const { carrier, res, takenOver } = upgrade
+  const { carrier, res } = upgrade
   const armed = res as unknown as Armed
   const { end, write, writeHead, flushHeaders } = res
   armed[kInner] =
     end === plain.end && writeHead === plain.writeHead
       ? plain
-      : { end, write, writeHead, flushHeaders, bare: !takenOver }
+      : { end, write, writeHead, flushHeaders, bare: upgrade.req.httpVersionMajor >= 2 }
   armed.end = armedEnd as Armed['end']
   armed.write = armedWrite
   armed.writeHead = armedWriteHead as Armed['writeHead']
@@ -140,9 +140,13 @@ function armedFlushHeaders(this: Armed): void {
   if (upgrade.phase === 'http') this[kInner].flushHeaders.call(this)
 }
 
-/** The head of an accept waits for the end of the response. */
-function acceptsLater({ carrier, deferred }: Upgrade, res: ServerResponse): boolean {
-  return deferred !== null && res.statusCode === carrier.acceptStatus
+/**
+ * Whether a response is the accept of a handler that waits. A chain that has thrown accepts nobody: over
+ * HTTP/2 a status of 200 may be how the application tells of errors.
+ */
+function acceptsLater({ carrier, deferred, error }: Upgrade, res: ServerResponse): boolean {
+  if (deferred === null || res.statusCode !== carrier.acceptStatus) return false
+  return error === undefined || carrier.acceptStatus === 101
 }
 
 /** The arguments of `writeHead`: status, message, headers as an object or a flat list. */

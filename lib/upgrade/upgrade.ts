@@ -1,9 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { inspect } from 'node:util'
 import type { Context } from 'koa'
 import type { Connection } from '../connection/connection.ts'
+import { takenOf } from '../connection/taken.ts'
 import { debugUpgrade, loggablePath, pathOf } from '../debug.ts'
 import { channels } from '../diagnostics.ts'
 import { UpgradeError } from '../errors.ts'
@@ -94,6 +94,8 @@ export class Upgrade implements UpgradeParts {
   restore: (() => void)[] = NOTHING
   #deadline: NodeJS.Timeout | undefined
   #timeout = 0
+  /** Of an answer that has begun. */
+  #progress: { readonly taken: number | undefined; readonly waiting: number } | null = null
   #drains = false
   #controller: AbortController | null = null
   #aborted: Error | null = null
@@ -141,23 +143,21 @@ export class Upgrade implements UpgradeParts {
   }
 
   /**
-   * An answer that has begun may take its time, as long as the client takes something of it: Node's
-   * own idle timeout knows how much the kernel still holds.
+   * An answer that has begun may take its time, as long as the client takes something of it. It is ended
+   * when nothing has moved for one `handshakeTimeout`, unless it is the application that is slow.
    */
   checkProgress(): void {
-    const socket = this.socket as Socket
-    socket.setTimeout?.(this.#timeout)
-    socket.on('timeout', socketOnTimeout)
-  }
-
-  /** Nothing has moved for one `handshakeTimeout`: end it, unless it is the application that is slow. */
-  stalled(): void {
-    if (this.socket.writableLength === 0) {
-      ;(this.socket as Socket).setTimeout(this.#timeout)
+    const { socket } = this
+    const before = this.#progress
+    const now = { taken: takenOf(socket), waiting: socket.writableLength }
+    if (before && now.waiting > 0 && now.taken === before.taken && now.waiting >= before.waiting) {
+      this.host?.count('deadline')
+      socket.destroy()
       return
     }
-    this.host?.count('deadline')
-    this.socket.destroy()
+    this.#progress = now
+    this.#deadline = setTimeout(upgradeTimedOut, this.#timeout, this)
+    this.#deadline.unref()
   }
 
   /** Undo something when the socket is left to others. */
@@ -183,8 +183,9 @@ export class Upgrade implements UpgradeParts {
       debugUpgrade('%s refused: %s', loggablePath(this.req.url), refusal.code)
     this.#abort(refusalError(refusal))
     const { res } = this
-    if (!res.socket || res.headersSent) {
-      // Still behind the answer to an earlier request; or the application answered the stream itself.
+    if (!res.socket || res.headersSent || (this.socket as { closed?: boolean }).closed) {
+      // Still behind the answer to an earlier request. Or, over HTTP/2, a stream that the application
+      // has answered by itself, or that was reset.
       this.phase = 'http'
       this.carrier.refuse(this.socket, refusal)
       return
@@ -248,7 +249,6 @@ export class Upgrade implements UpgradeParts {
     ;(socket as Linked)[kUpgrade] = undefined
     socket.removeListener('close', socketOnClose)
     socket.removeListener('end', socketOnEnd)
-    if (socket.listenerCount('timeout') > 0) socket.removeListener('timeout', socketOnTimeout)
     if (this.#drains) socket.removeListener('drain', socketOnDrain)
     host?.pending.delete(this)
     if (this.seat) (this.checkedFor as UpgradeHost).limits.release(this.seat)
@@ -324,10 +324,6 @@ function socketOnClose(this: Duplex): void {
 function socketOnEnd(this: Duplex): void {
   const upgrade = upgradeOf(this)
   if (upgrade && upgrade.phase !== 'http') upgrade.gone()
-}
-
-function socketOnTimeout(this: Duplex): void {
-  upgradeOf(this)?.stalled()
 }
 
 function socketOnDrain(this: Duplex): void {

@@ -4,8 +4,8 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { expect } from 'chai'
 import { accept, type Connection, type KoaWsOptions } from '../../lib/index.ts'
 import type { TestSocket } from '../../lib/testing/index.ts'
-import { frame, textFrame } from '../support/raw.ts'
-import { deferred, eventually, rejected, soon } from '../support/server.ts'
+import { closeFrame, frame, textFrame } from '../support/raw.ts'
+import { deferred, eventually, rejected, soon, turn } from '../support/server.ts'
 import {
   cleanUpHttp2,
   connectHttp2,
@@ -229,6 +229,63 @@ describe('a WebSocket over HTTP/2', function () {
       stream.resume()
       await once(stream, 'end')
       expect(got).to.equal(size + 10)
+    })
+
+    describe('and a client that ends its side at once', () => {
+      const large = Buffer.alloc(200_000)
+      const reply = Buffer.alloc(40_000)
+      /** What a message takes on the wire. */
+      const sizeOf = ({ length }: Buffer): number => length + (length < 65_536 ? 4 : 10)
+
+      async function bytesOf(stream: ClientHttp2Stream): Promise<number> {
+        let got = 0
+        stream.on('data', (chunk: Buffer) => {
+          got += chunk.length
+        })
+        stream.resume()
+        await once(stream, 'end')
+        return got
+      }
+
+      for (const close of ['', ', with a close frame before']) {
+        it(`gets the whole answer to its last message${close}`, async () => {
+          const pair = await serve(NO_BEAT)
+          const { stream, connection } = await pair.bare()
+          connection.on('message', () => connection.send(reply))
+          stream.end(Buffer.concat([textFrame('hi'), close ? closeFrame() : Buffer.alloc(0)]))
+          expect(await bytesOf(stream)).to.equal(sizeOf(reply) + (close ? 4 : 0))
+        })
+      }
+
+      it('gets all of two large messages that wait', async () => {
+        const pair = await serve(NO_BEAT)
+        const { stream, connection } = await pair.bare()
+        stream.pause()
+        connection.send(large)
+        await turn()
+        connection.send(large)
+        await turn()
+        stream.end()
+        await eventually(() => connection.readyState === 2)
+        expect(await bytesOf(stream)).to.equal(2 * sizeOf(large))
+      })
+
+      it('gets a large message behind small ones', async () => {
+        const pair = await serve(NO_BEAT)
+        const { stream, connection } = await pair.bare()
+        stream.pause()
+        const small = Buffer.alloc(15_000)
+        for (let i = 0; i < 5; i++) {
+          connection.send(small)
+          await turn()
+        }
+        await eventually(() => connection.bufferedAmount > 0)
+        connection.send(reply)
+        await turn()
+        stream.end()
+        await eventually(() => connection.readyState === 2)
+        expect(await bytesOf(stream)).to.equal(5 * sizeOf(small) + sizeOf(reply))
+      })
     })
 
     it('a connection that does not read holds the client up, and nobody else', async () => {

@@ -226,6 +226,47 @@ describe('an extended CONNECT', () => {
       expect([answer.headers[':status'], answer.body]).to.deep.equal([200, 'hello'])
     })
 
+    it('though the application tells of errors with a status of 200', async () => {
+      let opened = 0
+      const site = await serveHttp2(
+        (app) =>
+          app.use((ctx) => {
+            ctx.ws?.(() => void opened++)
+            throw new Error('not you')
+          }),
+        {
+          before: (app) =>
+            app.use(async (ctx, next) => {
+              await next().catch((error: Error) => {
+                ctx.status = 200
+                ctx.body = { error: error.message }
+              })
+            }),
+        },
+      )
+      expect((await rejected(openOver(await connectHttp2(site)))).status).to.equal(405)
+      expect(opened).to.equal(0)
+    })
+
+    it('at its deadline where it takes nothing of the answer, whatever moves on its session', async () => {
+      const site = await serveHttp2(
+        (app) =>
+          app.use((ctx) => {
+            ctx.status = 403
+            ctx.body = 'x'.repeat(1024 * 1024)
+          }),
+        { handshakeTimeout: 150 },
+      )
+      const session = await connectHttp2(site)
+      const stream = session.request(HANDSHAKE, { endStream: false })
+      stream.on('error', () => {})
+      await once(stream, 'response')
+      const timer = setInterval(() => session.ping(() => {}), 20)
+      await eventually(() => site.hub.status().drops['deadline'] === 1)
+      clearInterval(timer)
+      expect(site.hub.status().pending).to.equal(0)
+    })
+
     it('with a close code where that was asked for', async () => {
       const site = await serveHttp2((app) => app.use((ctx) => ctx.throw(401, 'no token')))
       const session = await connectHttp2(site)
@@ -364,6 +405,7 @@ describe('an extended CONNECT', () => {
       const site = await serveHttp2((app) => app.use(echo))
       const heard: unknown[] = []
       site.server.on('connect', (req, res) => {
+        expect(req.method).to.equal('CONNECT')
         heard.push(req.headers[':protocol'])
         if (req.headers[':path'] === '/theirs' || req.headers[':protocol'] !== 'websocket') {
           res.writeHead(202).end()
@@ -416,7 +458,13 @@ describe('an extended CONNECT', () => {
       const after = await connectHttp2(site)
       expect(after.remoteSettings.enableConnectProtocol).to.equal(false)
       site.hub.attach(site.server)
+      for (let i = 0; i < 15; i++) {
+        site.hub.detach(site.server)
+        site.hub.attach(site.server)
+      }
       await openOver(before)
+      const [session] = site.seen as [http2.ServerHttp2Session]
+      expect(session.listenerCount('close')).to.be.below(5)
     })
   })
 

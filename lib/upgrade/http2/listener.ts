@@ -6,6 +6,7 @@ import type {
   ServerHttp2Stream,
 } from 'node:http2'
 import type { Duplex } from 'node:stream'
+import { countTaken } from '../../connection/http2-transport.ts'
 import { debugUpgrade, loggablePath } from '../../debug.ts'
 import { guardSocket } from '../socket-guard.ts'
 import { repairSocket } from './compatibility.ts'
@@ -61,8 +62,10 @@ export class ConnectListener {
     }
     guardSocket(stream)
     const take = (): void => {
+      request.method = 'GET'
       const response = res as unknown as ServerResponse
       ownStream(req)
+      countTaken(stream)
       repairSocket(request, response, stream)
       this.#host.take(request, stream, response, verdict)
     }
@@ -81,7 +84,7 @@ export class ConnectListener {
   #asGet(request: IncomingMessage): boolean | null {
     request.method = 'GET'
     const verdict = this.#host.wants(request)
-    if (verdict === false) request.method = 'CONNECT'
+    request.method = 'CONNECT' // other listeners look at it too
     return verdict
   }
 

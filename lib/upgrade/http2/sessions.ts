@@ -11,10 +11,16 @@ export class Sessions {
   readonly open: Set<Http2Session> = new Set()
   readonly #server: Http2Server
   readonly #onSession = (session: Http2Session): void => this.#add(session)
+  readonly #onClose: (this: Http2Session) => void
+  #closing = false
 
   /** Later sessions say from their first frame on that they take it (RFC 8441, section 3). */
   constructor(server: Http2Server) {
     this.#server = server
+    const { open } = this
+    this.#onClose = function () {
+      open.delete(this)
+    }
     server.updateSettings({ enableConnectProtocol: true })
     server.on('session', this.#onSession)
   }
@@ -33,11 +39,24 @@ export class Sessions {
   forget(stillTaken: boolean): void {
     this.#server.off('session', this.#onSession)
     if (!stillTaken) this.#server.updateSettings({ enableConnectProtocol: false })
+    for (const session of this.open) session.off('close', this.#onClose)
     this.open.clear()
+  }
+
+  /** GOAWAY: each ends with its last stream. Later ones get it too. */
+  close(): void {
+    this.#closing = true
+    for (const session of this.open) session.close()
+  }
+
+  /** End all that are open, and their streams. */
+  destroy(): void {
+    for (const session of this.open) session.destroy()
   }
 
   #add(session: Http2Session): void {
     this.open.add(session)
-    session.once('close', () => this.open.delete(session))
+    session.on('close', this.#onClose)
+    if (this.#closing) session.close()
   }
 }
