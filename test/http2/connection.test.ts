@@ -122,6 +122,17 @@ describe('a WebSocket over HTTP/2', function () {
       })
     }
 
+    it('for an error of frames when the read is over, for its parser is at work until then', async () => {
+      const pair = await serve()
+      await pair.bare()
+      const [session] = pair.site.seen as [http2.ServerHttp2Session]
+      session.on('error', () => {})
+      session.destroy(Object.assign(new Error('bad frames'), { code: 'ERR_HTTP2_ERROR' }))
+      expect(session.destroyed).to.equal(false)
+      await soon(() => expect(pair.closed).to.deep.equal([{ code: 1006, clean: false }]))
+      expect(session.destroyed).to.equal(true)
+    })
+
     for (const who of ['client', 'server']) {
       it(`and not with a GOAWAY of the ${who}: what is open goes on to its own end`, async () => {
         const pair = await serve()

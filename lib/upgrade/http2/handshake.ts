@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { Http2ServerRequest } from 'node:http2'
-import { bad, countHeader, declaresBody, HOST, otherVersion, type Refusal } from '../handshake.ts'
+import { bad, countHeader, HOST, otherVersion, type Refusal } from '../handshake.ts'
 
 /** The protocol that an extended CONNECT asks for; undefined for a plain CONNECT. */
 export function protocolOf({ headers }: IncomingMessage): string | undefined {
@@ -30,7 +30,10 @@ export function checkConnect(req: IncomingMessage): Refusal | null {
   if (contradicts || countHeader(req, 'host') > 1) {
     return bad(400, 'Host contradicts :authority.')
   }
-  if (declaresBody(req)) return bad(400, 'A WebSocket handshake has no body.')
+  // Not even of no bytes: it would be held against what comes on the stream.
+  if (headers['content-length'] !== undefined) {
+    return bad(400, 'A WebSocket handshake has no Content-Length.')
+  }
   if ((req as unknown as Partial<Http2ServerRequest>).stream?.endAfterHeaders) {
     return bad(400, 'The stream of a WebSocket does not end with its handshake.')
   }

@@ -56,7 +56,24 @@ export class Sessions {
 
   #add(session: Http2Session): void {
     this.open.add(session)
+    outliveParser(session)
     session.on('close', this.#onClose)
     if (this.#closing) session.close()
+  }
+}
+
+/** The errors of frames, which Node finds while it parses a read. */
+const WHILE_PARSING = new Set(['ERR_HTTP2_ERROR', 'ERR_HTTP2_SESSION_ERROR'])
+
+/**
+ * Node destroys a session from within its parser, which goes on with the same read and may then fail an
+ * assertion: the process ends (seen on Node 22, 24 and 26). Destroyed when the read is over it does not.
+ */
+function outliveParser(session: Http2Session): void {
+  const { destroy } = session
+  session.destroy = function (this: Http2Session, error?: Error, code?: number): void {
+    const name = (error as { code?: string } | undefined)?.code ?? ''
+    if (WHILE_PARSING.has(name)) setImmediate(() => destroy.call(this, error, code))
+    else destroy.call(this, error, code)
   }
 }
