@@ -71,6 +71,7 @@ const WHILE_PARSING = new Set(['ERR_HTTP2_ERROR', 'ERR_HTTP2_SESSION_ERROR'])
  */
 function outliveParser(session: Http2Session): void {
   const { destroy } = session
+  if (Object.hasOwn(session, 'destroy')) return // has been here, before a detach
   session.destroy = function (this: Http2Session, error?: Error, code?: number): void {
     const name = (error as { code?: string } | undefined)?.code ?? ''
     if (WHILE_PARSING.has(name)) setImmediate(() => destroy.call(this, error, code))
