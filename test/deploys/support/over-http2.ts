@@ -99,7 +99,7 @@ export function withLines(config: string, lines: string): string {
 /** Open WebSockets over TLS through what listens on a port. */
 export type Open = (
   path: string,
-  options?: { protocols?: string[]; headers?: Record<string, string> },
+  options?: { protocols?: string[]; headers?: Record<string, string>; handshakeTimeout?: number },
 ) => Promise<TestSocket>
 
 /** A client that speaks HTTP/1.1 with the proxy. */
