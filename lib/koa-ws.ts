@@ -209,6 +209,8 @@ class Parts implements UpgradeHost, Passing, ConnectionsHost, AudienceHost, Pres
   readonly pending = new PendingUpgrades()
   readonly detached = new WeakSet<Server>()
   readonly servers = new Set<Server>()
+  /** Servers whose end is listened for, detached ones too. */
+  readonly #watched = new WeakSet<Server>()
   draining: Refusal | null = null
   readonly #options: ResolvedOptions
   readonly #drops = new Drops()
@@ -326,6 +328,8 @@ class Parts implements UpgradeHost, Passing, ConnectionsHost, AudienceHost, Pres
   attached(server: Server): void {
     if (this.servers.has(server)) return
     this.servers.add(server)
+    if (this.#watched.has(server)) return
+    this.#watched.add(server)
     server.once('close', () => this.servers.delete(server))
   }
 
