@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream'
-import { takenOf } from './taken.ts'
+import { hasMoved, type Progress, progressOf, takenOf } from './taken.ts'
 
 /** How often those who are behind are looked at, in milliseconds. */
 const LOOK_EVERY = 250
@@ -17,16 +17,13 @@ export interface Congested {
   behind(): void
 }
 
-interface Progress {
-  /** What the kernel has taken in all. */
-  taken: number | undefined
-  /** What waits, for streams that cannot tell what was taken. */
-  waiting: number
+interface Watched {
+  progress: Progress
   /** Looks in a row without progress. */
   idle: number
 }
 
-const behind = new Map<Congested, Progress>()
+const behind = new Map<Congested, Watched>()
 /** Who takes nothing before the next turn, and may have by then: what it had taken when it was last seen. */
 const unsure = new Map<Congested, number | undefined>()
 let timer: NodeJS.Timeout | undefined
@@ -37,7 +34,7 @@ let timer: NodeJS.Timeout | undefined
  */
 export function watchProgress(one: Congested): void {
   unsure.delete(one)
-  behind.set(one, { ...measure(one.socket), idle: 0 })
+  behind.set(one, { progress: progressOf(one.socket), idle: 0 })
   timer ??= setInterval(look, LOOK_EVERY).unref()
 }
 
@@ -70,23 +67,19 @@ function look(): void {
       else one.relieved()
     }
   }
-  for (const [one, progress] of behind) {
+  for (const [one, watched] of behind) {
     if (one.socket.destroyed || one.socket.writableLength === 0) {
       behind.delete(one)
       one.relieved()
       continue
     }
-    const now = measure(one.socket)
-    const moved = now.taken !== progress.taken || now.waiting < progress.waiting
-    progress.idle = moved ? 0 : progress.idle + 1
-    Object.assign(progress, now)
-    one.progress(moved, progress.idle >= STALLED_AFTER)
+    const now = progressOf(one.socket)
+    const moved = hasMoved(watched.progress, now)
+    watched.idle = moved ? 0 : watched.idle + 1
+    watched.progress = now
+    one.progress(moved, watched.idle >= STALLED_AFTER)
   }
   stopWhenIdle()
-}
-
-function measure(socket: Duplex): Omit<Progress, 'idle'> {
-  return { taken: takenOf(socket), waiting: socket.writableLength }
 }
 
 function stopWhenIdle(): void {

@@ -36,3 +36,19 @@ export function takenOf(socket: Duplex): number | undefined {
   if (typeof bytesWritten !== 'number' || typeof writeQueueSize !== 'number') return undefined
   return bytesWritten - writeQueueSize
 }
+
+/** How far a stream has come with what it was given. */
+export interface Progress {
+  readonly taken: number | undefined
+  /** What waits, for streams that cannot tell what was taken. */
+  readonly waiting: number
+}
+
+export function progressOf(socket: Duplex): Progress {
+  return { taken: takenOf(socket), waiting: socket.writableLength }
+}
+
+/** Whether something was taken in between. */
+export function hasMoved(before: Progress, now: Progress): boolean {
+  return now.taken !== before.taken || now.waiting < before.waiting
+}

@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream'
 import { inspect } from 'node:util'
 import type { Context } from 'koa'
 import type { Connection } from '../connection/connection.ts'
-import { takenOf } from '../connection/taken.ts'
+import { hasMoved, type Progress, progressOf } from '../connection/taken.ts'
 import { debugUpgrade, loggablePath, pathOf } from '../debug.ts'
 import { channels } from '../diagnostics.ts'
 import { UpgradeError } from '../errors.ts'
@@ -95,7 +95,7 @@ export class Upgrade implements UpgradeParts {
   #deadline: NodeJS.Timeout | undefined
   #timeout = 0
   /** Of an answer that has begun. */
-  #progress: { readonly taken: number | undefined; readonly waiting: number } | null = null
+  #progress: Progress | null = null
   #drains = false
   #controller: AbortController | null = null
   #aborted: Error | null = null
@@ -149,8 +149,8 @@ export class Upgrade implements UpgradeParts {
   checkProgress(): void {
     const { socket } = this
     const before = this.#progress
-    const now = { taken: takenOf(socket), waiting: socket.writableLength }
-    if (before && now.waiting > 0 && now.taken === before.taken && now.waiting >= before.waiting) {
+    const now = progressOf(socket)
+    if (before && now.waiting > 0 && !hasMoved(before, now)) {
       this.host?.count('deadline')
       socket.destroy()
       return
