@@ -33,6 +33,7 @@ import {
   textFrame,
   windowUpdate,
 } from '../http2/support/raw-http2.ts'
+import { runFuzz } from './support/fuzz.ts'
 import type { FuzzQuestion, FuzzReport } from './support/http2-fuzz-server.ts'
 import { keepResult } from './support/results.ts'
 
@@ -656,16 +657,4 @@ async function run(rounds: number, seed: number): Promise<boolean> {
   return result.ok
 }
 
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
-  process.on(signal, () => process.exit(1))
-const [first = String(FULL), given] = process.argv.slice(2).filter((one) => one !== '--sessions')
-run(
-  Number(first.replace('rounds=', '')),
-  Number(given ?? Math.floor(Math.random() * 2 ** 31)),
-).then(
-  (ok) => process.exit(ok ? 0 : 1),
-  (error) => {
-    log(error.stack)
-    process.exit(1)
-  },
-)
+runFuzz(FULL, run)

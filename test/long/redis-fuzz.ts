@@ -10,6 +10,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { crc32 } from 'node:zlib'
 import { createClient, RESP_TYPES } from 'redis'
 import { startRedis, stopRedis, type TestRedis } from '../support/redis.ts'
+import { runFuzz } from './support/fuzz.ts'
 import { account } from './support/redis-account.ts'
 import { Receiver } from './support/redis-clients.ts'
 import { ROOM } from './support/redis-contestants.ts'
@@ -253,16 +254,4 @@ function endAll(): void {
 }
 
 process.on('exit', endAll)
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
-  process.on(signal, () => process.exit(1))
-const [first = String(FULL), given] = process.argv.slice(2)
-run(
-  Number(first.replace('payloads=', '')),
-  Number(given ?? Math.floor(Math.random() * 2 ** 31)),
-).then(
-  (ok) => process.exit(ok ? 0 : 1),
-  (error) => {
-    log(error.stack)
-    process.exit(1)
-  },
-)
+runFuzz(FULL, run)

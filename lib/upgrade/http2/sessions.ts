@@ -8,7 +8,7 @@ export function sessionOf(req: IncomingMessage): Http2Session | undefined {
 
 /** The HTTP/2 sessions of one server, and what they are told of the extended CONNECT. */
 export class Sessions {
-  readonly open: Set<Http2Session> = new Set()
+  readonly #open: Set<Http2Session> = new Set()
   readonly #server: Http2Server
   readonly #onSession = (session: Http2Session): void => this.#add(session)
   readonly #onClose: (this: Http2Session) => void
@@ -17,7 +17,7 @@ export class Sessions {
   /** Later sessions say from their first frame on that they take it (RFC 8441, section 3). */
   constructor(server: Http2Server) {
     this.#server = server
-    const { open } = this
+    const open = this.#open
     this.#onClose = function () {
       open.delete(this)
     }
@@ -27,7 +27,7 @@ export class Sessions {
 
   /** A session that may have begun earlier: its client is told now. */
   know(session: Http2Session | undefined): void {
-    if (!session || session.closed || session.destroyed || this.open.has(session)) return
+    if (!session || session.closed || session.destroyed || this.#open.has(session)) return
     this.#add(session)
     session.settings({ enableConnectProtocol: true })
   }
@@ -39,23 +39,23 @@ export class Sessions {
   forget(stillTaken: boolean): void {
     this.#server.off('session', this.#onSession)
     if (!stillTaken) this.#server.updateSettings({ enableConnectProtocol: false })
-    for (const session of this.open) session.off('close', this.#onClose)
-    this.open.clear()
+    for (const session of this.#open) session.off('close', this.#onClose)
+    this.#open.clear()
   }
 
   /** GOAWAY: each ends with its last stream. Later ones get it too. */
   close(): void {
     this.#closing = true
-    for (const session of this.open) session.close()
+    for (const session of this.#open) session.close()
   }
 
   /** End all that are open, and their streams. */
   destroy(): void {
-    for (const session of this.open) session.destroy()
+    for (const session of this.#open) session.destroy()
   }
 
   #add(session: Http2Session): void {
-    this.open.add(session)
+    this.#open.add(session)
     outliveParser(session)
     session.on('close', this.#onClose)
     if (this.#closing) session.close()
