@@ -1,73 +1,113 @@
+// The channels of `node:diagnostics_channel`, and their payloads.
 import { type Channel, channel } from 'node:diagnostics_channel'
 
 /**
- * The channels of `node:diagnostics_channel`. A payload is made only when somebody has subscribed.
- * `docs/guides/diagnostics.md` says what each carries.
+ * The channels of `node:diagnostics_channel`. A payload is created only for a channel with
+ * subscribers. `docs/guides/diagnostics.md` describes each payload.
  */
 export const channels: {
-  /** An upgrade was decided. */
+  /** The outcome of an upgrade is known. */
   readonly upgrade: Channel<string, UpgradeEvent>
   /** A connection was accepted; its handler has not run yet. */
   readonly connection: Channel<string, ConnectionEvent>
   /** A message arrived. */
   readonly message: Channel<string, MessageEvent>
-  /** Something was refused or dropped. */
+  /** A rejection, a dropped message, or another event counted in `status().drops`. */
   readonly drop: Channel<string, DropEvent>
   /** A connection has ended. */
   readonly close: Channel<string, CloseEvent>
-  /** What joins the instances came or went. */
+  /** The state of the backplane changed, or the reason why the engine is unreachable. */
   readonly backplane: Channel<string, BackplaneEvent>
-  /** Messages of other instances did not arrive, or messages for others will not. */
+  /**
+   * Messages of other instances did not arrive here, or messages of this instance will not arrive
+   * elsewhere.
+   */
   readonly lost: Channel<string, LostEvent>
 } = {
-  upgrade: channel('koaws:upgrade') as unknown as Channel<string, UpgradeEvent>,
-  connection: channel('koaws:connection') as unknown as Channel<string, ConnectionEvent>,
-  message: channel('koaws:message') as unknown as Channel<string, MessageEvent>,
-  drop: channel('koaws:drop') as unknown as Channel<string, DropEvent>,
-  close: channel('koaws:close') as unknown as Channel<string, CloseEvent>,
-  backplane: channel('koaws:backplane') as unknown as Channel<string, BackplaneEvent>,
-  lost: channel('koaws:lost') as unknown as Channel<string, LostEvent>,
+  upgrade: typedChannel<UpgradeEvent>('koaws:upgrade'),
+  connection: typedChannel<ConnectionEvent>('koaws:connection'),
+  message: typedChannel<MessageEvent>('koaws:message'),
+  drop: typedChannel<DropEvent>('koaws:drop'),
+  close: typedChannel<CloseEvent>('koaws:close'),
+  backplane: typedChannel<BackplaneEvent>('koaws:backplane'),
+  lost: typedChannel<LostEvent>('koaws:lost'),
+}
+
+/** A channel that carries one kind of payload only: `@types/node` types the payload of a store as unknown. */
+function typedChannel<Payload>(name: string): Channel<string, Payload> {
+  return channel(name) as unknown as Channel<string, Payload>
 }
 
 /** Payload of `koaws:upgrade`. */
 export interface UpgradeEvent {
-  /** The path without the query, control characters escaped, at most 200 characters. */
+  /** The path without the query, with escaped control characters, at most 200 characters. */
   readonly path: string
-  /** The status that was answered: 101 is an accept, 0 means that the client left or nobody answered. */
+  /** The method of the request: GET, unless the request was malformed. GET over HTTP/2 as well. */
+  readonly method: string
+  /**
+   * The status of the answer: 101 for an accept, 0 when the client left or the upgrade was not
+   * answered.
+   */
   readonly status: number
-  /** Why koaws itself refused it; undefined where the application decided. */
+  /** The error code of a refusal by koaws; undefined when the application decided. */
   readonly code: string | undefined
-  /** Milliseconds from Node's event to the decision. */
+  /** The reason of a rejection, in words that the client may read; undefined for an accept. */
+  readonly reason: string | undefined
+  /**
+   * The address of the client: `ctx.ip`, which follows `app.proxy`. The address of the TCP
+   * connection when the upgrade did not reach the chain and the app is not known yet.
+   */
+  readonly ip: string
+  /**
+   * The header Origin. Like the next two: escaped, at most 200 characters, undefined without the
+   * header.
+   */
+  readonly origin: string | undefined
+  /** The header User-Agent. */
+  readonly userAgent: string | undefined
+  /** The header X-Request-Id. */
+  readonly requestId: string | undefined
+  /** The time from Node's event to the decision, in milliseconds. */
   readonly duration: number
 }
 
 /** Payload of `koaws:connection`. */
 export interface ConnectionEvent {
+  /** The `Connection`. */
   readonly connection: unknown
 }
 
 /** Payload of `koaws:message`. */
 export interface MessageEvent {
+  /** The `Connection`. */
   readonly connection: unknown
-  /** Bytes of the message. */
+  /** The size of the message in bytes. */
   readonly size: number
+  /** Whether the message is binary. */
   readonly binary: boolean
 }
 
 /** Payload of `koaws:drop`. */
 export interface DropEvent {
-  /** The name that it is counted under in `status().drops`. */
+  /** The name of the counter in `status().drops`. */
   readonly reason: string
+  /** How many messages, or rejections, this report counts. */
   readonly count: number
-  /** Whom it happened to; undefined before there is a connection, and for a send to many. */
+  /** The affected connection; undefined before an accept, and for a send to many. */
   readonly connection: unknown
+  /** The name of the instance that counts it, as in `status().id`. */
+  readonly instance: string
 }
 
 /** Payload of `koaws:close`. */
 export interface CloseEvent {
+  /** The `Connection`. */
   readonly connection: unknown
+  /** The close code. */
   readonly code: number
+  /** The close reason. */
   readonly reason: string
+  /** Whether the closing handshake was completed. */
   readonly clean: boolean
 }
 
@@ -75,10 +115,14 @@ export interface CloseEvent {
 export interface BackplaneEvent {
   /** The name of this instance. */
   readonly instance: string
-  readonly state: 'ready' | 'degraded'
-  /** Why it changed. */
+  /**
+   * `connecting` is also reported for each new reason why the engine is unreachable since the
+   * start.
+   */
+  readonly state: 'connecting' | 'ready' | 'degraded'
+  /** The reason for the state, with the engine's error message if there is one. */
   readonly why: string
-  /** What waits for it: payloads and bytes. */
+  /** The messages and bytes that wait for the engine. */
   readonly queued: { readonly messages: number; readonly bytes: number }
 }
 
@@ -87,16 +131,16 @@ export interface LostEvent {
   /** The name of this instance. */
   readonly instance: string
   /**
-   * `in`: what another instance published did not arrive here. `out`: what this one published will not
-   * arrive anywhere else; its `Delivery` says so too.
+   * `in`: messages of another instance did not arrive here. `out`: messages of this instance will
+   * not arrive elsewhere; their `Delivery` reports it too.
    */
   readonly direction: 'in' | 'out'
-  /** What it was for: `all`, `room:<name>` or `user:<id>`; undefined for `out`. */
+  /** The topic: `all`, `room:<name>` or `user:<id>`; undefined for `out`. */
   readonly topic: string | undefined
-  /** The instance that published it; empty where that is not known. */
+  /** The instance that published the messages; empty when unknown. */
   readonly from: string
-  /** How many messages; 0 where nobody knows. */
+  /** The number of messages; 0 when unknown. */
   readonly count: number
-  /** Why, for `out`. */
+  /** The reason, for `out`. */
   readonly why: string | undefined
 }

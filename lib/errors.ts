@@ -1,275 +1,9 @@
+// The error classes, and functions that read thrown values without throwing.
+
 import { STATUS_CODES } from 'node:http'
-import { inspect } from 'node:util'
-
-/** The stable names of koaws' errors. */
-export type ErrorCode =
-  | 'ERR_KOAWS_BAD_HANDSHAKE'
-  | 'ERR_KOAWS_VERSION'
-  | 'ERR_KOAWS_ORIGIN'
-  | 'ERR_KOAWS_TOO_MANY'
-  | 'ERR_KOAWS_DRAINING'
-  | 'ERR_KOAWS_DEADLINE'
-  | 'ERR_KOAWS_CLIENT_GONE'
-  | 'ERR_KOAWS_ALREADY_ACCEPTED'
-  | 'ERR_KOAWS_RESPONDED'
-  | 'ERR_KOAWS_NOT_INSTALLED'
-  | 'ERR_KOAWS_NOT_AN_UPGRADE'
-  | 'ERR_KOAWS_SUBPROTOCOL'
-  | 'ERR_KOAWS_BEARER'
-  | 'ERR_KOAWS_EXPIRED'
-  | 'ERR_KOAWS_OPTIONS'
-  | 'ERR_KOAWS_ITERATING'
-  | 'ERR_KOAWS_NO_AUDIENCE'
-  | 'ERR_KOAWS_CLOSED'
-  | 'ERR_KOAWS_SLOW_CONSUMER'
-  | 'ERR_KOAWS_MAX_ROOMS'
-  | 'ERR_KOAWS_NOT_NEGOTIATED'
-  | 'ERR_KOAWS_ALREADY_REPLIED'
-  | 'ERR_KOAWS_TIMEOUT'
-  | 'ERR_KOAWS_BACKPLANE'
-  | 'ERR_KOAWS_BACKPLANE_REFUSED'
-  | MessageFault
-
-/** The codes of errors that answer a message: `docs/protocol.md`, section 4. */
-export type MessageFault =
-  | 'ERR_KOAWS_MALFORMED'
-  | 'ERR_KOAWS_BINARY'
-  | 'ERR_KOAWS_TOO_LARGE'
-  | 'ERR_KOAWS_TOO_DEEP'
-  | 'ERR_KOAWS_PROTOTYPE_KEY'
-  | 'ERR_KOAWS_UNKNOWN_TYPE'
-  | 'ERR_KOAWS_INVALID'
-  | 'ERR_KOAWS_UNAUTHENTICATED'
-  | 'ERR_KOAWS_AUTH'
-  | 'ERR_KOAWS_BUSY'
-  | 'ERR_KOAWS_UNHANDLED'
-
-/**
- * Every error of koaws, and what each looks like from outside: the HTTP status before the 101, the
- * close code after it. `docs/reference/errors.md` is generated from this table.
- */
-export interface ErrorInfo {
-  /** The HTTP status that a client gets before the 101, or null where none is sent. */
-  readonly status: number | null
-  /** The close code that a client gets after the 101, or null where none is sent. */
-  readonly closeCode: number | null
-  /** The status in the error that answers a message of `koaws.v1`, or null where none is sent. */
-  readonly reply: number | null
-  /** What a client should do. */
-  readonly client: 'stop' | 'back off' | '–'
-  /** Whether the message may be shown to the client (http-errors' `expose`). */
-  readonly expose: boolean
-  /** When it happens and what to do, for the reference. */
-  readonly meaning: string
-}
-
-const info = (
-  status: number | null,
-  client: ErrorInfo['client'],
-  expose: boolean,
-  meaning: string,
-): ErrorInfo => ({ status, closeCode: null, reply: null, client, expose, meaning })
-
-const fault = (reply: number, client: ErrorInfo['client'], meaning: string): ErrorInfo => ({
-  status: null,
-  closeCode: null,
-  reply,
-  client,
-  expose: true,
-  meaning,
-})
-
-/** The table of codes. */
-export const errorTable: Readonly<Record<ErrorCode, ErrorInfo>> = {
-  ERR_KOAWS_BAD_HANDSHAKE: info(
-    400,
-    'stop',
-    true,
-    'The request is no well-formed WebSocket handshake (RFC 6455, section 4.2.1): key, Host, HTTP version, a declared body or the list of subprotocols. 405 when the method is not GET.',
-  ),
-  ERR_KOAWS_VERSION: info(
-    426,
-    'stop',
-    true,
-    '`Sec-WebSocket-Version` is not exactly 13. The answer names the version that is supported.',
-  ),
-  ERR_KOAWS_ORIGIN: info(
-    403,
-    'stop',
-    true,
-    'The page that opens the WebSocket comes from an origin, or names a host, that is not allowed. See the options `origin` and `hosts`.',
-  ),
-  ERR_KOAWS_TOO_MANY: info(
-    503,
-    'back off',
-    true,
-    '`maxConnections` (503) or `maxPerAddress` (429) is reached. Pending upgrades count.',
-  ),
-  ERR_KOAWS_DRAINING: info(
-    503,
-    'back off',
-    true,
-    '`hub.close()` was called; the answer has `Retry-After`. Also in the error that answers a message which comes then.',
-  ),
-  ERR_KOAWS_DEADLINE: info(
-    503,
-    'back off',
-    true,
-    'The middleware chain took longer than `handshakeTimeout`.',
-  ),
-  ERR_KOAWS_CLIENT_GONE: info(
-    null,
-    '–',
-    true,
-    'The client left before the upgrade was decided. Quiet: Koa’s default error handler prints nothing for it.',
-  ),
-  ERR_KOAWS_ALREADY_ACCEPTED: info(
-    500,
-    '–',
-    false,
-    'A second handler for one upgrade, or `ctx.ws(handler)` and `await ctx.ws()` mixed. Accept in one place.',
-  ),
-  ERR_KOAWS_RESPONDED: info(
-    500,
-    '–',
-    false,
-    '`ctx.ws` was called after an HTTP response had begun.',
-  ),
-  ERR_KOAWS_NOT_INSTALLED: info(
-    500,
-    '–',
-    false,
-    'An upgrade reached `accept()`, `bearer()` or `hub.route()` without having passed the plugin. Move `app.use(koaWs())` before it.',
-  ),
-  ERR_KOAWS_NOT_AN_UPGRADE: info(
-    426,
-    '–',
-    true,
-    'A plain HTTP request reached `accept()`. The answer says `Upgrade: websocket`.',
-  ),
-  ERR_KOAWS_SUBPROTOCOL: info(
-    400,
-    'stop',
-    true,
-    'None of the subprotocols that the client offers is one that the route speaks, or only credentials were offered.',
-  ),
-  ERR_KOAWS_BEARER: info(
-    400,
-    'stop',
-    true,
-    'Two different tokens came with one handshake, or a bearer entry cannot be decoded.',
-  ),
-  ERR_KOAWS_EXPIRED: info(
-    401,
-    'stop',
-    true,
-    'The authorisation (`expiresAt`, or the `exp` of koa-jwt’s token) had already ended at the handshake.',
-  ),
-  ERR_KOAWS_OPTIONS: info(
-    null,
-    '–',
-    false,
-    'An option is unknown, of the wrong type, or contradicts another. Thrown where the option is given.',
-  ),
-  ERR_KOAWS_ITERATING: info(
-    null,
-    '–',
-    false,
-    'A second `for await` over a connection that a loop is reading already.',
-  ),
-  ERR_KOAWS_NO_AUDIENCE: info(
-    null,
-    '–',
-    false,
-    'A connection that was accepted with `hub: false` was to join a room: it is in no audience.',
-  ),
-  ERR_KOAWS_CLOSED: info(
-    null,
-    '–',
-    false,
-    'The connection, or the hub, is closed and cannot do what was asked.',
-  ),
-  ERR_KOAWS_SLOW_CONSUMER: {
-    ...info(
-      null,
-      'back off',
-      false,
-      'A message was not sent, because the client takes less than it is sent: see the options `maxBufferedAmount` and `slowConsumer`. Given to the callback of `connection.send()`.',
-    ),
-    closeCode: 4610,
-  },
-  ERR_KOAWS_MAX_ROOMS: info(
-    null,
-    '–',
-    false,
-    'A connection was to be in more rooms than the option `maxRooms` allows. It entered none of those that were asked for.',
-  ),
-  ERR_KOAWS_NOT_NEGOTIATED: info(
-    null,
-    '–',
-    false,
-    '`connection.push()` or `connection.request()` on a connection that does not speak `koaws.v1`, or that no `messages()` serve.',
-  ),
-  ERR_KOAWS_ALREADY_REPLIED: info(
-    null,
-    '–',
-    false,
-    'A handler replied twice to one request: with `message.reply()` two times, or with `message.reply()` and a returned value.',
-  ),
-  ERR_KOAWS_TIMEOUT: info(
-    null,
-    '–',
-    false,
-    'A request was not answered in time: `connection.request()` on the server, `client.request()` on the client. It may have been carried out.',
-  ),
-  ERR_KOAWS_BACKPLANE: info(
-    null,
-    '–',
-    false,
-    'What joins the instances (Redis, the socket of a neighbour) is away, and nobody knows whether it took what was published. Also thrown by `clusterAdapter()` where it cannot make its folder.',
-  ),
-  ERR_KOAWS_BACKPLANE_REFUSED: info(
-    null,
-    '–',
-    false,
-    'What joins the instances refused a publish and would again: with Redis, `NOPERM` for a user that may not publish there.',
-  ),
-  ERR_KOAWS_MALFORMED: fault(
-    400,
-    'stop',
-    'The message is no JSON, no object, or its `type` or `id` are not as the protocol has them.',
-  ),
-  ERR_KOAWS_BINARY: fault(400, 'stop', 'A binary message; `koaws.v1` has text messages only.'),
-  ERR_KOAWS_TOO_LARGE: fault(413, 'stop', 'The message is above `maxMessage` of `messages()`.'),
-  ERR_KOAWS_TOO_DEEP: fault(400, 'stop', 'Arrays and objects are nested more than 32 deep.'),
-  ERR_KOAWS_PROTOTYPE_KEY: fault(
-    400,
-    'stop',
-    'An object in the message has the name `__proto__`, or `constructor` with a `prototype`.',
-  ),
-  ERR_KOAWS_UNKNOWN_TYPE: fault(404, 'stop', 'Nobody handles messages of this type.'),
-  ERR_KOAWS_INVALID: fault(
-    400,
-    'stop',
-    'The data are not what the schema allows: `data.issues` says where. On the server also thrown by a push or reply whose data do not fit (`validateOut`).',
-  ),
-  ERR_KOAWS_UNAUTHENTICATED: fault(
-    401,
-    'stop',
-    'A message came before the token was accepted (the option `authenticate`).',
-  ),
-  ERR_KOAWS_AUTH: fault(
-    401,
-    'stop',
-    'The token in a `koaws:auth` was rejected. The status is that of the rejection.',
-  ),
-  ERR_KOAWS_BUSY: fault(409, 'back off', 'Another `koaws:auth` is being worked on.'),
-  ERR_KOAWS_UNHANDLED: fault(
-    404,
-    '–',
-    'Middleware of `messages()` neither replied nor called `next()`, so no handler ran.',
-  ),
-}
+import { format, inspect, types } from 'node:util'
+import { type ErrorCode, errorInfo } from './error-table.ts'
+import { fieldsOf, isIntegerWithin } from './fields.ts'
 
 /** What an error carries beyond its code and message. */
 export interface KoaWsErrorInit {
@@ -286,6 +20,28 @@ export interface KoaWsErrorInit {
 /**
  * The base of all errors of koaws. It has the shape of http-errors (`status`, `expose`,
  * `headers`), so throwing one in middleware gives the right HTTP answer.
+ *
+ * @example
+ * ```js
+ * import Koa from 'koa'
+ * import koaWs, { accept, KoaWsError } from 'koaws'
+ * import { testApp } from 'koaws/testing'
+ *
+ * const app = new Koa()
+ * app.use(koaWs({ maxRooms: 1 }))
+ * app.use(
+ *   accept((connection) => {
+ *     try {
+ *       void connection.join('one', 'two')
+ *     } catch (error) {
+ *       if (error instanceof KoaWsError) connection.send(error.code)
+ *     }
+ *   }),
+ * )
+ *
+ * const socket = await testApp(app).connect('/')
+ * console.log(await socket.next()) // ERR_KOAWS_MAX_ROOMS
+ * ```
  */
 export class KoaWsError extends Error {
   /** A stable name for programs: a key of the error table. */
@@ -299,9 +55,14 @@ export class KoaWsError extends Error {
   /** Headers for the HTTP answer. */
   readonly headers: Record<string, string> | undefined
 
+  /**
+   * @param code a key of the error table, or a code of the application
+   * @param message the client may read it only where `expose` is true
+   * @param init what differs from the error table
+   */
   constructor(code: ErrorCode | (string & {}), message: string, init: KoaWsErrorInit = {}) {
     super(message, init.cause === undefined ? undefined : { cause: init.cause })
-    const entry = Object.hasOwn(errorTable, code) ? errorTable[code as ErrorCode] : UNLISTED
+    const entry = errorInfo(code)
     this.name = new.target.name
     this.code = code
     this.status = init.status ?? entry.status ?? undefined
@@ -311,13 +72,51 @@ export class KoaWsError extends Error {
   }
 }
 
-/** Of a code that is the application's own. */
-const UNLISTED: ErrorInfo = info(null, '–', true, '')
-
-/** Thrown, or a rejection, while an upgrade is being decided: before the 101. */
+/**
+ * The error of an upgrade that is still being decided: before the 101.
+ *
+ * @example
+ * ```js
+ * import Koa from 'koa'
+ * import koaWs, { UpgradeError } from 'koaws'
+ * import { testApp } from 'koaws/testing'
+ *
+ * const app = new Koa()
+ * app.use(koaWs())
+ * app.use(async (ctx) => {
+ *   try {
+ *     await ctx.ws?.({ subprotocol: 'chat.v1' })
+ *   } catch (error) {
+ *     if (error instanceof UpgradeError) ctx.throw(400, `${error.code}: offer chat.v1`)
+ *     throw error
+ *   }
+ * })
+ *
+ * await testApp(app)
+ *   .connect('/', { protocols: 'chat.v2' })
+ *   .catch((error) => console.log(error.body)) // ERR_KOAWS_SUBPROTOCOL: offer chat.v1
+ * ```
+ */
 export class UpgradeError extends KoaWsError {}
 
-/** Something between the instances failed: thrown or a rejection of an adapter or an emitter. */
+/**
+ * The error of an adapter or an emitter: something between the instances failed.
+ *
+ * @example
+ * ```js
+ * import { AdapterError } from 'koaws'
+ * import { redisEmitter } from 'koaws/redis'
+ *
+ * const emitter = redisEmitter({
+ *   client: { publish: () => Promise.reject(new Error('READONLY')) },
+ * })
+ * try {
+ *   await emitter.room('lobby').send('hi')
+ * } catch (error) {
+ *   console.log(error instanceof AdapterError && error.code) // ERR_KOAWS_BACKPLANE
+ * }
+ * ```
+ */
 export class AdapterError extends KoaWsError {}
 
 /** What a `MessageError` carries beyond status and message. */
@@ -336,31 +135,66 @@ export interface MessageErrorInit {
 
 const RETRYABLE: ReadonlySet<number> = new Set([408, 425, 429, 502, 503, 504])
 
+const messageErrors = new WeakSet<object>()
+
 /**
  * An error that answers a message of `koaws.v1`. On the server: throw it in a handler (or call
  * `message.throw()`), and the client gets all of it. It is also what `connection.request()` rejects
  * with when the client answers with an error; then `message` and `data` are what the client says.
+ *
+ * @example
+ * ```js
+ * import Koa from 'koa'
+ * import koaWs, { accept, MessageError, messages } from 'koaws'
+ * import { connect } from 'koaws/client'
+ * import { testApp } from 'koaws/testing'
+ *
+ * const chat = messages().on('buy', () => {
+ *   throw new MessageError(409, 'Sold out', { code: 'sold_out', data: { left: 0 } })
+ * })
+ * const app = new Koa()
+ * app.use(koaWs())
+ * app.use(accept(chat))
+ *
+ * const client = connect('ws://app/', { WebSocket: testApp(app).webSocket() })
+ * await client.request('buy').catch((error) => console.log(error.code, error.data)) // sold_out { left: 0 }
+ * client.close()
+ * ```
  */
 export class MessageError extends KoaWsError {
+  /** The status in the error that answers the message: 400 to 599. */
   declare status: number
   /** Whether the same request may succeed later. */
   readonly retryable: boolean
-  /** What else it says. */
+  /** Further data of the error. */
   readonly data: unknown
 
-  /** @throws RangeError for a status that is no integer from 400 to 599 */
+  /**
+   * @param status an integer from 400 to 599, with its meaning in HTTP
+   * @param message by default the text of the status
+   * @param init a code, data for the client, and whether a retry may succeed
+   * @throws RangeError for another status
+   */
   constructor(status: number, message?: string, init: MessageErrorInit = {}) {
     if (!Number.isInteger(status) || status < 400 || status > 599) {
-      throw new RangeError(`The status of a MessageError is 400 to 599, not ${String(status)}.`)
+      throw new RangeError(
+        `The status of a MessageError must be an integer from 400 to 599, not ${String(status)}.`,
+      )
     }
     const { code = statusCode(status), cause, expose = true } = init
     super(code, message ?? STATUS_CODES[status] ?? String(status), { status, cause, expose })
     this.retryable = init.retryable ?? isRetryable(status)
     this.data = init.data
+    messageErrors.add(this)
   }
 }
 
-/** Whether a request that failed with a status may succeed later, where nobody says so. */
+/** Whether a thrown value is a `MessageError`: false for a Proxy of one, since its traps may throw. */
+export function isMessageError(thrown: unknown): thrown is MessageError {
+  return typeof thrown === 'object' && thrown !== null && messageErrors.has(thrown)
+}
+
+/** Whether a request that failed with a status may succeed later, when the error itself does not say so. */
 export function isRetryable(status: number): boolean {
   return RETRYABLE.has(status)
 }
@@ -371,15 +205,29 @@ export function statusCode(status: number): string {
   return text.toLowerCase().replaceAll(/[^a-z0-9]+/g, '_')
 }
 
-/** Thrown where an option is given that koaws cannot use; the message says what to do. */
+/**
+ * The error of an option that koaws cannot use; the message says what to do.
+ *
+ * @example
+ * ```js
+ * import koaWs, { OptionsError } from 'koaws'
+ *
+ * try {
+ *   koaWs({ heartbeat: { interval: 1_000, timeout: 5_000 } })
+ * } catch (error) {
+ *   console.log(error instanceof OptionsError && error.code) // ERR_KOAWS_OPTIONS
+ * }
+ * ```
+ */
 export class OptionsError extends KoaWsError {
+  /** @param message what is wrong, and what to do */
   constructor(message: string) {
     super('ERR_KOAWS_OPTIONS', message)
   }
 }
 
 /**
- * An `Error` for whatever was thrown: itself, or a wrapper around something that is no error. Never
+ * Returns an `Error` for a thrown value: the value itself, or a wrapper when it is not an error. Never
  * throws, however odd the thing is.
  */
 export function toError(thrown: unknown): Error {
@@ -393,6 +241,64 @@ export function toError(thrown: unknown): Error {
   }
 }
 
+/**
+ * Something that was thrown, for Koa's error handling: itself, unless Koa would throw while it reads or
+ * writes it (a Proxy, a getter that throws, a frozen error, a BigInt). Then an `Error` in its place, of an
+ * error with the same status and message. Never throws.
+ */
+export function presentable(thrown: unknown): unknown {
+  try {
+    if (isReadable(thrown)) return thrown
+  } catch {
+    // Reading it throws: see below.
+  }
+  const error = toError(thrown)
+  if (error !== thrown) return error
+  const { status, message } = exposureOf(error)
+  const copy = new Error(message ?? messageTextOf(error), { cause: error })
+  return Object.assign(copy, status !== null && { status, expose: message !== null })
+}
+
+/** Whether Koa can read and write something that was thrown. Throws itself where reading does. */
+function isReadable(thrown: unknown): boolean {
+  if (types.isProxy(thrown)) return false
+  if (!(thrown instanceof Error)) return format('%j', thrown) !== '' // as Koa shows it
+  const fields = fieldsOf(thrown)
+  for (const name of READ_BY_KOA) void fields[name]
+  return Object.isExtensible(thrown) && !hasStackGetter(thrown)
+}
+
+const READ_BY_KOA = ['then', 'message', 'name', 'code', 'status', 'statusCode', 'expose', 'headers']
+
+/** Formatting a `stack` is expensive, so this looks for a getter in place of reading it. */
+function hasStackGetter(error: Error): boolean {
+  const getter = Object.getOwnPropertyDescriptor(error, 'stack')?.get
+  return getter !== undefined && getter !== NATIVE_STACK_GETTER
+}
+
+const NATIVE_STACK_GETTER = Object.getOwnPropertyDescriptor(new Error(), 'stack')?.get
+
+function messageTextOf(error: Error): string {
+  try {
+    return String(error.message)
+  } catch {
+    return 'something was thrown that cannot be shown'
+  }
+}
+
+const turnedAway = new WeakSet<Error>()
+
+/** Mark an error as no more than this: `onConnect` has closed the connection. */
+export function markTurnedAway<E extends Error>(error: E): E {
+  turnedAway.add(error)
+  return error
+}
+
+/** Whether an error was marked: nothing that has to be reported. */
+export function isTurnedAway(error: Error): boolean {
+  return turnedAway.has(error)
+}
+
 /** What an error says of itself to a client, in the manner of http-errors. */
 export interface Exposure {
   /** An HTTP status of 400 to 599, or null. */
@@ -404,11 +310,10 @@ export interface Exposure {
 /** Read an error's `status`, `expose` and `message`, any of which may be a getter that throws. */
 export function exposureOf(error: unknown): Exposure {
   try {
-    const { status, statusCode, expose, message } = error as Record<string, unknown>
-    const code = Number.isInteger(status) ? (status as number) : statusCode
-    const known = Number.isInteger(code) && (code as number) >= 400 && (code as number) < 600
+    const { status, statusCode, expose, message } = fieldsOf(error)
+    const code = Number.isInteger(status) ? status : statusCode
     return {
-      status: known ? (code as number) : null,
+      status: isIntegerWithin(code, 400, 599) ? code : null,
       message: expose === true ? String(message) : null,
     }
   } catch {

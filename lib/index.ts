@@ -1,3 +1,5 @@
+// The public names of koaws, grouped by concept.
+
 // The plugin
 
 export { memoryAdapter } from './adapters/memory.ts'
@@ -9,9 +11,21 @@ export type {
   EchoingLink,
   MaxQueued,
 } from './backplane/adapter.ts'
-export type { BackplaneStatus } from './backplane/backplane.ts'
+export type { BackplaneStatus } from './backplane/host.ts'
+// CommonJS
+export { commonJs as 'module.exports' } from './common-js.ts'
 // Connections
-export type { Audience, Delivery, Member, Members } from './connection/audience.ts'
+export type {
+  Audience,
+  Delivery,
+  HistoryMessage,
+  HistoryQuery,
+  Member,
+  Members,
+  RecordedPosition,
+  RecordResult,
+  RoomHistory,
+} from './connection/audience.ts'
 export { Connection } from './connection/connection.ts'
 export type { HandlerContext, RouteContext } from './connection/route-context.ts'
 export type {
@@ -23,6 +37,7 @@ export type {
 export type {
   CloseInfo,
   Refresh,
+  Replay,
   RequestOptions,
   Sendable,
   SendOptions,
@@ -37,28 +52,39 @@ export type {
   MessageEvent,
   UpgradeEvent,
 } from './diagnostics.ts'
-export type {
-  ErrorCode,
-  ErrorInfo,
-  KoaWsErrorInit,
-  MessageErrorInit,
-  MessageFault,
-} from './errors.ts'
 // Errors and close codes
+export type { ErrorCode, ErrorInfo, MessageFault } from './error-table.ts'
+export { errorTable } from './error-table.ts'
+export type { KoaWsErrorInit, MessageErrorInit } from './errors.ts'
 export {
   AdapterError,
-  errorTable,
   KoaWsError,
   MessageError,
   OptionsError,
   UpgradeError,
 } from './errors.ts'
-export type { ErrorPlace } from './hub/connections.ts'
+export type { HistoryOptions } from './history/options.ts'
+// The history of an adapter
+export type {
+  Entry,
+  HistoryEvents,
+  HistoryLimits,
+  HistoryStore,
+  Missing,
+  NewEntry,
+  OpenHistory,
+  Place,
+  Reading,
+} from './history/store.ts'
+export type { ErrorPlace } from './hub/error-place.ts'
+export type { HubStatus } from './hub/hub.ts'
 export type { PresenceOptions } from './hub/presence/options.ts'
 export type { CloseOptions } from './hub/shutdown.ts'
 export type { SignalOptions } from './hub/signals.ts'
-export type { AttachableServer, AttachOptions, Hub, HubStatus } from './koa-ws.ts'
+export type { UserLimit } from './hub/user-limit.ts'
+export type { AttachableServer, Hub } from './koa-ws.ts'
 export { koaWs, koaWs as default } from './koa-ws.ts'
+export type { OriginPolicy, OriginPredicate } from './listener/origin.ts'
 // Messages
 export type { Message } from './messages/message.ts'
 export type {
@@ -70,7 +96,18 @@ export type {
 } from './messages/messages.ts'
 export { messages } from './messages/messages.ts'
 export type { MessagesOptions } from './messages/options.ts'
-export type { DeflateOptions, KoaWsOptions } from './options.ts'
+export type { Handler } from './middleware/accept.ts'
+// Upgrades: accepting and authenticating
+export { accept } from './middleware/accept.ts'
+export type { BearerOptions } from './middleware/bearer.ts'
+export { bearer } from './middleware/bearer.ts'
+export { bySubprotocol } from './middleware/by-subprotocol.ts'
+export type { ContextWs } from './middleware/context.ts'
+export { forward } from './middleware/forward.ts'
+export type { RouteMiddleware, RouteParams } from './middleware/route.ts'
+export type { KoaWsOptions, ReadyOptions } from './options.ts'
+export type { Patterns } from './patterns.ts'
+export type { AttachOptions } from './plugin.ts'
 export { CloseCode } from './protocol/close-codes.ts'
 export type {
   DefinitionOf,
@@ -81,15 +118,7 @@ export type {
 export { protocol } from './protocol/definition.ts'
 export type { PresenceData, PresentMember } from './protocol/presence.ts'
 export type { SchemaIssue, SchemaResult, StandardSchema } from './protocol/standard-schema.ts'
-export type { Handler } from './upgrade/accept-middleware.ts'
-// Upgrades: accepting and authenticating
-export { accept, forward } from './upgrade/accept-middleware.ts'
 export type { AcceptOptions, FromContext, SubprotocolChooser } from './upgrade/accept-options.ts'
-export type { BearerOptions } from './upgrade/bearer.ts'
-export { bearer } from './upgrade/bearer.ts'
-export { bySubprotocol } from './upgrade/by-subprotocol.ts'
-export type { ContextWs } from './upgrade/context.ts'
-export type { RejectMode } from './upgrade/host.ts'
-export type { OriginPolicy, OriginPredicate } from './upgrade/origin.ts'
-export type { RouteMiddleware, RouteParams } from './upgrade/route.ts'
-export type { AcceptHandler } from './upgrade/upgrade.ts'
+export type { AcceptHandler } from './upgrade/chain.ts'
+export type { DeflateOptions } from './upgrade/deflate.ts'
+export type { RejectAs, RejectClose, RejectMode, RejectOption } from './upgrade/reject.ts'

@@ -1,50 +1,53 @@
+// The options of `koaWs()`, `hub.close()` and `hub.closeOnSignal()`: types, defaults and checks.
+
 import type { IncomingMessage } from 'node:http'
 import { constants } from 'node:os'
-import { deflateRawSync, type ZlibOptions } from 'node:zlib'
 import type { Context } from 'koa'
 import type { Adapter } from './backplane/adapter.ts'
 import type { Connection } from './connection/connection.ts'
 import {
   type ConnectionRules,
+  defaultRules,
   type RuleOptions,
   resolveRules,
   ruleChecks,
 } from './connection/rules.ts'
 import type { CloseInfo } from './connection/types.ts'
 import { OptionsError } from './errors.ts'
+import { fieldsOf, isIntegerWithin } from './fields.ts'
+import {
+  type HistoryOptions,
+  historyCheck,
+  type ResolvedHistory,
+  resolveHistory,
+} from './history/options.ts'
 import {
   type PresenceOptions,
   presenceCheck,
   type ResolvedPresence,
   resolvePresence,
 } from './hub/presence/options.ts'
+import type { UserLimit } from './hub/user-limit.ts'
+import type { OriginPolicy } from './listener/origin.ts'
+import {
+  hostsCheck,
+  normalizedHosts,
+  normalizedOrigins,
+  originsCheck,
+} from './listener/origin-entries.ts'
 import { isCloseCode } from './protocol/close-codes.ts'
+import type { Protocol } from './protocol/definition.ts'
 import { defaultFragments } from './upgrade/acceptor.ts'
-import type { RejectMode } from './upgrade/host.ts'
-import type { OriginPolicy } from './upgrade/origin.ts'
+import { type DeflateOptions, deflateCheck, resolveDeflate } from './upgrade/deflate.ts'
+import { type RejectOption, rejectCheck } from './upgrade/reject.ts'
 import { type Check, check, describe, validate } from './validate.ts'
-
-/** Options of permessage-deflate (RFC 7692), as ws takes them. */
-export interface DeflateOptions {
-  /** Whether the server starts each message anew; keeping context costs memory. @default true */
-  serverNoContextTakeover?: boolean | undefined
-  /** The same for the client. */
-  clientNoContextTakeover?: boolean | undefined
-  /** Messages below this many bytes are not compressed. @default 1024 */
-  threshold?: number | undefined
-  /** How many messages are compressed at a time. @default 4 */
-  concurrencyLimit?: number | undefined
-  /** Options of zlib's deflate. */
-  zlibDeflateOptions?: object | undefined
-  /** Options of zlib's inflate. */
-  zlibInflateOptions?: object | undefined
-}
 
 /** The options of `koaWs()`. Durations are milliseconds, sizes are bytes. */
 export interface KoaWsOptions extends RuleOptions {
   /**
-   * Which pages may open a WebSocket here. `'same'`: host and port of Origin equal those of Host
-   * (X-Forwarded-Host only with `app.proxy`). A list of origins and RegExps is allowed in addition.
+   * Which pages may open a WebSocket here. `'same'`: host and port of Origin equal those of Host, and the
+   * scheme where it is known: over TLS, and by X-Forwarded-Proto (which counts, as X-Forwarded-Host does, only
+   * with `app.proxy`). A list of origins and RegExps is allowed in addition.
    * `'any'` lets every page in the world use the cookies of your users. A request without Origin
    * passes: browsers always send one. Refused with 403. @default 'same'
    */
@@ -55,25 +58,33 @@ export interface KoaWsOptions extends RuleOptions {
   filter?: ((req: IncomingMessage) => boolean) | undefined
   /**
    * How a rejection reaches the client. `'auto'`: over HTTP, and for a client that offered `koaws.v1`
-   * as close code 4000 + status. `'http'`: always HTTP. `'close'`: a close code for every client.
+   * as close code 4000 + status. `'http'`: always HTTP. `'close'`: that close code for every client. A close
+   * code, or `{ code, reason }`: this one for every client. A function of the status gives one of these.
    * Only 4xx and 5xx that the chain itself produced, after the origin check. @default 'auto'
    */
-  reject?: RejectMode | undefined
+  reject?: RejectOption | undefined
   /** How long the whole chain may take before the 101; then 503. @default 10_000 */
   handshakeTimeout?: number | undefined
   /** Connections of this instance, pending upgrades included; 503 beyond. @default unlimited */
   maxConnections?: number | undefined
-  /** The same for each address; 429 beyond. @default unlimited */
+  /** The same for each address, of IPv6 for each network of `ipv6Prefix` bits; 429 beyond. @default unlimited */
   maxPerAddress?: number | undefined
   /** The same for each HTTP/2 session; 429 beyond. A proxy may send many clients over one. @default unlimited */
   maxPerSession?: number | undefined
-  /** The address that `maxPerAddress` counts. @default the client's, forwarded with `app.proxy` */
+  /**
+   * Connections of one user to this instance, those with `hub: false` included. `when: 'reject'`: 429 beyond, or the
+   * token is rejected. `when: 'replace'`: the oldest is closed with 4612. @default unlimited
+   */
+  maxPerUser?: UserLimit | undefined
+  /** How many bits of an IPv6 address `maxPerAddress` looks at; 128: all of them. @default 64 */
+  ipv6Prefix?: number | undefined
+  /** The address that `maxPerAddress` counts, as it is. @default the client's, forwarded with `app.proxy` */
   address?: ((req: IncomingMessage) => string) | undefined
-  /** Whose connection this is. Never take it from what the client says of itself. */
+  /** The user of the connection. Take it from verified state, never from data that the client chooses. */
   user?: ((ctx: Context) => string | number | undefined) | undefined
   /**
    * Runs before the handler, which waits for it, and before the connection is in any audience. An error
-   * closes as one of the handler's would. Who is closed here has no handler, and is not heard.
+   * closes as one of the handler's would. A connection that is closed here gets no handler.
    */
   onConnect?: ((connection: Connection, ctx: Context) => unknown) | undefined
   /** Runs after the connection's `close` event. `hub.close()` waits for it until its deadline. */
@@ -93,8 +104,36 @@ export interface KoaWsOptions extends RuleOptions {
   property?: string | undefined
   /** Joins the hubs of several instances. @default this instance stands alone */
   adapter?: Adapter | undefined
-  /** Who is in a room, and who is online. @default off */
+  /** What `hub.status().ready` waits for, besides `hub.close()`. @default nothing */
+  ready?: ReadyOptions | undefined
+  /** Presence: the members of rooms, and the users that are online. @default off */
   presence?: PresenceOptions | undefined
+  /**
+   * History: messages of rooms and users are recorded, and a client that returns gets what it missed. @default off
+   */
+  history?: HistoryOptions | undefined
+  /**
+   * The protocol of this hub, made by `protocol()`: `hub.room(…).push()` and the other audiences of the hub take
+   * its pushes only. A push that it does not have throws; data that do not fit throw too, unless NODE_ENV is
+   * 'production'. `messages(other).room(hub, …)` goes by its own protocol. @default any push
+   */
+  protocol?: Protocol | undefined
+}
+
+/** What `hub.status().ready` waits for. */
+export interface ReadyOptions {
+  /**
+   * The first time that the backplane is `ready`: an instance that cannot reach it, for instance with a
+   * wrong password, fails its readiness probe, and a rollout stops. A later outage changes nothing, since
+   * it hits all instances at once. @default false
+   */
+  backplane?: boolean | undefined
+  /**
+   * A free place below `maxConnections`: false from the last place that is taken until one is free again, so that a
+   * load balancer sends new clients to other instances. Pending upgrades count. Where all instances are full, none
+   * is ready. Throws without `maxConnections`. @default false
+   */
+  capacity?: boolean | undefined
 }
 
 /** All options, with their defaults filled in. */
@@ -102,11 +141,13 @@ export interface ResolvedOptions extends ConnectionRules {
   readonly origin: OriginPolicy
   readonly hosts: ReadonlySet<string> | undefined
   readonly filter: KoaWsOptions['filter'] | undefined
-  readonly reject: RejectMode
+  readonly reject: RejectOption
   readonly handshakeTimeout: number
   readonly maxConnections: number
   readonly maxPerAddress: number
   readonly maxPerSession: number
+  readonly maxPerUser: UserLimit | undefined
+  readonly ipv6Prefix: number
   readonly address: KoaWsOptions['address'] | undefined
   readonly user: KoaWsOptions['user'] | undefined
   readonly onConnect: KoaWsOptions['onConnect'] | undefined
@@ -117,40 +158,10 @@ export interface ResolvedOptions extends ConnectionRules {
   readonly perMessageDeflate: false | DeflateOptions
   readonly property: string
   readonly adapter: Adapter | undefined
+  readonly ready: ReadyOptions | undefined
   readonly presence: ResolvedPresence | undefined
-}
-
-const DEFLATE: DeflateOptions = {
-  serverNoContextTakeover: true,
-  threshold: 1024,
-  concurrencyLimit: 4,
-}
-
-const SCHEME = /^[a-z][a-z0-9+.-]*:\/\/[^/?#]+$/i
-
-const origins: Check = (value) => {
-  if (!Array.isArray(value)) {
-    return `must be 'same', 'any', a list of origins, or a function, not ${describe(value)}.`
-  }
-  for (const entry of value) {
-    if (entry instanceof RegExp) {
-      if (!/^\^.*\$$/s.test(entry.source)) {
-        return `holds ${entry}, which matches inside of longer origins too: begin it with ^ and end it with $.`
-      }
-    } else if (typeof entry !== 'string' || !(SCHEME.test(entry) || entry === 'null')) {
-      return `holds ${describe(entry)}, which is no origin: write it as a browser sends it, such as "https://example.com".`
-    }
-  }
-  return null
-}
-
-const hosts: Check = (value) => {
-  const wrong = check.strings(value)
-  if (wrong) return wrong
-  const url = (value as string[]).find((host) => host.includes('/'))
-  return url === undefined
-    ? null
-    : `holds ${describe(url)}: a host name, such as "example.com", is no URL.`
+  readonly history: ResolvedHistory | undefined
+  readonly protocol: Protocol | undefined
 }
 
 const property: Check = (value) =>
@@ -159,39 +170,46 @@ const property: Check = (value) =>
     : `must be a name other than "hub", not ${describe(value)}.`
 
 const adapter: Check = (value) =>
-  typeof (value as Partial<Adapter> | null)?.connect === 'function'
+  typeof fieldsOf(value)['connect'] === 'function'
     ? null
-    : `must be an adapter, such as memoryAdapter() makes, not ${describe(value)}.`
+    : `must be an adapter, such as the result of memoryAdapter(), not ${describe(value)}.`
 
-const zlibOptions: Check = (value) =>
-  typeof value === 'object' && value !== null && !('info' in value)
-    ? null
-    : 'must be an object of options of zlib, without "info".'
-
-const deflateChecks: Record<string, Check> = {
-  serverNoContextTakeover: check.boolean,
-  clientNoContextTakeover: check.boolean,
-  threshold: check.either(check.count, (value) => (value === 0 ? null : 'must be 0 or more.')),
-  concurrencyLimit: check.count,
-  zlibDeflateOptions: zlibOptions,
-  zlibInflateOptions: zlibOptions,
-}
-
-const deflate: Check = (value) => {
-  if (typeof value === 'boolean') return null
-  validate('perMessageDeflate', value, deflateChecks)
+const ready: Check = (value) => {
+  validate('ready', value, { backplane: check.boolean, capacity: check.boolean })
   return null
 }
 
+const protocol: Check = (value) =>
+  typeof fieldsOf(value)['types'] === 'object'
+    ? null
+    : `must be the result of protocol(), not ${describe(value)}.`
+
+const prefix: Check = (value) =>
+  isIntegerWithin(value, 16, 128)
+    ? null
+    : `must be a number of bits from 16 to 128, not ${describe(value)}.`
+
+const userLimit: Check = (value) => {
+  validate('maxPerUser', value, {
+    connections: check.count,
+    when: check.oneOf('reject', 'replace'),
+  })
+  return fieldsOf(value)['connections'] === undefined
+    ? 'needs "connections": the number of connections of one user.'
+    : null
+}
+
 const checks: Record<string, Check> = {
-  origin: check.either(origins, check.oneOf('same', 'any'), check.isFunction),
-  hosts,
+  origin: check.either(originsCheck, check.oneOf('same', 'any'), check.isFunction),
+  hosts: hostsCheck,
   filter: check.isFunction,
-  reject: check.oneOf('auto', 'http', 'close'),
+  reject: rejectCheck,
   handshakeTimeout: check.milliseconds,
   maxConnections: check.count,
   maxPerAddress: check.count,
   maxPerSession: check.count,
+  maxPerUser: userLimit,
+  ipv6Prefix: prefix,
   address: check.isFunction,
   user: check.isFunction,
   onConnect: check.isFunction,
@@ -199,43 +217,74 @@ const checks: Record<string, Check> = {
   maxPayload: check.count,
   maxFragments: check.count,
   closeTimeout: check.milliseconds,
-  perMessageDeflate: deflate,
+  perMessageDeflate: deflateCheck,
   property,
   adapter,
+  ready,
   presence: presenceCheck,
+  history: historyCheck,
+  protocol,
   ...ruleChecks,
+}
+
+/** `app.use(koaWs)` makes Koa call it with a ctx. */
+function isKoaContext(given: object | null): boolean {
+  return typeof given === 'object' && given !== null && 'request' in given && 'response' in given
 }
 
 /**
  * Check the options and fill in what is not set.
  *
- * @throws OptionsError naming the option, and the nearest where there is none of that name
+ * @throws OptionsError that names the option, and the nearest known name for an unknown one
  */
 export function resolveOptions(given: KoaWsOptions): ResolvedOptions {
+  if (isKoaContext(given)) {
+    throw new OptionsError(
+      'koaWs() got the ctx of a request as its options: write app.use(koaWs()), not app.use(koaWs).',
+    )
+  }
   validate('koaWs()', given, checks)
   const { maxConnections = Infinity, maxPerAddress = Infinity, maxPerSession = Infinity } = given
-  for (const [name, most] of Object.entries({ maxPerAddress, maxPerSession })) {
+  const maxPerUser = given.maxPerUser?.connections ?? Infinity
+  for (const [name, most] of Object.entries({ maxPerAddress, maxPerSession, maxPerUser })) {
     if (most !== Infinity && most > maxConnections) {
       throw new OptionsError(
-        `koaWs(): "${name}" is above "maxConnections" and can never be reached.`,
+        `koaWs(): the option "${name}" (${most}) is above "maxConnections" (${maxConnections}) and can never be reached. Lower it.`,
       )
     }
   }
-  if (given.address && maxPerAddress === Infinity) {
+  if (given.ready?.capacity && maxConnections === Infinity) {
     throw new OptionsError(
-      'koaWs(): the option "address" counts for nothing without "maxPerAddress".',
+      'koaWs(): the option "ready.capacity" has no effect without "maxConnections".',
+    )
+  }
+  if (given.address && maxPerAddress === Infinity) {
+    throw new OptionsError('koaWs(): the option "address" has no effect without "maxPerAddress".')
+  }
+  if (given.ipv6Prefix !== undefined && (given.address || maxPerAddress === Infinity)) {
+    throw new OptionsError(
+      'koaWs(): the option "ipv6Prefix" has no effect without "maxPerAddress", or with "address".',
+    )
+  }
+  if (given.history && given.adapter && !given.adapter.history) {
+    throw new OptionsError(
+      'koaWs(): the option "history" needs an adapter that can record messages, and this one cannot.',
     )
   }
   const maxPayload = given.maxPayload ?? 1024 * 1024
   return {
-    origin: given.origin ?? 'same',
-    hosts: given.hosts && new Set(given.hosts.map((host) => host.toLowerCase())),
+    origin: Array.isArray(given.origin)
+      ? normalizedOrigins(given.origin)
+      : (given.origin ?? 'same'),
+    hosts: given.hosts && normalizedHosts(given.hosts),
     filter: given.filter,
     reject: given.reject ?? 'auto',
     handshakeTimeout: given.handshakeTimeout ?? 10_000,
     maxConnections,
     maxPerAddress,
     maxPerSession,
+    maxPerUser: given.maxPerUser,
+    ipv6Prefix: given.ipv6Prefix ?? 64,
     address: given.address,
     user: given.user,
     onConnect: given.onConnect,
@@ -245,35 +294,24 @@ export function resolveOptions(given: KoaWsOptions): ResolvedOptions {
     closeTimeout: given.closeTimeout ?? 2_000,
     perMessageDeflate: resolveDeflate(given.perMessageDeflate),
     property: given.property ?? 'ws',
-    ...resolveRules(given),
+    ...resolveRules(given, defaultRules(maxPayload)),
     adapter: given.adapter,
+    ready: given.ready,
     presence: given.presence && resolvePresence(given.presence),
+    history: given.history && resolveHistory(given.history),
+    protocol: given.protocol,
   }
 }
 
-function resolveDeflate(given: boolean | DeflateOptions | undefined): false | DeflateOptions {
-  if (!given) return false
-  const deflate = given === true ? DEFLATE : { ...DEFLATE, ...given }
-  try {
-    deflateRawSync(Buffer.alloc(1), deflate.zlibDeflateOptions as ZlibOptions)
-  } catch (error) {
-    throw new OptionsError(
-      `koaWs(): zlib refuses "zlibDeflateOptions": ${(error as Error).message}`,
-    )
-  }
-  // An empty message is never worth it, and ws gives no sign that it is compressing one.
-  return { ...deflate, threshold: Math.max(1, deflate.threshold ?? 1024) }
-}
-
-const closeChecks: Record<string, Check> = {
+const closeChecks = {
   code: (value) =>
     isCloseCode(value)
       ? null
       : `must be 1000 to 1003, 1007 to 1014, or 3000 to 4999, not ${describe(value)}.`,
-  timeout: (value) => (value === 0 ? null : check.milliseconds(value)),
-  readyDelay: (value) => (value === 0 ? null : check.milliseconds(value)),
+  timeout: check.delay,
+  readyDelay: check.delay,
   server: check.boolean,
-}
+} satisfies Record<string, Check>
 
 /** Check the options of `hub.close()`. */
 export function checkCloseOptions(given: unknown): void {
@@ -283,10 +321,12 @@ export function checkCloseOptions(given: unknown): void {
 const signals: Check = (value) => {
   const wrong = check.strings(value)
   if (wrong) return wrong
-  const unknown = (value as string[]).find((name) => !(name in constants.signals))
-  if (unknown !== undefined) return `holds ${describe(unknown)}, which is no signal of this system.`
-  const unheard = (value as string[]).find((name) => name === 'SIGKILL' || name === 'SIGSTOP')
-  return unheard === undefined ? null : `holds ${unheard}, which no process can listen to.`
+  const names: string[] = Array.isArray(value) ? value : []
+  const unknown = names.find((name) => !(name in constants.signals))
+  if (unknown !== undefined)
+    return `holds ${describe(unknown)}, which is not a signal of this system.`
+  const unheard = names.find((name) => name === 'SIGKILL' || name === 'SIGSTOP')
+  return unheard === undefined ? null : `holds ${describe(unheard)}, which a process cannot catch.`
 }
 
 /** Check the options of `hub.closeOnSignal()`. */
@@ -294,8 +334,8 @@ export function checkSignalOptions(given: unknown): void {
   validate('hub.closeOnSignal()', given, {
     signals,
     pm2: check.boolean,
-    timeout: closeChecks['timeout'] as Check,
-    readyDelay: closeChecks['readyDelay'] as Check,
+    timeout: closeChecks.timeout,
+    readyDelay: closeChecks.readyDelay,
     after: check.isFunction,
   })
 }

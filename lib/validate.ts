@@ -1,10 +1,16 @@
+// Checks objects of options and names, and calls functions of the options.
 import { OptionsError, toError } from './errors.ts'
+import { fieldsOf, isIntegerWithin } from './fields.ts'
 import { isThenable } from './thenable.ts'
 
-/** What is wrong with a value, as the end of a sentence, or null. */
+/** Returns the problem of a value, as the end of a sentence, or null. */
 export type Check = (value: unknown) => string | null
 
-/** Check an object of options by a table: unknown names and wrong values throw with what to do. */
+/**
+ * Checks an object of options against a table.
+ *
+ * @throws OptionsError for an unknown name or an invalid value, with advice
+ */
 export function validate(where: string, given: unknown, checks: Record<string, Check>): void {
   if (typeof given !== 'object' || given === null || Array.isArray(given)) {
     throw new OptionsError(`${where} takes an object of options, not ${describe(given)}.`)
@@ -28,7 +34,7 @@ function unknownOption(where: string, name: string, known: readonly string[]): O
   return new OptionsError(`${where} has no option "${name}". ${hint}`)
 }
 
-/** Levenshtein's distance. */
+/** Returns the Levenshtein distance of two strings. */
 function distance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, i) => i)
   for (let i = 1; i <= a.length; i++) {
@@ -42,37 +48,58 @@ function distance(a: string, b: string): number {
   return row[b.length] as number
 }
 
-/** A short name for a value in an error message. */
+/** Returns a short text for a value in an error message. */
 export function describe(value: unknown): string {
   if (value === null) return 'null'
   if (typeof value === 'string') return JSON.stringify(value)
   if (typeof value === 'function') return 'a function'
-  if (typeof value === 'object') return Array.isArray(value) ? 'an array' : 'an object'
+  if (typeof value === 'bigint') return `the BigInt ${value}n`
+  if (typeof value === 'object') return Array.isArray(value) ? 'an array' : describeObject(value)
   return String(value)
 }
+
+/** Returns a text for an object. A getter of an object from outside may throw. */
+function describeObject(value: object): string {
+  try {
+    const name: unknown = fieldsOf(value.constructor)['name']
+    if (typeof name === 'string' && /^\w{1,60}$/.test(name) && name !== 'Object')
+      return `an object of the class ${name}`
+  } catch {}
+  return 'an object'
+}
+
+/** The end of a sentence about a string that UTF-8 cannot encode (RFC 3629, section 3). */
+export const LONE_SURROGATE = 'a lone surrogate: call toWellFormed() on it'
+
+/** The longest delay of a Node timer, in milliseconds. */
+const LONGEST = 2 ** 31 - 1
 
 const isFunction: Check = (value) =>
   typeof value === 'function' ? null : `must be a function, not ${describe(value)}.`
 
-/** A duration in milliseconds; a small number looks like seconds. */
+/** Checks a duration in milliseconds; a small number looks like seconds. */
 const milliseconds: Check = (value) => {
-  if (typeof value !== 'number' || !(value > 0) || value > 2 ** 31 - 1) {
-    return `must be a number of milliseconds above 0, not ${describe(value)}.`
+  if (typeof value !== 'number' || !(value > 0) || value > LONGEST) {
+    return `must be a number of milliseconds from 100 to ${LONGEST}, not ${describe(value)}.`
   }
   if (value < 100) return `is ${value} milliseconds. Are these seconds? Multiply by 1000.`
   return null
 }
 
-/** A whole number above 0. */
+/** Checks a duration that may be 0. */
+const delay: Check = (value) =>
+  value === 0 ? null : (milliseconds(value)?.replace('must be', 'must be 0 or') ?? null)
+
+/** Checks a whole number above 0. */
 const count: Check = (value) =>
-  Number.isSafeInteger(value) && (value as number) > 0
+  isIntegerWithin(value, 1, Number.MAX_SAFE_INTEGER)
     ? null
     : `must be a whole number above 0, not ${describe(value)}.`
 
 const boolean: Check = (value) =>
   typeof value === 'boolean' ? null : `must be true or false, not ${describe(value)}.`
 
-/** One of some names. */
+/** Checks that a value is one of some strings. */
 const oneOf =
   (...names: string[]): Check =>
   (value) =>
@@ -80,42 +107,51 @@ const oneOf =
       ? null
       : `must be one of ${names.map((name) => `"${name}"`).join(', ')}, not ${describe(value)}.`
 
-/** A non-empty string. */
-const string: Check = (value) =>
-  typeof value === 'string' && value.length > 0
-    ? null
-    : `must be a non-empty string, not ${describe(value)}.`
+/** Checks a non-empty string. UTF-8 would replace a lone surrogate by another character. */
+const string: Check = (value) => {
+  if (typeof value !== 'string' || value.length === 0) {
+    return `must be a non-empty string, not ${describe(value)}.`
+  }
+  return value.isWellFormed() ? null : `is ${describe(value)}, which has ${LONE_SURROGATE}.`
+}
 
-/** An array of non-empty strings. */
-const strings: Check = (value) =>
-  Array.isArray(value) && value.every((one) => typeof one === 'string' && one.length > 0)
+/** Checks an array of non-empty strings. */
+const strings: Check = (value) => {
+  if (!Array.isArray(value)) return `must be an array of non-empty strings, not ${describe(value)}.`
+  const wrong = value.findIndex((one) => typeof one !== 'string' || one.length === 0)
+  if (wrong >= 0) return `must hold non-empty strings, not ${describe(value[wrong])}.`
+  const malformed = (value as string[]).find((one) => !one.isWellFormed())
+  return malformed === undefined
     ? null
-    : 'must be an array of non-empty strings.'
+    : `holds ${describe(malformed)}, which has ${LONE_SURROGATE}.`
+}
 
-/** Any value that passes one of the checks; the message is the first's. */
+/** Passes a value that passes one of the checks. The message comes from the first check. */
 const either =
   (...checks: Check[]): Check =>
   (value) =>
     checks.some((check) => check(value) === null) ? null : (checks[0] as Check)(value)
 
-/** The checks that tables of options are made of. */
+/** The checks for tables of options. */
 export const check: {
   isFunction: Check
   milliseconds: Check
+  delay: Check
   count: Check
   boolean: Check
   string: Check
   strings: Check
   oneOf: (...names: string[]) => Check
   either: (...checks: Check[]) => Check
-} = { isFunction, milliseconds, count, boolean, string, strings, oneOf, either }
+} = { isFunction, milliseconds, delay, count, boolean, string, strings, oneOf, either }
 
 /**
- * Call a function of the options. It must give its answer at once: the handshake does not wait, and
- * a promise would count as true.
+ * Calls a function of the options. It must be synchronous: the handshake does not wait, and a
+ * promise would be truthy.
  *
- * @throws what it throws, or an error in place of null and undefined, which Koa would pass over
- * @throws OptionsError for a promise, whose rejection is taken care of
+ * @throws the error of the function; an Error in place of null and undefined, which Koa would
+ * ignore
+ * @throws OptionsError for a promise; its rejection is handled
  */
 export function askOption<T>(name: string, ask: () => T): T {
   let value: T
@@ -127,22 +163,30 @@ export function askOption<T>(name: string, ask: () => T): T {
   if (!isThenable(value)) return value
   Promise.resolve(value).catch(() => {})
   throw new OptionsError(
-    `The option "${name}" must be synchronous: it gave a promise. Await what it needs in middleware.`,
+    `The option "${name}" must be synchronous, but it returned a promise. Do asynchronous work in middleware.`,
   )
 }
 
 /**
- * A name of a room or user.
+ * Asserts that a value is a valid name of a room, user, connection or type: a well-formed string of
+ * 1 to 255 bytes. UTF-8 encodes every lone surrogate as U+FFFD, so that different names would
+ * collide.
  *
- * @throws TypeError unless it is a string of 1 to 255 bytes
+ * @throws TypeError for any other value
  */
 export function assertName(kind: string, name: unknown): asserts name is string {
   const problem = nameProblem(name)
-  if (problem) throw new TypeError(`A ${kind} is named by a string of 1 to 255 bytes, ${problem}.`)
+  if (problem)
+    throw new TypeError(`The name of a ${kind} must be a string of 1 to 255 bytes, ${problem}.`)
+}
+
+/** Returns whether a value is a valid name of a room, user, connection or type. */
+export function isName(name: unknown): name is string {
+  return nameProblem(name) === null
 }
 
 /**
- * Names of rooms or users, each once; users may be given as numbers.
+ * Returns names of rooms or users without duplicates. Users may be numbers.
  *
  * @throws TypeError as `assertName`
  */
@@ -158,16 +202,28 @@ export function namesOf(kind: string, given: readonly (string | number)[]): stri
 
 function nameProblem(name: unknown): string | null {
   if (typeof name !== 'string') return `not ${describe(name)}`
-  if (name.length === 0) return 'not an empty one'
+  if (name.length === 0) return 'not an empty string'
   if (name.length > 255 || (name.length > 85 && Buffer.byteLength(name) > 255))
-    return 'not a longer one'
+    return `not ${Buffer.byteLength(name)} bytes`
+  if (!name.isWellFormed()) return `and ${describe(name)} has ${LONE_SURROGATE}`
   return null
 }
 
-/** Options without what is undefined, for a library that would take that in place of its defaults. */
+/**
+ * Returns options without undefined properties, for a library that would not fall back to its
+ * defaults.
+ */
 export function withoutUndefined<T extends object>(options: T): T {
   let found = false
   for (const name in options) found ||= options[name] === undefined
   if (!found) return options
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T
+}
+
+/** @throws OptionsError for a value that is not a server of Node */
+export function assertServer(where: string, server: unknown): void {
+  if (typeof fieldsOf(server)['on'] === 'function') return
+  throw new OptionsError(
+    `${where} takes an http, https or http2 server, such as the result of app.listen(), not ${describe(server)}.`,
+  )
 }

@@ -25,6 +25,22 @@ interface Result {
 const CASES = ['accept', 'accept inside', 'rejection', 'streamed rejection', '404', 'plain GET']
 const SHOWN_HEADERS = 4
 
+/** Checked by hand, without a test. */
+const RUNTIMES = `## Bun and Deno
+
+koaws supports Node. The other runtimes are not part of the tests. This was seen on 2026-11-28 on Linux (x64), with koa 3.3.0 and ws 8.23.0:
+
+| | Bun 1.4.5 | Deno 2.9.6 |
+| --- | --- | --- |
+| first sample of the README: 401, accept, room, 403 for another origin | works | works |
+| \`hub.closeOnSignal()\` after a client had been connected | still running 15 s after SIGTERM | exits with 0 |
+| \`test/upgrade\`: accept, rejection, handshake, origin, bearer | not run: \`hub.close({ server: true })\` does not finish | 138 of 138 passed |
+| \`test/connection/connection\`, \`test/hub/rooms\`, \`test/messages/messages\` | not run | 73 of 73 passed |
+| \`test/connection/congestion\` | not run | 25 of 27 passed |
+| suite of \`redisAdapter()\` | not run | 24 of 52 passed: connections end with 1006 |
+| suite of \`clusterAdapter()\` | not run | 5 of 10 passed: connections end with 1006 |
+`
+
 const root = fileURLToPath(new URL('..', import.meta.url))
 const directory = mkdtempSync(join(tmpdir(), 'koaws-compatibility-'))
 const file = join(directory, 'results.json')
@@ -43,7 +59,7 @@ try {
 }
 
 function page(results: readonly Result[]): string {
-  const head = ['middleware', 'version', 'tier', ...CASES, 'what the 101 gets, what to know']
+  const head = ['middleware', 'version', 'tier', ...CASES, 'headers on the 101, notes']
   const rows = results.map((result) => [
     titleOf(result),
     result.version,
@@ -59,24 +75,24 @@ function page(results: readonly Result[]): string {
 This page is generated from the results of \`test/middleware/compatibility.test.ts\` by
 \`npx tsx scripts/compatibility.ts\`, with koa ${installed('koa')} and ws ${installed('ws')} on Node ${process.versions.node}.
 
-Each middleware is used alone and unmodified, over real sockets, in two places: in front of
-\`app.use(koaWs())\`, and after it, in front of the route. (A router, and koa-mount, in the first place
-holds the plugin itself.) Each case is tried as the first upgrade of a server that nobody attached
-and as a later one. "yes" means that both places passed.
+Each middleware is used alone and unmodified, over real sockets, in two places: before \`app.use(koaWs())\`, and after it, before the
+route. (A router, and koa-mount, in the first place contains the plugin.) Each case runs as the first upgrade of a server without
+\`hub.attach()\`, and as a later one. "yes" means that both places passed.
 
 | case | what is tested |
 | --- | --- |
-| accept | \`accept(handler)\` opens and echoes, with the headers that the middleware adds on the 101; loggers print the 101; no error is emitted |
+| accept | \`accept(handler)\` opens and echoes, with the headers of the middleware on the 101; loggers print the 101; no error is emitted |
 | accept inside | \`await ctx.ws()\` opens and echoes; no error is emitted |
-| rejection | \`ctx.throw(401)\` arrives with its body, whole, and the connection ends |
+| rejection | \`ctx.throw(401)\` arrives with its complete body, and the connection ends |
 | streamed rejection | a streamed body of 1 MiB with status 403 arrives with every byte |
-| 404 | an upgrade of a path that nobody has gets the 404 of the app |
-| plain GET | status, headers and body are those of the same app without koaws |
+| 404 | an upgrade of an unknown path gets the 404 of the app |
+| plain GET | status, headers and body equal those of the same app without koaws |
 
 Tier 1 is in nearly every Koa app, tier 2 is common.
 
 ${table.join('\n')}
-`
+
+${RUNTIMES}`
 }
 
 function titleOf({ name, variant }: Result): string {

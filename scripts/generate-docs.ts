@@ -1,13 +1,17 @@
 /**
  * Writes the pages of docs/reference that are made from lib/: `npm run docs:generate`. With
- * `--check` it writes nothing and exits with 1 if a page is out of date.
+ * `--check` it writes nothing and exits with 1 if a page is out of date. The pages of
+ * docs/reference/api come from TypeDoc, which scripts/reference installs for itself.
  */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { argv } from 'node:process'
+import { argv, execPath } from 'node:process'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { type ErrorCode, errorTable } from '../lib/errors.ts'
+import { type ErrorCode, errorTable } from '../lib/error-table.ts'
 import { CloseCode } from '../lib/protocol/close-codes.ts'
+import { installFolder } from './install.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const NOTICE =
@@ -18,12 +22,13 @@ export function pages(): Map<string, string> {
   return new Map([
     ['docs/reference/errors.md', errorsPage()],
     ['docs/reference/options.md', optionsPage()],
+    ...apiPages(),
   ])
 }
 
 // ---- errors
 
-/** Codes that middleware throws, so that the option `reject` can turn them into a close code. */
+/** Codes that middleware throws, which the option `reject` can turn into a close code. */
 const FROM_THE_CHAIN: readonly ErrorCode[] = [
   'ERR_KOAWS_ALREADY_ACCEPTED',
   'ERR_KOAWS_BEARER',
@@ -31,7 +36,7 @@ const FROM_THE_CHAIN: readonly ErrorCode[] = [
   'ERR_KOAWS_SUBPROTOCOL',
 ]
 
-/** Statuses beside the one of the table. */
+/** Statuses that a code can have besides the one of the table. */
 const OTHER_STATUS: { readonly [Code in ErrorCode]?: string } = {
   ERR_KOAWS_BAD_HANDSHAKE: '400 or 405',
   ERR_KOAWS_TOO_MANY: '503 or 429',
@@ -40,7 +45,7 @@ const OTHER_STATUS: { readonly [Code in ErrorCode]?: string } = {
 const CLIENT_MEANING = {
   stop: 'do not try again with the same request',
   'back off': 'try again later, with growing delays',
-  '–': 'nothing: the fault is in the server, or the client is gone',
+  '–': 'no action: the fault is in the server, or the client is gone',
 }
 
 interface CloseRow {
@@ -51,62 +56,77 @@ interface CloseRow {
   readonly meaning: string
 }
 
-/** What a client should do after a close; keyed by the names of `CloseCode`. */
+/** The recommended reaction of a client to a close; keyed by the names of `CloseCode`. */
 const KNOWN_CLOSES: Record<keyof typeof CloseCode, readonly [client: string, meaning: string]> = {
-  normal: ['as the application says', 'A normal end. Sent when the application closes with it.'],
+  normal: [
+    'stop',
+    'A normal end. Sent when the application closes with it, or without a code (1005).',
+  ],
   protocolError: ['stop', 'The client sent a frame that RFC 6455 does not allow. Sent by ws.'],
   policyViolation: [
     'stop',
-    'A message has more fragments than `maxFragments` (sent by ws), or the client went on for `flood.close` to send more than `flood` allows.',
+    'A message has more fragments than `maxFragments` (sent by ws), or the client exceeded `flood` for as long as `flood.close`.',
   ],
-  tooBig: ['stop', 'A message is above `maxPayload`. Sent by ws.'],
+  tooBig: ['stop', 'A message is larger than `maxPayload`. Sent by ws.'],
   internal: [
     'back off',
-    "The handler, `onConnect` or a listener of the connection threw, and it was no http-error of the 400s. The error went to `app.on('error')`.",
+    "The handler, `onConnect` or a listener of the connection threw an error other than an http-error with a status of 400 to 499. The error went to `app.on('error')`.",
   ],
   restart: [
     'come back after the delay in the reason',
     '`hub.close()` was called: the server restarts, or another instance takes over. The reason is `restart, retry in <ms> ms`; each client gets its own delay.',
   ],
   badMessages: [
-    'stop',
-    'The client sent too many messages that are none of `koaws.v1`, or that nobody can handle: `maxOffences` of `messages()`.',
+    'back off; stop if it came before the welcome, for a handshake that was rejected with 400',
+    'The client sent too many messages that violate `koaws.v1` or have no handler: `maxOffences` of `messages()`.',
   ],
   expired: [
     'get a new token, then come back once',
-    'The authorisation has ended (`expiresAt`, or the `exp` of koa-jwt’s token).',
+    'The authorization has expired (`expiresAt`, or the `exp` of koa-jwt’s token).',
   ],
   otherUser: [
-    'stop; log in anew',
-    '`connection.refresh()` named another user than the one who connected.',
+    'stop; log in again',
+    '`connection.refresh()` named another user than that of the connection.',
+  ],
+  replaced: [
+    'stop',
+    "A newer login of the same user took the place of this connection: `maxPerUser` with `when: 'replace'`.",
   ],
   silent: [
     'back off',
-    'Nothing came from the client within the `heartbeat`’s timeout after a ping; it is terminated, and only `connection.closed` tells this code. Or no token was accepted within `authenticateTimeout`.',
+    'The client sent no data within the timeout of `heartbeat` after a ping: the server terminates the connection, and only `connection.closed` has this code. Or no token was accepted within `authenticateTimeout`.',
   ],
   slowConsumer: [
     'back off',
-    'The client takes less than it is sent: see the options `maxBufferedAmount` and `slowConsumer`.',
+    'The client receives more slowly than the server sends. See the options `maxBufferedAmount` and `slowConsumer`.',
   ],
 }
 
-/** Closes that have no name in `CloseCode`: ws sends them, or they are a rule and no number. */
+/** Closes without a name in `CloseCode`: ws sends them, or they are a rule instead of a number. */
 const OTHER_CLOSES: readonly CloseRow[] = [
   {
     code: '1007',
     name: '–',
     anchor: '1007',
     client: 'stop',
-    meaning: 'A text message, or a close reason, is no valid UTF-8. Sent by ws.',
+    meaning: 'A text message or a close reason is not valid UTF-8. Sent by ws.',
+  },
+  {
+    code: '1013',
+    name: '–',
+    anchor: '1013',
+    client: 'back off',
+    meaning:
+      'The handshake began before a `close()` or `leave()` of a user or room that the hub no longer remembers; it remembers 10,000 names. The reason is `try again`.',
   },
   {
     code: '4000 + status',
     name: '–',
     anchor: '4000--status',
     client:
-      '4401: get a new token, then come back once. 4408, 4429 and 4500 to 4599: back off. Any other: stop',
+      '4401: get a new token, then come back once. 4408, 4425, 4429 and 4500 to 4599: back off. Any other: stop',
     meaning:
-      "Two cases. After the 101: the handler, `onConnect` or a listener threw an http-error of the 400s. In place of the 101: the chain answered with 4xx or 5xx, and the client offered `koaws.v1` (or the option `reject` is `'close'`). The reason is the error’s message if it has `expose`, else the text of the status or nothing.",
+      "Two cases. After the 101: the handler, `onConnect` or a listener threw an http-error with a status of 400 to 499. In place of the 101: the chain answered with 4xx or 5xx, and the client offered `koaws.v1` (or the option `reject` is `'close'`). The reason is the message of an error with `expose`, otherwise the text of the status or empty.",
   },
 ]
 
@@ -118,9 +138,9 @@ function errorsPage(): string {
     NOTICE,
     '# Errors and close codes',
     '',
-    'Made from `lib/errors.ts` and `lib/protocol/close-codes.ts`.',
+    'Made from `lib/error-table.ts` and `lib/protocol/close-codes.ts`.',
     '',
-    'Before the 101 an error is an HTTP answer, after it a close code. Every error of koaws is a `KoaWsError`:',
+    'Before the 101 an error is an HTTP response, after it a close code. Every error of koaws is a `KoaWsError`:',
     '`code` is a name of the first table, `status` the HTTP status, and `expose` says whether a client may read',
     'the message. Errors before the 101 are of the class `UpgradeError`, wrong options of the class `OptionsError`.',
     '',
@@ -135,16 +155,16 @@ function errorsPage(): string {
     ...codes.map((code) => errorRow(code)),
     '',
     'The close code takes the place of the status for a client that offered `koaws.v1`, and for every client',
-    "with the option `reject: 'close'`. Where there is none, koaws answers by itself and always over HTTP, or",
-    'the client gets no answer at all.',
+    "with the option `reject: 'close'`. Without a close code in the table, koaws itself answers over HTTP, or",
+    'the client gets no response.',
     '',
   ]
   for (const code of codes) lines.push(`### ${code}`, '', ...errorSection(code), '')
   lines.push(
     '## Errors of messages',
     '',
-    'In the error that answers a message of [koaws.v1](../protocol.md#4-errors), on the client a `RequestError`. A',
-    '`MessageError` of the application has any other code; `internal` is any other error of it.',
+    'The error that answers a message of [koaws.v1](../protocol.md#4-errors); on the client a `RequestError`. A',
+    '`MessageError` of the application has a code of its own; its other errors get the code `internal`.',
     '',
     '| Code | Status | Client |',
     '|---|---|---|',
@@ -158,17 +178,17 @@ function errorsPage(): string {
   lines.push(
     '## Errors of the client',
     '',
-    'What `client.request()` of `koaws/client` rejects with beside the errors of the server. Each is a `RequestError`, whose `sent`',
-    'tells whether the message went out: then it may have been carried out.',
+    '`client.request()` of `koaws/client` rejects with these, and with the errors of the server. Each is a `RequestError`. Its `sent`',
+    'says whether the message was sent; then the request may have been carried out.',
     '',
     '| Code | When |',
     '|---|---|',
     '| `ERR_KOAWS_TIMEOUT` | no answer came within `timeout` |',
     '| `ERR_KOAWS_CLOSED` | the connection ended before the answer, or the client is stopped |',
-    '| `ERR_KOAWS_QUEUE_FULL` | there is no connection, and too much waits for one (`queue`); retryable |',
-    '| `ERR_KOAWS_TOO_LARGE` | the message is above the `maxMessage` of the server |',
-    '| `ERR_KOAWS_MALFORMED` | given to `onError`: what the server sent is no message |',
-    '| `ERR_KOAWS_NO_WEBSOCKET` | thrown by `connect()`, as an `Error`: there is no WebSocket class here, pass one |',
+    '| `ERR_KOAWS_QUEUE_FULL` | the client is not connected, and its queue is full (option `queue`); retryable |',
+    '| `ERR_KOAWS_TOO_LARGE` | the message is larger than `maxMessage` of the server |',
+    '| `ERR_KOAWS_MALFORMED` | given to `onError`: the server sent an invalid message |',
+    '| `ERR_KOAWS_NO_WEBSOCKET` | thrown by `connect()`, as an `Error`: this runtime has no WebSocket class; pass one |',
     '',
   )
   lines.push('## Close codes', '', '| Code | Name | Client |', '|---|---|---|')
@@ -178,11 +198,11 @@ function errorsPage(): string {
   }
   lines.push(
     '',
-    'Names are those of `CloseCode`. An application closes with 1000, or with codes of its own from 4000 to 4999.',
+    'The names are those of `CloseCode`. An application closes with 1000, or with its own codes from 4000 to 4999.',
     'After 1002, 1007, 1008 and 1009 the TCP connection ends 250 ms later at the latest.',
     '',
-    '`connection.closed` tells the code of the peer. Where the peer could not be told any more it tells ours, with',
-    '`clean: false`. A client that sees 1006 got no close frame: the network failed, the server terminated the',
+    '`connection.closed` has the code of the peer. If the peer could not be notified, it has the code of the server, with',
+    '`clean: false`. A client that sees 1006 did not get a close frame: the network failed, the server terminated the',
     'connection, or the handshake was answered over HTTP.',
     '',
   )
@@ -226,11 +246,11 @@ function closeRows(): CloseRow[] {
 
 // ---- options
 
-/** A property of an options interface, as its source tells. */
+/** A property of an options interface, as its source describes it. */
 export interface DocumentedOption {
   readonly name: string
   readonly type: string
-  /** Null where the comment names none. */
+  /** Null if the comment has no default. */
   readonly fallback: string | null
   readonly text: string
 }
@@ -251,7 +271,7 @@ export const optionSections: readonly OptionsSection[] = [
     intro: 'Of the plugin. Durations are milliseconds, sizes are bytes.',
   },
   {
-    file: 'lib/options.ts',
+    file: 'lib/upgrade/deflate.ts',
     type: 'DeflateOptions',
     title: 'perMessageDeflate',
     intro: 'What the option `perMessageDeflate` of `koaWs()` takes in place of `true` (RFC 7692).',
@@ -275,10 +295,22 @@ export const optionSections: readonly OptionsSection[] = [
     intro: 'What the option `flood` takes in place of `false`.',
   },
   {
+    file: 'lib/options.ts',
+    type: 'ReadyOptions',
+    title: 'ready',
+    intro: 'What the option `ready` of `koaWs()` takes.',
+  },
+  {
     file: 'lib/hub/presence/options.ts',
     type: 'PresenceOptions',
     title: 'presence',
     intro: 'What the option `presence` takes.',
+  },
+  {
+    file: 'lib/history/options.ts',
+    type: 'HistoryOptions',
+    title: 'history',
+    intro: 'What the option `history` takes.',
   },
   {
     file: 'lib/adapters/redis/adapter.ts',
@@ -305,7 +337,7 @@ export const optionSections: readonly OptionsSection[] = [
     intro: 'What the option `maxQueued` of an adapter takes.',
   },
   {
-    file: 'lib/koa-ws.ts',
+    file: 'lib/plugin.ts',
     type: 'AttachOptions',
     title: 'hub.attach(server, options)',
     intro: 'How the hub takes the upgrades of a server.',
@@ -359,24 +391,29 @@ export const optionSections: readonly OptionsSection[] = [
     intro: 'What may be said of a push of a client.',
   },
   {
-    file: 'lib/upgrade/bearer.ts',
+    file: 'lib/middleware/bearer.ts',
     type: 'BearerOptions',
     title: 'bearer(options)',
     intro: 'Where `bearer()` looks beside the `Authorization` header and the offered subprotocols.',
   },
 ]
 
-/** Types that the tables name and that no library defines. */
-const NAMED_TYPES: readonly (readonly [file: string, name: string])[] = [
-  ['lib/upgrade/origin.ts', 'OriginPolicy'],
-  ['lib/upgrade/origin.ts', 'OriginPredicate'],
-  ['lib/upgrade/host.ts', 'RejectMode'],
-  ['lib/connection/rules.ts', 'SlowConsumerPolicy'],
-  ['lib/upgrade/accept-options.ts', 'FromContext'],
-  ['lib/upgrade/accept-options.ts', 'SubprotocolChooser'],
-  ['lib/client/token.ts', 'TokenSource'],
-  ['lib/client/token.ts', 'Token'],
-]
+/** Types that the tables name and that no library defines, by the page of the API that describes them. */
+const NAMED_TYPES = {
+  hub: [
+    'OriginPolicy',
+    'OriginPredicate',
+    'Patterns',
+    'RejectOption',
+    'RejectAs',
+    'RejectMode',
+    'RejectClose',
+    'SlowConsumerPolicy',
+    'UserLimit',
+  ],
+  upgrades: ['FromContext', 'SubprotocolChooser'],
+  client: ['TokenSource', 'Token', 'WebSocketClass'],
+}
 
 function optionsPage(): string {
   const lines = [
@@ -396,16 +433,18 @@ function optionsPage(): string {
     }
     lines.push('')
   }
-  lines.push('## Named types', '', '```ts fragment')
-  for (const [file, name] of NAMED_TYPES) lines.push(typeAlias(file, name))
-  lines.push('```')
+  lines.push('## Named types', '')
+  for (const [page, names] of Object.entries(NAMED_TYPES)) {
+    const links = names.map((name) => `[\`${name}\`](api/${page}.md#${name.toLowerCase()})`)
+    lines.push(`- ${links.join(', ')}`)
+  }
   return `${lines.join('\n').trimEnd()}\n`
 }
 
-/** Interfaces that others extend, and where they are. */
+/** Base interfaces, and the files that define them. */
 const BASES: Readonly<Record<string, string>> = { RuleOptions: 'lib/connection/rules.ts' }
 
-/** The properties of an interface, in the order of the source, and those of what it extends. */
+/** Returns the properties of an interface in the order of the source, and those of its base. */
 export function optionsOf(file: string, type: string): DocumentedOption[] {
   const source = readFileSync(join(root, file), 'utf8')
   const found = new RegExp(
@@ -416,28 +455,29 @@ export function optionsOf(file: string, type: string): DocumentedOption[] {
   if (body === undefined) throw new Error(`${file} has no interface ${type}`)
   const options: DocumentedOption[] = []
   const rest = body.replace(
-    /^ {2}\/\*\*([\s\S]*?)\*\/\n {2}(\w+)\?: ([^\n]+)\n/gm,
-    (_all, comment: string, name: string, written: string) => {
+    /^ {2}\/\*\*([\s\S]*?)\*\/\n {2}(\w+)(\??): ([^\n]+)\n/gm,
+    (_all, comment: string, name: string, mark: string, written: string) => {
       const [text, fallback] = textOf(comment)
-      options.push({ name, type: withoutUndefined(written), fallback, text })
+      const type = withoutUndefined(written)
+      options.push({ name, type, fallback: mark === '' ? 'required' : fallback, text })
       return ''
     },
   )
   if (rest.trim() !== '') throw new Error(`${file}: cannot read this of ${type}:\n${rest}`)
   if (base === undefined) return options
   const inherited = optionsOf(BASES[base] as string, base)
-  // What a route does not set is the plugin's, whatever that is.
+  // An option that a route does not set takes the value of the plugin.
   const ofRoute = type === 'AcceptOptions'
   return [...options, ...inherited.map((one) => (ofRoute ? { ...one, fallback: null } : one))]
 }
 
-/** `?:` says it already; and a function alone needs no brackets. */
+/** `?:` says it already, and a single function type needs no brackets. */
 function withoutUndefined(type: string): string {
   const bare = type.replace(/ \| undefined$/, '')
   return bare === type ? type : bare.replace(/^\((\(.*\) => .*)\)$/, '$1')
 }
 
-/** The text of a comment on one line, and its `@default`, which comes last. */
+/** Returns the text of a comment on one line, and its `@default`, which comes last. */
 function textOf(comment: string): [text: string, fallback: string | null] {
   const joined = comment
     .replace(/^\s*\*? ?/gm, ' ')
@@ -448,7 +488,7 @@ function textOf(comment: string): [text: string, fallback: string | null] {
   return [text.replaceAll('|', '\\|'), fallback ?? null]
 }
 
-/** A literal is code, words are words, and a literal with words behind it is both. */
+/** A literal becomes code, words stay words, and a literal before words becomes both. */
 function fallbackCell(fallback: string): string {
   const [, literal, words = ''] =
     /^('[^']*'|true|false|[\d_,]*\d|\{[^}]*\})(?![\w])(.*)$/.exec(fallback) ?? []
@@ -459,21 +499,62 @@ function code(text: string): string {
   return `\`${text.replaceAll('|', '\\|')}\``
 }
 
-function typeAlias(file: string, name: string): string {
-  const source = readFileSync(join(root, file), 'utf8')
-  const found = new RegExp(
-    `^export type ${name}\\b[\\s\\S]*?(?=\\n(?:\\n|/\\*\\*|export ))`,
-    'm',
-  ).exec(source)?.[0]
-  if (found === undefined) throw new Error(`${file} has no type ${name}`)
-  return found.replace('export ', '')
+// ---- API
+
+const API = 'docs/reference/api'
+
+/** Properties that the API links to, because another page lists them: by file and name. */
+function tables(): Record<string, { title: string; link: string }> {
+  const link = (title: string): string =>
+    title
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}\s_-]/gu, '')
+      .replaceAll(' ', '-')
+  const options = optionSections.map(({ file, type, title }) => [
+    `${file} ${type}`,
+    { title: `options, ${title}`, link: `../options.md#${link(title)}` },
+  ])
+  return {
+    ...Object.fromEntries(options),
+    'lib/protocol/close-codes.ts CloseCode': {
+      title: 'close codes',
+      link: '../errors.md#close-codes',
+    },
+    'lib/error-table.ts errorTable': { title: 'error codes', link: '../errors.md#error-codes' },
+  }
+}
+
+/** Returns the pages of TypeDoc, which has its own, older TypeScript. */
+function apiPages(): [path: string, text: string][] {
+  installFolder('scripts/reference')
+  const out = mkdtempSync(join(tmpdir(), 'koaws-reference-'))
+  try {
+    const config = JSON.stringify({ notice: NOTICE, tables: tables() })
+    const words = [join(root, 'scripts/reference/build.mjs'), out, config]
+    const env = { ...process.env, NODE_V8_COVERAGE: undefined }
+    const { status, stdout, stderr } = spawnSync(execPath, words, { encoding: 'utf8', env })
+    if (status !== 0) throw new Error(`TypeDoc failed:\n${stdout}${stderr}`)
+    return readdirSync(out)
+      .filter((name) => name.endsWith('.md'))
+      .map((name) => [`${API}/${name}`, readFileSync(join(out, name), 'utf8')])
+  } finally {
+    rmSync(out, { recursive: true, force: true })
+  }
+}
+
+/** Pages of the API that TypeDoc makes no more. */
+function leftOver(made: ReadonlyMap<string, string>): string[] {
+  return readdirSync(join(root, API))
+    .map((name) => `${API}/${name}`)
+    .filter((path) => !made.has(path))
 }
 
 // ---- run
 
 function main(checkOnly: boolean): number {
   let stale = 0
-  for (const [path, text] of pages()) {
+  const made = pages()
+  for (const [path, text] of made) {
     const file = join(root, path)
     if (readIfThere(file) === text) continue
     stale++
@@ -483,6 +564,11 @@ function main(checkOnly: boolean): number {
       writeFileSync(file, text)
       console.log(`wrote ${path}`)
     }
+  }
+  for (const path of leftOver(made)) {
+    stale++
+    if (checkOnly) console.error(`${path} is out of date: npm run docs:generate`)
+    else rmSync(join(root, path))
   }
   return checkOnly && stale > 0 ? 1 : 0
 }

@@ -7,9 +7,9 @@ cd "$(dirname "$0")/.."
 pairs=(${VERSIONS:-koa@3.1.2,ws@8.21.1 koa@latest,ws@latest koa@2.16.4,ws@latest})
 # These replace the list of .mocharc.json.
 without=(--ignore 'test/**/support/**' --ignore 'test/peers/**' --ignore 'test/long/**' --ignore 'test/**/*.d.ts' --ignore 'test/examples/**' --ignore 'test/types/**'
-  --ignore test/docs/samples.test.ts --ignore 'test/adapters/**' --ignore 'test/backplane/**' --ignore 'test/deploys/**' --ignore test/hub/online-users.test.ts
+  --ignore test/docs/samples.test.ts --ignore test/interop/from-ws.test.ts --ignore 'test/adapters/**' --ignore 'test/backplane/**' --ignore 'test/deploys/**' --ignore test/hub/presence/online-users.test.ts
   --ignore test/hub/heartbeat.test.ts --ignore test/hub/signals.test.ts
-  --ignore test/connection/flood.test.ts --ignore test/connection/slow-consumers.test.ts --ignore 'test/client/**' --ignore test/protocol/python-vectors.test.ts
+  --ignore test/connection/flood.test.ts --ignore test/connection/congestion.test.ts --ignore 'test/client/**' --ignore test/testing/fake-server.test.ts --ignore test/protocol/serialized.test.ts --ignore test/protocol/python-vectors.test.ts
   --ignore test/protocol/client-vectors.test.ts --ignore test/http2/browser.test.ts --ignore test/messages/hostile.test.ts)
 for pair in "${pairs[@]}"; do
   copy=$(mktemp -d "${TMPDIR:-/tmp}/koaws-versions.XXXXXX")
@@ -24,7 +24,7 @@ for pair in "${pairs[@]}"; do
     npm install --no-save --no-audit --no-fund --silent --legacy-peer-deps ${pair//,/ }
     npm run build --silent
     echo "--- koa $(node -p 'require("koa/package.json").version'), ws $(node -p 'require("ws/package.json").version')"
-    node node_modules/mocha/bin/mocha.js "${without[@]}" --reporter dot "$@"
+    node node_modules/mocha/bin/mocha.js --parallel --jobs "${JOBS:-4}" "${without[@]}" --reporter dot "$@"
   )
   rm -rf "$copy"
 done

@@ -50,6 +50,7 @@ const TYPES = [
   'Delivery',
   'DropEvent',
   'EchoingLink',
+  'Entry',
   'ErrorCode',
   'ErrorInfo',
   'ErrorPlace',
@@ -58,6 +59,12 @@ const TYPES = [
   'Handler',
   'HandlerContext',
   'HeartbeatOptions',
+  'HistoryEvents',
+  'HistoryLimits',
+  'HistoryMessage',
+  'HistoryOptions',
+  'HistoryQuery',
+  'HistoryStore',
   'Hub',
   'HubStatus',
   'KoaWsErrorInit',
@@ -74,18 +81,32 @@ const TYPES = [
   'MessageMiddleware',
   'Messages',
   'MessagesOptions',
+  'Missing',
+  'NewEntry',
+  'OpenHistory',
   'OpenMessages',
   'OriginPolicy',
   'OriginPredicate',
+  'Patterns',
+  'Place',
   'PresenceData',
   'PresenceOptions',
   'PresentMember',
   'Protocol',
   'ProtocolDefinition',
   'ProtocolEntry',
+  'Reading',
+  'ReadyOptions',
+  'RecordResult',
+  'RecordedPosition',
   'Refresh',
+  'RejectAs',
+  'RejectClose',
   'RejectMode',
+  'RejectOption',
+  'Replay',
   'RequestOptions',
+  'RoomHistory',
   'RoomSource',
   'RouteContext',
   'RouteMiddleware',
@@ -100,6 +121,7 @@ const TYPES = [
   'StandardSchema',
   'SubprotocolChooser',
   'UpgradeEvent',
+  'UserLimit',
 ]
 const CLIENT_VALUES = ['RequestError', 'connect', 'protocol']
 const CLIENT_TYPES = [
@@ -109,6 +131,8 @@ const CLIENT_TYPES = [
   'ClientType',
   'ConnectOptions',
   'DefinitionOf',
+  'NotRecovered',
+  'OpenConnection',
   'PresenceData',
   'PresentMember',
   'Protocol',
@@ -117,12 +141,16 @@ const CLIENT_TYPES = [
   'PushOptions',
   'PushResult',
   'QueueOptions',
+  'Recovered',
+  'Recovery',
   'RequestErrorInit',
   'RequestOptions',
   'Resync',
+  'RoomPosition',
   'ServerType',
   'Token',
   'TokenSource',
+  'Unrecovered',
   'WebSocketClass',
   'WebSocketLike',
 ]
@@ -134,7 +162,10 @@ const TESTING_TYPES = [
   'ConnectOptions',
   'FakeServer',
   'FakeServerOptions',
+  'HistoryMessages',
   'MakeSubject',
+  'PresentedPositions',
+  'PushPlace',
   'ReceivedMessage',
   'RequestOptions',
   'TestApp',
@@ -156,7 +187,7 @@ function typesOf(file: string): string[] {
 
 describe('the public names', () => {
   it('of koaws are these', () => {
-    expect(Object.keys(koaws).sort()).to.deep.equal(VALUES)
+    expect(Object.keys(koaws).sort()).to.deep.equal([...VALUES, 'module.exports'].sort())
     expect(typesOf('lib/index.ts')).to.deep.equal(TYPES)
     expect(koaws.default).to.equal(koaws.koaWs)
   })
@@ -171,7 +202,7 @@ describe('the public names', () => {
     expect(typesOf('lib/testing/index.ts')).to.deep.equal(TESTING_TYPES)
   })
 
-  it('leave nothing else reachable', () => {
+  it('are reachable through six entry points only', () => {
     const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
     expect(Object.keys(exports)).to.deep.equal([
       '.',
@@ -189,7 +220,7 @@ describe('the built package', () => {
     if (!existsSync(join(root, 'dist/index.js'))) throw new Error('npm run build comes first')
   })
 
-  /** Run a program without the loader of the tests, and parse what it prints. */
+  /** Runs a program without the loader of the tests, and parses its output. */
   function run(type: 'commonjs' | 'module', program: string): unknown {
     const { NODE_OPTIONS: _, ...env } = process.env
     const args = [`--input-type=${type}`, '-e', program]
@@ -204,17 +235,17 @@ describe('the built package', () => {
 
   const names = 'Object.keys(m).filter((name) => name !== "__esModule").sort()'
 
-  it('is imported by its name', () => {
+  it('can be imported by name', () => {
     const program = (name: string): string =>
       `import * as m from ${JSON.stringify(name)}; console.log(JSON.stringify(${names}))`
-    expect(run('module', program('koaws'))).to.deep.equal(VALUES)
+    expect(run('module', program('koaws'))).to.deep.equal([...VALUES, 'module.exports'].sort())
     expect(run('module', program('koaws/client'))).to.deep.equal(CLIENT_VALUES)
     expect(run('module', program('koaws/testing'))).to.deep.equal(TESTING_VALUES)
     expect(run('module', program('koaws/redis'))).to.deep.equal(REDIS_VALUES)
     expect(run('module', program('koaws/cluster'))).to.deep.equal(CLUSTER_VALUES)
   })
 
-  it('is required by its name: nothing in it awaits at top level', () => {
+  it('can be required by name, because no file awaits at the top level', () => {
     const program = (name: string): string =>
       `const m = require(${JSON.stringify(name)}); console.log(JSON.stringify(${names}))`
     expect(run('commonjs', program('koaws'))).to.deep.equal(VALUES)
@@ -224,7 +255,16 @@ describe('the built package', () => {
     expect(run('commonjs', program('koaws/cluster'))).to.deep.equal(CLUSTER_VALUES)
   })
 
-  it('is one instance, whether imported or required', () => {
+  it('is a function with every name as a property when it is required', () => {
+    const program = `
+      const koaWs = require('koaws')
+      const { koaWs: named, accept } = koaWs
+      const hubs = [koaWs(), named({}), koaWs.default()]
+      console.log(JSON.stringify([typeof koaWs, typeof accept, ...hubs.map((hub) => hub.status().ready)]))`
+    expect(run('commonjs', program)).to.deep.equal(['function', 'function', true, true, true])
+  })
+
+  it('is one instance, imported or required', () => {
     const program = `
       const required = require('koaws')
       import('koaws').then((imported) => console.log(JSON.stringify(
@@ -240,7 +280,7 @@ describe('the built package', () => {
     expect(run('commonjs', program)).to.deep.equal(['koaws', hidden, hidden])
   })
 
-  it('does nothing when it is loaded: no listener, no timer, no subscription', () => {
+  it('adds no listener, timer or subscription when it is loaded', () => {
     const program = `
       import { channel } from 'node:diagnostics_channel'
       await import('koaws')
@@ -252,7 +292,7 @@ describe('the built package', () => {
     expect(run('module', program)).to.deep.equal([false, [], []])
   })
 
-  it('has a file and its types for each source', () => {
+  it('has a JavaScript file and a declaration file for each source', () => {
     const stems = (folder: string, ending: string): string[] =>
       readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
         .filter((name) => name.endsWith(ending))

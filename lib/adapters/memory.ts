@@ -1,15 +1,50 @@
+// `memoryAdapter()`: connects the hubs of one process.
 import type { Adapter, AdapterEvents, AdapterLink } from '../backplane/adapter.ts'
+import { memoryRetries } from '../retry/memory-store.ts'
+import { memoryHistory } from './memory-history.ts'
 
 /**
- * Joins hubs of one process, as if each were an instance of its own: for tests of what an application
- * does on several instances. Give the same adapter to each `koaWs()`.
+ * Returns an adapter that connects the hubs of one process, as if each were an instance of its own.
+ * Use it to test an application on several instances: pass the same adapter to each `koaWs()`. The
+ * hubs share one history, so they need the same limits in the option `history`, and one record of
+ * requests that clients send again.
+ *
+ * @example
+ * ```js
+ * import Koa from 'koa'
+ * import koaWs, { accept, memoryAdapter } from 'koaws'
+ * import { testApp } from 'koaws/testing'
+ *
+ * const adapter = memoryAdapter()
+ * const [first, second] = [koaWs({ adapter }), koaWs({ adapter })]
+ * const app = new Koa()
+ * app.use(first)
+ * app.use(
+ *   accept(async (connection) => {
+ *     await connection.join('lobby') // resolves when messages of other instances arrive
+ *     connection.send('joined')
+ *   }),
+ * )
+ *
+ * const socket = await testApp(app).connect('/')
+ * console.log(await socket.next()) // joined
+ * second.room('lobby').send('from another instance')
+ * console.log(await socket.next()) // from another instance
+ * await Promise.all([first.close(), second.close()])
+ * ```
  */
 export function memoryAdapter(): Adapter {
   const links = new Set<MemoryLink>()
-  return { connect: (_id, events) => new MemoryLink(events, links) }
+  return {
+    connect: (_id, events) => new MemoryLink(events, links),
+    history: memoryHistory(),
+    retries: memoryRetries(),
+  }
 }
 
-/** The link of one hub; payloads arrive in a later turn of the loop, as they would from outside. */
+/**
+ * The link of one hub. Payloads arrive in a later turn of the event loop, as from another process.
+ */
 class MemoryLink implements AdapterLink {
   readonly #events: AdapterEvents
   readonly #links: Set<MemoryLink>

@@ -1,3 +1,4 @@
+// The options of all adapters.
 import { type Check, check, validate } from '../validate.ts'
 
 const maxQueued: Check = (value) => {
@@ -5,7 +6,7 @@ const maxQueued: Check = (value) => {
   return null
 }
 
-/** The options that all adapters have. */
+/** The checks of the options that all adapters have. */
 export const checkAdapterOptions: Record<string, Check> = {
   heartbeat: check.milliseconds,
   maxQueued,

@@ -1,14 +1,19 @@
-/** Where something that arrived is not what koaws writes. */
+// Reads and writes integers and strings as bytes, with checked bounds.
+
+/** The error for bytes that koaws does not write. */
 export class Garbage extends Error {}
 
 const FIRST = 64 * 1024
 
-/** Gathers bytes: integers as LEB128, strings as UTF-8 behind their length. One for all, since nothing waits. */
+/**
+ * Collects bytes: integers as LEB128, strings as UTF-8 after their length. One writer serves all
+ * payloads, since encoding is synchronous.
+ */
 export class ByteWriter {
   #bytes = Buffer.allocUnsafe(FIRST)
   #at = 0
 
-  /** Begin anew. */
+  /** Discards the bytes. */
   reset(): void {
     this.#at = 0
     if (this.#bytes.length > FIRST * 16) this.#bytes = Buffer.allocUnsafe(FIRST)
@@ -52,9 +57,16 @@ export class ByteWriter {
     this.#at += bytes.length
   }
 
-  /** A copy of what was gathered. */
+  /** Returns a copy of the bytes. */
   take(): Buffer {
     return Buffer.from(this.#bytes.subarray(0, this.#at))
+  }
+
+  /** Returns a copy that is kept for long: it shares no memory, which it would keep from being freed. */
+  takeToKeep(): Buffer {
+    const bytes = Buffer.allocUnsafeSlow(this.#at)
+    this.#bytes.copy(bytes, 0, 0, this.#at)
+    return bytes
   }
 
   #need(more: number): void {
@@ -66,7 +78,7 @@ export class ByteWriter {
   }
 }
 
-/** Reads what `ByteWriter` wrote. Every method throws `Garbage` where that cannot be. */
+/** Reads the bytes of a `ByteWriter`. Every method throws `Garbage` for invalid bytes. */
 export class ByteReader {
   readonly #bytes: Buffer
   #at: number
@@ -82,7 +94,7 @@ export class ByteReader {
 
   byte(): number {
     const value = this.#bytes[this.#at++]
-    if (value === undefined) throw new Garbage('it ends early')
+    if (value === undefined) throw new Garbage('it is truncated')
     return value
   }
 
@@ -109,18 +121,22 @@ export class ByteReader {
     return Array.from({ length: count }, () => this.string())
   }
 
-  /** A view, not a copy. */
+  /** Returns a view, not a copy. */
   buffer(): Buffer {
     const start = this.#take()
     return this.#bytes.subarray(start, this.#at)
   }
 
-  /** Pass over what has a length. @returns where it begins */
+  /**
+   * Skips a value with a length.
+   *
+   * @returns the start of the value
+   */
   #take(): number {
     const length = this.integer()
     const start = this.#at
     this.#at += length
-    if (this.#at > this.#bytes.length) throw new Garbage('it ends early')
+    if (this.#at > this.#bytes.length) throw new Garbage('it is truncated')
     return start
   }
 }

@@ -1,6 +1,8 @@
+// Checks that the bytes of another instance are one whole frame.
+
 /**
- * Whether bytes are one whole, unmasked, unfragmented frame of text or binary data (RFC 6455,
- * section 5.2), as one instance encodes it for all others.
+ * Returns whether bytes are one complete, unmasked, unfragmented frame of text or binary data (RFC
+ * 6455, section 5.2), as one instance encodes it for all others.
  */
 export function isWholeFrame(frame: Buffer): boolean {
   const first = frame[0]

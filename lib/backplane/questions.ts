@@ -1,4 +1,12 @@
+// Questions to other instances, and the answers of this instance.
 import type { Answer, Answers, Described, PeerAnswer } from './order.ts'
+import { laterTurn, PART } from './parts.ts'
+import type { Message } from './wire.ts'
+
+/** The most answers in progress; further questions get no answer from this instance. */
+const MOST_ANSWERS = 1_000
+/** The time limit of an answer, in milliseconds: no instance waits longer. */
+const LATEST = 10_000
 
 interface Asked {
   readonly answers: Map<string, { count: number; members: Described[] }>
@@ -6,15 +14,19 @@ interface Asked {
   readonly finish: () => void
 }
 
-/** Questions to other instances that wait for answers. Each is answered in part at its deadline. */
+/**
+ * Questions that wait for answers of other instances. After its deadline, each resolves with the
+ * answers so far.
+ */
 export class Questions {
   readonly #asked = new Map<number, Asked>()
   #last = 0
 
   /**
-   * Wait for the answers of these instances.
+   * Waits for the answers of these instances.
    *
-   * @param send is given the number of the question
+   * @param timeout in milliseconds
+   * @param send receives the number of the question
    */
   ask(peers: readonly string[], timeout: number, send: (id: number) => void): Promise<Answers> {
     if (peers.length === 0) return Promise.resolve({ answers: [], missing: [] })
@@ -37,7 +49,7 @@ export class Questions {
     })
   }
 
-  /** An answer, or with `more` a part of one. */
+  /** Records an answer, or with `more` a part of one. */
   answered(id: number, from: string, { count, members }: Answer, more: boolean): void {
     const asked = this.#asked.get(id)
     if (!asked?.open.has(from)) return
@@ -47,7 +59,7 @@ export class Questions {
     if (!more) this.#closed(asked, from)
   }
 
-  /** An instance has left: whoever was connected to it is no member any more. */
+  /** Records that an instance left: its connections have ended. */
   left(peer: string): void {
     for (const asked of this.#asked.values()) {
       if (asked.open.has(peer)) {
@@ -57,7 +69,7 @@ export class Questions {
     }
   }
 
-  /** No answer can come any more. */
+  /** Resolves all questions with the answers so far: further answers cannot arrive. */
   giveUp(): void {
     for (const asked of [...this.#asked.values()]) asked.finish()
   }
@@ -65,5 +77,32 @@ export class Questions {
   #closed(asked: Asked, peer: string): void {
     asked.open.delete(peer)
     if (asked.open.size === 0) asked.finish()
+  }
+}
+
+/**
+ * Sends the answers of this instance in parts, each after the acknowledgement of the previous one.
+ */
+export class QuestionAnswers {
+  #underway = 0
+
+  async give(
+    id: number,
+    { count, members }: Answer,
+    send: (message: Message) => Promise<unknown>,
+    now: () => number,
+  ): Promise<void> {
+    if (this.#underway >= MOST_ANSWERS) return
+    this.#underway++
+    const began = now()
+    for (let at = 0; ; ) {
+      const part = members.slice(at, at + PART)
+      at += PART
+      const more = at < members.length
+      await send({ kind: 'answer', id, count, members: part, more })
+      if (!more || now() - began > LATEST) break
+      await laterTurn()
+    }
+    this.#underway--
   }
 }

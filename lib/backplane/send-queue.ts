@@ -1,61 +1,79 @@
-import { messageOf } from '../debug.ts'
-import { KoaWsError } from '../errors.ts'
-import type { AdapterLink, MaxQueued } from './adapter.ts'
+// The queue of payloads that the engine has not acknowledged, and the results of publishes.
+import { performance } from 'node:perf_hooks'
+import { KoaWsError, toError } from '../errors.ts'
+import { type AdapterLink, type MaxQueued, PayloadRefused } from './adapter.ts'
+import { reasonOf } from './health.ts'
 import type { Publication } from './turn-groups.ts'
 
-/** A payload on its way. */
+/** A payload that the engine has not acknowledged. */
 interface Item {
   readonly topics: readonly string[]
   readonly payload: Buffer
-  /** How many orders it holds. */
+  /** When it was added. Monotonic, in milliseconds. */
+  readonly at: number
+  /** The number of orders in the payload. */
   readonly orders: number
   readonly publication: Publication | null
 }
 
 /** What a queue tells. */
-export interface QueueHost {
-  /** Orders that no other instance will get. */
+export interface QueueEvents {
+  /** Reports orders that no other instance will receive. */
   failed(orders: number, why: string): void
-  /** The engine took a payload neither clearly nor clearly not. */
+  /** Reports a publish with an unknown outcome. */
   unsure(reason: Error): void
-  /** The engine refused what this instance said of itself. */
-  refused(): void
+  /** Reports that the engine refused a publish on these topics. */
+  refused(topics: readonly string[], reason: Error): void
 }
 
 /**
- * Payloads that the engine has not acknowledged, in order. While it is away they wait; when it is back
- * all of them are published again, since nobody knows which it had.
+ * Queues payloads that the engine has not acknowledged, in order. After an outage, all of them are
+ * published again, since the engine may have lost any of them.
  */
 export class SendQueue {
-  readonly #link: AdapterLink
-  readonly #host: QueueHost
+  readonly #link: Pick<AdapterLink, 'publish'>
+  readonly #events: QueueEvents
+  readonly #aged: (payload: Buffer, age: number) => Buffer
   readonly #mostMessages: number
   readonly #mostBytes: number
-  /** In order; what is acknowledged is taken out. */
+  /** The payloads in order; acknowledged ones are removed. */
   readonly #items = new Set<Item>()
+  #messages = 0
   #bytes = 0
-  /** Counts the times that the engine came up; 0 while it is away. */
+  /** The number of the present connection to the engine; 0 while the engine is unreachable. */
   #connection = 0
   #connections = 0
   #cuts = 0
   #idle: (() => void) | null = null
 
-  constructor(link: AdapterLink, { messages, bytes }: MaxQueued = {}, host: QueueHost) {
+  /** @param aged returns the payload with the time that it waited, in milliseconds */
+  constructor(
+    link: Pick<AdapterLink, 'publish'>,
+    { messages, bytes }: MaxQueued = {},
+    events: QueueEvents,
+    aged: (payload: Buffer, age: number) => Buffer = (payload) => payload,
+  ) {
     this.#link = link
-    this.#host = host
-    this.#mostMessages = messages ?? 10_000
+    this.#events = events
+    this.#aged = aged
+    this.#mostMessages = messages ?? 100_000
     this.#mostBytes = bytes ?? 16 * 1024 * 1024
   }
 
+  /** The number of queued orders, each of which has its own result. */
   get messages(): number {
-    return this.#items.size
+    return this.#messages
   }
 
   get bytes(): number {
     return this.#bytes
   }
 
-  /** @param publication null for what nobody waits for */
+  /**
+   * Publishes a payload, or queues it.
+   *
+   * @param publication receives the result; null when no caller waits for it
+   */
   add(
     topics: readonly string[],
     payload: Buffer,
@@ -65,37 +83,49 @@ export class SendQueue {
   ): void {
     const away = this.#connection === 0
     const full =
-      this.#items.size >= this.#mostMessages || this.#bytes + payload.length > this.#mostBytes
+      this.#messages >= this.#mostMessages || this.#bytes + payload.length > this.#mostBytes
     if (full || (away && volatile)) {
       publication?.settle('failed')
-      this.#host.failed(orders, full ? 'too much waits for the backplane' : 'volatile')
+      this.#events.failed(
+        orders,
+        full ? 'the queue of the backplane is full ("maxQueued")' : 'volatile',
+      )
       return
     }
-    const item: Item = { topics, payload, orders, publication }
+    const at = performance.now()
+    const item: Item = { topics, payload, at, orders, publication }
     this.#items.add(item)
+    this.#messages += orders
     this.#bytes += payload.length
     if (away) publication?.settle('queued')
-    else this.#give(item)
+    else this.#give(item, payload)
   }
 
-  /** What instances say of themselves: at once, past all that waits, and never again. Never rejects. */
-  async urgent(topics: readonly string[], payload: Buffer): Promise<void> {
+  /**
+   * Publishes messages about the instance itself: at once, ahead of the queue, and never again.
+   * Resolves to whether the engine accepted the payload. Never rejects.
+   */
+  async urgent(topics: readonly string[], payload: Buffer): Promise<boolean> {
     const cuts = this.#cuts
     try {
       await this.#link.publish(topics, payload)
+      return true
     } catch (error) {
-      // What is rejected late says nothing of an engine that is back.
-      if (isRefusal(error)) this.#host.refused()
-      else if (cuts === this.#cuts) this.#host.unsure(error as Error)
+      // A late rejection is not about the engine's new connection.
+      if (cuts === this.#cuts) {
+        if (isRefusal(error)) this.#refused(topics, error)
+        else this.#events.unsure(toError(error))
+      }
+      return false
     }
   }
 
-  /** The engine is there, and so are those who listen: what waits goes first. */
+  /** Publishes the queue: the engine is reachable, and the other instances listen. */
   up(): void {
     this.#connection = ++this.#connections
     for (const item of this.#items) {
       if (this.#connection === 0) return
-      this.#give(item)
+      this.#give(item, this.#aged(item.payload, performance.now() - item.at))
     }
   }
 
@@ -105,7 +135,7 @@ export class SendQueue {
     for (const { publication } of this.#items) publication?.settle('queued')
   }
 
-  /** Resolves when nothing waits. */
+  /** Resolves when the queue is empty. */
   drained(): Promise<void> {
     if (this.#items.size === 0) return Promise.resolve()
     return new Promise((resolve) => {
@@ -113,7 +143,7 @@ export class SendQueue {
     })
   }
 
-  /** Give up what waits. @returns how many orders it holds */
+  /** Discards the queue. @returns the number of orders in it */
   clear(): number {
     let orders = 0
     for (const item of this.#items) {
@@ -121,28 +151,35 @@ export class SendQueue {
       item.publication?.settle('failed')
     }
     this.#items.clear()
+    this.#messages = 0
     this.#bytes = 0
     this.#connection = 0
     return orders
   }
 
-  #give(item: Item): void {
+  #give(item: Item, payload: Buffer): void {
     const connection = this.#connection
-    this.#link.publish(item.topics, item.payload).then(
+    this.#link.publish(item.topics, payload).then(
       () => this.#done(item, 'sent'),
       (error: unknown) => {
         if (isRefusal(error)) {
-          if (this.#done(item, 'failed')) this.#host.failed(item.orders, messageOf(error))
+          if (this.#done(item, 'failed')) this.#events.failed(item.orders, reasonOf(error))
+          if (connection === this.#connection) this.#refused(item.topics, error)
         } else if (connection === this.#connection) {
           this.down()
-          this.#host.unsure(error as Error)
+          this.#events.unsure(toError(error))
         }
       },
     )
   }
 
+  #refused(topics: readonly string[], error: Error): void {
+    if (!(error instanceof PayloadRefused)) this.#events.refused(topics, error)
+  }
+
   #done(item: Item, result: 'sent' | 'failed'): boolean {
     if (!this.#items.delete(item)) return false
+    this.#messages -= item.orders
     this.#bytes -= item.payload.length
     item.publication?.settle(result)
     if (this.#items.size === 0) {
@@ -153,6 +190,7 @@ export class SendQueue {
   }
 }
 
-function isRefusal(error: unknown): boolean {
+/** Returns whether the engine refuses something for good. */
+export function isRefusal(error: unknown): error is KoaWsError {
   return error instanceof KoaWsError && error.code === 'ERR_KOAWS_BACKPLANE_REFUSED'
 }

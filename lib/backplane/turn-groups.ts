@@ -1,11 +1,12 @@
-import { type Order, type PublishResult, topicsOf } from './order.ts'
+// Groups the orders of one turn by their topics: one payload each.
+import { type Order, type PublishResult, topicsOfOrder } from './order.ts'
 
-/** A group above this many bytes takes no more. */
+/** A group above this size, in bytes, accepts no more orders. */
 const LARGEST = 256 * 1024
-/** What an order takes beyond its frame and names, about. */
+/** The approximate size of an order beyond its frame and names, in bytes. */
 const OVERHEAD = 32
 
-/** What became of what was published; the promise is made when somebody asks. */
+/** The result of a publish. The promise is created on first access. */
 export class Publication {
   #result: PublishResult | null = null
   #promise: Promise<PublishResult> | null = null
@@ -20,7 +21,7 @@ export class Publication {
     return this.#promise
   }
 
-  /** The first verdict stands. */
+  /** Settles the result; later calls do nothing. */
   settle(result: PublishResult): void {
     if (this.#result) return
     this.#result = result
@@ -28,21 +29,23 @@ export class Publication {
   }
 }
 
-/** Orders of one turn for the same topics: they are published together. */
+/** The orders of one turn for the same topics, published together. */
 export interface Group {
   readonly topics: readonly string[]
   readonly orders: Order[]
   readonly publication: Publication
-  /** About so many. */
+  /** The approximate size in bytes. */
   bytes: number
-  /** All of them may be dropped. */
+  /** Whether all orders of the group are volatile. */
   volatile: boolean
 }
 
-/** Gathers the orders of one turn of the event loop by their topics. */
+/** Groups the orders of one turn of the event loop by their topics. */
 export class TurnGroups {
   #groups: Group[] = []
-  /** The group that a topic was last in: nothing may be put before it. */
+  /**
+   * The latest group of each topic: a later order of the topic must not go into an earlier group.
+   */
   readonly #last = new Map<string, Group>()
 
   get isEmpty(): boolean {
@@ -51,7 +54,7 @@ export class TurnGroups {
 
   add(order: Order): Publication {
     const { names } = order.target
-    const topics = topicsOf(order.target)
+    const topics = topicsOfOrder(order)
     const volatile = order.type === 'send' && order.volatile
     let group = this.#open(topics)
     if (!group || group.bytes > LARGEST) {
@@ -62,12 +65,12 @@ export class TurnGroups {
     group.orders.push(order)
     group.volatile &&= volatile
     group.bytes += OVERHEAD * (1 + names.length) + lengthOf(order)
-    // What changes who is in a room keeps its place between all sends.
+    // An order that changes membership keeps its place between all sends.
     if (order.type !== 'send' && order.type !== 'presence') this.#last.clear()
     return group.publication
   }
 
-  /** Everything, in the order of publishing. */
+  /** Removes and returns all groups, in the order of publishing. */
   take(): Group[] {
     const groups = this.#groups
     this.#groups = []
@@ -75,9 +78,9 @@ export class TurnGroups {
     return groups
   }
 
-  /** The group that an order for these topics can be put behind. */
+  /** Returns the group that accepts an order for these topics. */
   #open(topics: readonly string[]): Group | undefined {
-    const group = this.#last.get(topics[0] as string)
+    const group = this.#last.get(topics[0] ?? '')
     if (!group || group.topics.length !== topics.length) return undefined
     if (topics.length === 1) return group
     for (const [i, topic] of topics.entries()) {

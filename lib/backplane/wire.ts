@@ -1,7 +1,10 @@
+// Encodes messages between instances as payloads, and decodes them.
 import { crc32 } from 'node:zlib'
+import { fieldsOf } from '../fields.ts'
 import { ByteReader, ByteWriter, Garbage } from './bytes.ts'
 import { isWholeFrame } from './frame-check.ts'
 import {
+  type Change,
   type Described,
   EVERYBODY,
   type Order,
@@ -10,39 +13,50 @@ import {
   topicsOf,
 } from './order.ts'
 
-/** The first three bytes of every payload: a mark, and the version of what follows. */
+/** The first two bytes of every payload; the third is the version of the format. */
 const MARK = 0x4b57
-export const VERSION = 1
-/** The mark, the version, the kind, and a CRC-32 of everything behind it. */
+export const VERSION = 2
+/** The size of the mark, the version, the kind, and a CRC-32 of the rest, in bytes. */
 const HEADER = 8
 
-/** Where a topic stands for one origin: how many were published on it since the epoch began, plus one. */
+/**
+ * The position of a topic at one origin: the number of the next order since the epoch began, from
+ * 1.
+ */
 export interface Position {
   readonly topic: string
-  /** A later epoch of one origin is a larger number. */
+  /** Later epochs of one origin have larger numbers. */
   readonly epoch: number
   readonly next: number
 }
 
-/** Where some orders stand, and how many milliseconds before them the last one was published; null: none. */
+/**
+ * The position of orders, and the time since the previous publish in milliseconds; null for the
+ * first.
+ */
 export interface Numbered extends Position {
   readonly after: number | null
 }
 
-/** A position, and for how many milliseconds nothing has been published. */
+/** A position, and the time since the last publish in milliseconds. */
 export interface Top extends Position {
   readonly age: number
 }
 
-/** What one instance tells others. */
+/** A message from one instance to others. */
 export type Message =
   | {
       readonly kind: 'orders'
-      /** For each topic the number of the first order. */
+      /** The number of the first order on each topic. */
       readonly positions: readonly Numbered[]
       readonly orders: readonly Order[]
+      /**
+       * How long the orders waited at their instance, in milliseconds; undefined when they left at
+       * once.
+       */
+      readonly age?: number
     }
-  /** It lives: the number of the beat, and in how many milliseconds it says so again; 0: it leaves. */
+  /** A beat: its number, and the time until the next beat in milliseconds; 0 is a goodbye. */
   | { readonly kind: 'beat'; readonly number: number; readonly period: number }
   | { readonly kind: 'question'; readonly id: number; readonly question: Question }
   | {
@@ -50,42 +64,45 @@ export type Message =
       readonly id: number
       readonly count: number
       readonly members: readonly Described[]
-      /** More follows. */
+      /** Whether more parts of the answer follow. */
       readonly more: boolean
     }
-  /** Tell me your tops. */
-  | { readonly kind: 'sync' }
-  | {
-      readonly kind: 'tops'
-      readonly tops: readonly Top[]
-      /** How long ago a top was given up for want of room; undefined: none was. */
-      readonly forgotten: number | undefined
-      /** These are the last of all that there are. */
-      readonly last: boolean
-    }
-  /** What presence of one instance tells that of another, in JSON. */
+  | { readonly kind: 'tops'; readonly tops: readonly Top[] }
+  /** A note in JSON, of presence or of the backplane. */
   | { readonly kind: 'note'; readonly text: string }
 
-/** A message, and the instance that it comes from. */
+/** Publishes what instances say of themselves. Resolves to whether the engine took it. Never rejects. */
+export type Tell = (topic: string, message: Message) => Promise<boolean>
+
+/** A message and its origin. */
 export interface Received {
   readonly origin: string
   readonly message: Message
 }
 
-const KINDS = ['orders', 'beat', 'question', 'answer', 'sync', 'tops', 'note'] as const
-const ORDERS = ['send', 'join', 'leave', 'close', 'presence'] as const
+const KINDS = ['orders', 'beat', 'question', 'answer', 'tops', 'note'] as const
+/** `partial` leaves out the members of some rooms. A history has a `recorded` leave or close, too. */
+const ORDERS = ['send', 'join', 'leave', 'close', 'presence', 'partial', 'recorded'] as const
 const QUESTIONS = ['count', 'members', 'present'] as const
 const TARGETS = ['all', 'connections', 'users', 'rooms'] as const
 const PUSHED = 8
 const VOLATILE = 16
 const EXCEPT = 32
 const EXCEPT_USERS = 64
-/** The names are those of connections. */
+/** The order carries its own target: it travels on the topic of all instances. */
 const NAMED = 128
+
+/**
+ * Orders that waited are marked in the last number of their positions: it combines the age and the
+ * time since the previous order.
+ */
+const WAITED: number = 2 ** 52
+const AFTERS: number = 2 ** 20
+const LONGEST_AGE: number = 2 ** 31 - 1
 
 const writer = new ByteWriter()
 
-/** @throws nothing that a caller could mend: what can be published has been checked before */
+/** Encodes a message. The caller has checked all values, so that encoding does not fail. */
 export function encode(origin: string, message: Message): Buffer {
   writer.reset()
   for (let i = 0; i < HEADER; i++) writer.byte(0)
@@ -101,42 +118,49 @@ export function encode(origin: string, message: Message): Buffer {
 }
 
 /**
- * Orders are views of the payload, not copies.
+ * Decodes a payload. The frames of orders are views of the payload, not copies.
  *
- * @throws Garbage for what is not whole, of another version, or not of koaws
+ * @throws Garbage for a payload that is incomplete, of another version, or foreign
  */
 export function decode(payload: Buffer): Received {
   if (payload.length <= HEADER || payload.readUInt16BE(0) !== MARK) {
-    throw new Garbage('it is not of koaws')
+    throw new Garbage('it is not a message of koaws')
   }
   if (payload[2] !== VERSION) throw new Garbage(`its version is ${payload[2]}, not ${VERSION}`)
-  const kind = KINDS[payload[3] as number]
+  const kind = KINDS[payload.readUInt8(3)]
   if (kind === undefined) throw new Garbage('its kind is unknown')
-  if (crc32(payload.subarray(HEADER), payload[3] as number) !== payload.readUInt32BE(4)) {
-    throw new Garbage('it was changed on its way')
+  if (crc32(payload.subarray(HEADER), payload.readUInt8(3)) !== payload.readUInt32BE(4)) {
+    throw new Garbage('its checksum is wrong')
   }
   const reader = new ByteReader(payload, HEADER)
   const origin = reader.string()
   const message = READERS[kind](reader)
-  if (!reader.done) throw new Garbage('it goes on after its end')
+  if (!reader.done) throw new Garbage('it has surplus bytes')
   return { origin, message }
+}
+
+/** Returns orders with the time that they waited. @param age in milliseconds */
+export function aged(payload: Buffer, age: number): Buffer {
+  const { origin, message } = decode(payload)
+  return message.kind === 'orders' ? encode(origin, { ...message, age: Math.floor(age) }) : payload
 }
 
 type Of<K extends Message['kind']> = Extract<Message, { kind: K }>
 
 const WRITERS: { [K in Message['kind']]: (message: Of<K>) => void } = {
-  orders({ positions, orders }) {
-    const { kind } = (orders[0] as Order).target
-    writer.byte(kind === 'connections' ? 0 : TARGETS.indexOf(kind))
+  orders({ positions, orders, age }) {
+    const waited = age === undefined ? 0 : WAITED + Math.min(age, LONGEST_AGE) * AFTERS
+    const isForAll = positions[0]?.topic === EVERYBODY
+    writer.byte(isForAll ? 0 : TARGETS.indexOf((orders[0] as Order).target.kind))
     writer.integer(positions.length)
     for (const { topic, epoch, next, after } of positions) {
-      writer.string(topic === EVERYBODY ? '' : topic.slice(5)) // without room: or user:
+      writer.string(topic === EVERYBODY ? '' : topic.slice(5)) // without `room:` or `user:`
       writer.integer(epoch)
       writer.integer(next)
-      writer.integer(after === null ? 0 : after + 1)
+      writer.integer(waited + (after === null || after >= AFTERS - 1 ? 0 : after + 1))
     }
     writer.integer(orders.length)
-    for (const order of orders) writeOrder(order)
+    for (const order of orders) writeOrder(order, isForAll)
   },
   beat({ number, period }) {
     writer.integer(number)
@@ -157,10 +181,7 @@ const WRITERS: { [K in Message['kind']]: (message: Of<K>) => void } = {
     writer.byte(more ? 1 : 0)
     writer.string(members.length > 0 ? JSON.stringify(members) : '')
   },
-  sync() {},
-  tops({ tops, forgotten, last }) {
-    writer.byte(last ? 1 : 0)
-    writer.integer(forgotten === undefined ? 0 : forgotten + 1)
+  tops({ tops }) {
     writer.integer(tops.length)
     for (const { topic, epoch, next, age } of tops) {
       writer.string(topic)
@@ -174,19 +195,30 @@ const WRITERS: { [K in Message['kind']]: (message: Of<K>) => void } = {
   },
 }
 
-function writeOrder(order: Order): void {
-  const { kind, names, except, exceptUsers } = order.target
-  let flags: number = ORDERS.indexOf(order.type)
+function writeOrder(order: Order, isForAll: boolean): void {
+  const { kind, names, except, exceptUsers, exceptRooms } = order.target
+  const id = 'id' in order ? order.id : undefined
+  const type = exceptRooms ? 'partial' : id === undefined ? order.type : 'recorded'
+  let flags: number = ORDERS.indexOf(type)
   if (order.type === 'send') flags |= (order.pushed ? PUSHED : 0) | (order.volatile ? VOLATILE : 0)
   if (except.length > 0) flags |= EXCEPT
   if (exceptUsers.length > 0) flags |= EXCEPT_USERS
-  if (kind === 'connections') flags |= NAMED
+  const isNamed = isForAll && kind !== 'all'
+  if (isNamed) flags |= NAMED
   writer.byte(flags)
-  if (kind === 'connections') writer.strings(names)
+  if (isNamed) {
+    writer.byte(TARGETS.indexOf(kind))
+    writer.strings(names)
+  }
   if (except.length > 0) writer.strings(except)
   if (exceptUsers.length > 0) writer.strings(exceptUsers)
+  if (type === 'recorded') {
+    writer.byte(order.type === 'close' ? 1 : 0)
+    writer.string(id as string)
+  }
   switch (order.type) {
     case 'send':
+      if (exceptRooms) writer.strings(exceptRooms)
       writer.buffer(order.frame)
       break
     case 'join':
@@ -207,21 +239,26 @@ const READERS: { [K in Message['kind']]: (reader: ByteReader) => Of<K> } = {
     const kind = named(TARGETS, reader.byte())
     const names: string[] = []
     const places: Omit<Numbered, 'topic'>[] = []
+    let age: number | undefined
     for (let count = reader.integer(); count > 0; count--) {
       names.push(reader.string())
-      const [epoch, next, after] = [reader.integer(), reader.integer(), reader.integer()]
+      const [epoch, next, last] = [reader.integer(), reader.integer(), reader.integer()]
+      if (last >= WAITED) age = Math.floor((last - WAITED) / AFTERS)
+      const after = last % AFTERS
       places.push({ epoch, next, after: after === 0 ? null : after - 1 })
     }
     const shared: Target = { kind, names: kind === 'all' ? [] : names, except: [], exceptUsers: [] }
     const topics = topicsOf(shared)
-    if (places.length !== topics.length || topics.length === 0) throw new Garbage('of no topic')
+    if (places.length !== topics.length || topics.length === 0)
+      throw new Garbage('its topics and positions do not match')
     const positions = topics.map((topic, i) => ({
       topic,
       ...(places[i] as Omit<Numbered, 'topic'>),
     }))
     const orders: Order[] = []
     for (let count = reader.integer(); count > 0; count--) orders.push(readOrder(reader, shared))
-    return { kind: 'orders', positions, orders }
+    const message = { kind: 'orders', positions, orders } as const
+    return age === undefined ? message : { ...message, age }
   },
   beat: (reader) => ({ kind: 'beat', number: reader.integer(), period: reader.integer() }),
   question(reader) {
@@ -236,19 +273,16 @@ const READERS: { [K in Message['kind']]: (reader: ByteReader) => Of<K> } = {
     const [id, count, more] = [reader.integer(), reader.integer(), reader.byte() === 1]
     const text = reader.string()
     const list = text === '' ? [] : parse(text)
-    if (!Array.isArray(list)) throw new Garbage('members are no list')
+    if (!Array.isArray(list)) throw new Garbage('its members are not a list')
     return { kind: 'answer', id, count, members: list.map(readMember), more }
   },
-  sync: () => ({ kind: 'sync' }),
   tops(reader) {
-    const last = reader.byte() === 1
-    const forgotten = reader.integer()
     const tops: Top[] = []
     for (let count = reader.integer(); count > 0; count--) {
       const [topic, epoch, next] = [reader.string(), reader.integer(), reader.integer()]
       tops.push({ topic, epoch, next, age: reader.integer() })
     }
-    return { kind: 'tops', tops, forgotten: forgotten === 0 ? undefined : forgotten - 1, last }
+    return { kind: 'tops', tops }
   },
   note: (reader) => ({ kind: 'note', text: reader.string() }),
 }
@@ -258,36 +292,52 @@ function readOrder(reader: ByteReader, shared: Target): Order {
   const type = named(ORDERS, flags & 7)
   let target = shared
   if ((flags & (EXCEPT | EXCEPT_USERS | NAMED)) !== 0) {
-    if ((flags & NAMED) !== 0) target = { ...target, kind: 'connections', names: reader.strings() }
+    if ((flags & NAMED) !== 0) {
+      // An order with its own target travels on the topic of all instances.
+      if (shared.kind !== 'all')
+        throw new Garbage('an order with its own target is on a topic of others')
+      target = { ...target, kind: named(TARGETS, reader.byte()), names: reader.strings() }
+    }
     if ((flags & EXCEPT) !== 0) target = { ...target, except: reader.strings() }
     if ((flags & EXCEPT_USERS) !== 0) target = { ...target, exceptUsers: reader.strings() }
   }
   switch (type) {
-    case 'send': {
+    case 'send':
+    case 'partial': {
+      if (type === 'partial') target = { ...target, exceptRooms: reader.strings() }
       const frame = reader.buffer()
-      if (!isWholeFrame(frame)) throw new Garbage('it holds no frame')
+      if (!isWholeFrame(frame)) throw new Garbage('its frame is malformed')
       const [pushed, volatile] = [(flags & PUSHED) !== 0, (flags & VOLATILE) !== 0]
-      return { type, target, frame, pushed, volatile }
+      return { type: 'send', target, frame, pushed, volatile }
     }
     case 'join':
-    case 'leave':
       return { type, target, rooms: reader.strings() }
+    case 'leave':
     case 'close':
-      return { type, target, code: reader.integer(), reason: reader.string() }
+      return readChange(reader, type, target)
+    case 'recorded': {
+      const [change, id] = [reader.byte() === 1 ? 'close' : 'leave', reader.string()] as const
+      return { ...readChange(reader, change, target), id }
+    }
     case 'presence':
       return { type, target, text: reader.string() }
   }
 }
 
+function readChange(reader: ByteReader, type: Change['type'], target: Target): Change {
+  if (type === 'leave') return { type, target, rooms: reader.strings() }
+  return { type, target, code: reader.integer(), reason: reader.string() }
+}
+
 function readMember(value: unknown): Described {
-  const { id, userId, info } = (value ?? {}) as Partial<Described>
+  const { id, userId, info } = fieldsOf(value)
   if (typeof id !== 'string') throw new Garbage('a member has no id')
   return { id, userId: typeof userId === 'string' ? userId : undefined, info }
 }
 
 function named<T>(names: readonly T[], index: number): T {
   const name = names[index]
-  if (name === undefined) throw new Garbage('something in it is unknown')
+  if (name === undefined) throw new Garbage('it has an unknown part')
   return name
 }
 
@@ -295,6 +345,6 @@ function parse(text: string): unknown {
   try {
     return JSON.parse(text)
   } catch {
-    throw new Garbage('its JSON is none')
+    throw new Garbage('its JSON is malformed')
   }
 }

@@ -1,34 +1,53 @@
+// Encodes and decodes the messages of `koaws.v1` for the client.
 import { RESERVED } from '../protocol/definition.ts'
 
-/** A message from the server. Only `type` and `id` are known to be what they should. */
+/** What a held message counts beyond its length, so that the number of them is bounded as well. */
+const EXTRA_WEIGHT = 1_024
+
+/** A message from the server. Only `type` and `id` have been checked. */
 export interface Incoming {
   readonly type: string
   readonly id?: number
+  /** The length of its text in UTF-16 units, and 1 KiB more. */
+  readonly weight: number
+  /** With `position`: the room in which the message has its place. */
+  readonly room?: string
+  readonly position?: string
+  /** Identifies a message to several rooms. */
+  readonly once?: string
   readonly data?: unknown
   readonly error?: unknown
   readonly about?: unknown
 }
 
-/** @throws TypeError for a name that a type of an application cannot have */
+/**
+ * Asserts that a type is valid for a message of an application.
+ *
+ * @throws TypeError for another value, or a reserved name
+ */
 export function assertType(type: unknown): void {
   if (typeof type === 'string' && !type.startsWith(RESERVED)) {
-    const size = utf8(type).length
-    if (size > 0 && size < 256) return
+    const size = byteLength(type)
+    if (size > 0 && size < 256 && !/[\ud800-\udfff]/u.test(type)) return
   }
-  throw new TypeError(`A type is a string of 1 to 255 bytes that does not begin with ${RESERVED}`)
+  throw new TypeError(`A type has 1 to 255 well-formed bytes, without the prefix ${RESERVED}`)
 }
 
-/** @throws TypeError when the data have no JSON form */
-export function encode(type: string, data?: unknown, id?: number): string {
-  const text = JSON.stringify({ type, id, data })
-  // What has no JSON form is left out; only undefined may be.
+/**
+ * Returns the text of a message.
+ *
+ * @throws TypeError when the data have no JSON form
+ */
+export function encode(type: string, data?: unknown, id?: number, key?: string): string {
+  const text = JSON.stringify({ type, id, key, data })
+  // JSON.stringify leaves out a function or a symbol without an error.
   if (data !== undefined && !text.includes('"data":')) {
     throw new TypeError(`${type}: a ${typeof data} has no JSON form.`)
   }
   return text
 }
 
-/** An error that answers a request of the server. */
+/** Returns the text of an error that answers a request of the server. */
 export function encodeError(
   id: number,
   code: string,
@@ -41,34 +60,41 @@ export function encodeError(
   return JSON.stringify({ type: 'koaws:error', id, error })
 }
 
-/** `No listener for …`: the answer to a request that the client does not know. */
-export function encodeUnknown(id: number, type: string): string {
-  return encodeError(id, 'ERR_KOAWS_UNKNOWN_TYPE', 404, `No listener for ${type}`)
-}
-
-/** What the server sent, or undefined when it is no message. */
+/** Returns the message in a text, or undefined when the text is not a valid message. */
 export function decode(text: string): Incoming | undefined {
   try {
     const message = JSON.parse(text) as Incoming
     const { type, id = 1 } = message
-    const named = textOf(type) && type.length < 256
-    return named && Number.isSafeInteger(id) && id > 0 ? message : undefined
+    const weight = text.length + EXTRA_WEIGHT
+    return type && isName(type) && Number.isSafeInteger(id) && id > 0
+      ? { ...message, weight }
+      : undefined
   } catch {
-    return undefined // no JSON, or `null`
+    return undefined // not JSON, or `null`, which cannot be destructured
   }
 }
 
-/** Text as bytes. */
-export function utf8(text: string): Uint8Array {
-  return new TextEncoder().encode(text)
+/** Returns the size of a text in bytes of UTF-8. Some runtimes have no `TextEncoder`. */
+export function byteLength(text: string): number {
+  let size = text.length
+  for (const char of text) if (char > '\x7f') size += char > '\u07ff' ? 2 : 1
+  return size
 }
 
-/** A text that a server named, or undefined. Never by `String()`, which an object can make throw. */
+/** Returns whether a value from outside is a string of at most 255 UTF-16 units. */
+export function isName(value: unknown): value is string {
+  return typeof value === 'string' && value.length < 256
+}
+
+/**
+ * Returns a value from the server if it is a string, otherwise undefined. `String()` would throw
+ * for an object with a throwing `toString`.
+ */
 export function textOf(value: unknown): string | undefined {
   return typeof value === 'string' ? value : undefined
 }
 
-/** A number that a server named, or 0 where it named nothing that can be used. */
+/** Returns a value from the server if it is a finite number above 0, otherwise 0. */
 export function positive(value: unknown): number {
   return Number.isFinite(value) && (value as number) > 0 ? (value as number) : 0
 }

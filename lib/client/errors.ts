@@ -1,13 +1,15 @@
+// `RequestError`, and the errors that the client makes itself.
+import type { Fields } from '../fields.ts'
 import { textOf } from './envelope.ts'
 
-/** What stands for the code, and the message, of an error that has none. */
+/** The code and message of an error from the server that has none. */
 const UNNAMED = 'internal'
 
-/** What a {@link RequestError} carries beside its message. */
+/** The properties of a {@link RequestError} other than its message. */
 export interface RequestErrorInit {
-  /** A stable name for programs. `ERR_KOAWS_` is koaws' own. */
+  /** A stable name for programs. The prefix `ERR_KOAWS_` is reserved for koaws. */
   code: string
-  /** An integer, 400 to 599, with the meaning that it has in HTTP. @default 500 */
+  /** An integer from 400 to 599, with its meaning in HTTP. @default 500 */
   status?: number
   /** Whether the same request may succeed later. @default false */
   retryable?: boolean
@@ -15,31 +17,51 @@ export interface RequestErrorInit {
   data?: unknown
   /** The type of the message that failed. */
   type?: string | undefined
-  /** Whether the message went out, so that it may have been carried out. @default true */
+  /** Whether the message was sent. If so, the server may have handled it. @default true */
   sent?: boolean
 }
 
 /**
- * A message that failed. `request()` rejects with it, `onError` gets it, and a listener that answers
- * a request of the server may throw it: code, message, status, retryable and data go to the server.
+ * The error of a failed message. `request()` rejects with it, and `onError` receives it. A listener
+ * may throw it to answer a request of the server: code, message, status, retryable and data go to
+ * the server.
  *
- * The client's own codes: `ERR_KOAWS_TIMEOUT`, `ERR_KOAWS_CLOSED`, `ERR_KOAWS_QUEUE_FULL`,
- * `ERR_KOAWS_TOO_LARGE`, `ERR_KOAWS_MALFORMED`. All others are the server's.
+ * The client makes the codes `ERR_KOAWS_TIMEOUT`, `ERR_KOAWS_CLOSED`, `ERR_KOAWS_QUEUE_FULL`,
+ * `ERR_KOAWS_TOO_LARGE` and `ERR_KOAWS_MALFORMED`. All others come from the server.
+ *
+ * @example
+ * ```js
+ * import { connect, RequestError } from 'koaws/client'
+ * import { fakeServer } from 'koaws/testing'
+ *
+ * const server = fakeServer()
+ * const client = connect('ws://test/', { WebSocket: server.WebSocket })
+ * try {
+ *   await client.request('nothing')
+ * } catch (error) {
+ *   if (error instanceof RequestError) console.log(error.code, error.sent) // ERR_KOAWS_UNKNOWN_TYPE true
+ * }
+ * client.close()
+ * ```
  */
 export class RequestError extends Error {
   /** A stable name for programs. */
   declare readonly code: string
-  /** An integer, 400 to 599, with the meaning that it has in HTTP. */
+  /** An integer from 400 to 599, with its meaning in HTTP. */
   declare readonly status: number
   /** Whether the same request may succeed later. */
   declare readonly retryable: boolean
-  /** What the other side added. Its data, not to be trusted. */
+  /** Data that the server added. Untrusted. */
   declare readonly data: unknown
-  /** The type of the message that failed, where it is known. */
+  /** The type of the message that failed, if known. */
   declare readonly type: string | undefined
-  /** Whether the message went out: if so, it may have been carried out. */
+  /** Whether the message was sent. If so, the server may have handled it. */
   declare readonly sent: boolean
 
+  /**
+   * @param message the text, for people
+   * @param init the code, and what differs from the defaults
+   */
   constructor(message: string, init: RequestErrorInit) {
     super(message)
     Object.assign(this, {
@@ -54,14 +76,14 @@ export class RequestError extends Error {
   }
 }
 
-/** Whether a number is a status that an error may have. */
+/** Returns whether a value is a valid status of an error: an integer from 400 to 599. */
 export function isErrorStatus(status: unknown): status is number {
   return Number.isInteger(status) && (status as number) >= 400 && (status as number) <= 599
 }
 
-/** The error object of a message from the server, whatever it holds. */
+/** Makes a `RequestError` from the error object of a server message. Invalid parts get defaults. */
 export function remoteError(error: unknown, type: unknown): RequestError {
-  const { code, message, status, retryable, data } = (error ?? {}) as Record<string, unknown>
+  const { code, message, status, retryable, data }: Fields = Object(error)
   return new RequestError(textOf(message) ?? UNNAMED, {
     code: textOf(code) ?? UNNAMED,
     status: isErrorStatus(status) ? status : 500,
@@ -71,7 +93,7 @@ export function remoteError(error: unknown, type: unknown): RequestError {
   })
 }
 
-/** A message that did not get through, by the client's own account. */
+/** Makes a `RequestError` for a message that the client could not deliver. */
 export function localError(
   { type, sent }: { type: string; sent: boolean },
   code: 'TIMEOUT' | 'CLOSED' | 'QUEUE_FULL' | 'TOO_LARGE',

@@ -1,4 +1,6 @@
-// The types of a protocol, for code that hands a client on.
+// The entry `koaws/client`: its public names.
+
+// Types of a protocol, for code that passes a client on.
 export type {
   ClientData,
   ClientType,
@@ -8,6 +10,13 @@ export type {
   PushData,
   ServerType,
 } from '../protocol/definition.ts'
+export type {
+  NotRecovered,
+  Recovered,
+  Recovery,
+  RoomPosition,
+  Unrecovered,
+} from '../protocol/history.ts'
 export type { PresenceData, PresentMember } from '../protocol/presence.ts'
 export { connect } from './client.ts'
 export type { RequestErrorInit } from './errors.ts'
@@ -19,6 +28,7 @@ export type { ClientState } from './store.ts'
 export type { Token, TokenSource } from './token.ts'
 export type {
   Client,
+  OpenConnection,
   PushOptions,
   PushResult,
   Resync,

@@ -1,3 +1,4 @@
+// Keeps a client connected: connecting, waiting, reconnecting, stopping.
 import { backoffDelay } from './backoff.ts'
 import type { Context } from './context.ts'
 import { type Incoming, textOf } from './envelope.ts'
@@ -7,52 +8,55 @@ import { createTimer } from './timer.ts'
 import { delayOf, isFinal } from './verdict.ts'
 import { onWake } from './wake.ts'
 
-/** A connection that was open for so long, in milliseconds, ends a row of failures. */
+/** A connection that was open for this long, in milliseconds, resets the back-off. */
 const STABLE = 5_000
 
-/** How soon a client comes back that was woken, in milliseconds at most. */
+/** A client reconnects within this time after a wake event, in milliseconds. */
 const WAKE_JITTER = 200
 
-/** Whom a link tells. */
-export interface LinkOwner {
-  /** A connection is open: what waits goes first. The state is still `connecting`. */
-  onWelcome(session: Session, welcome: Fields): void
+/** The callbacks of a link. */
+export interface LinkOwner extends Pick<SessionOwner, 'resume'> {
+  /**
+   * The server welcomed a connection: `ready` opens it for messages. The state is `connecting`
+   * until then.
+   */
+  onWelcome(session: Session, welcome: Fields, ready: () => void): void
   onMessage(session: Session, message: Incoming): void
-  /** The connection is gone. */
+  /** The connection has ended. */
   onEnd(why: string): void
-  /** No other will come. The state is still the one before. */
+  /** The client stops reconnecting. The state has not changed yet. */
   onStop(why: string): void
 }
 
-/** Keeps one connection, through one session after the other. */
+/** Keeps one connection through successive sessions. */
 export interface Link {
-  /** The open session. */
+  /** The open session, if any. */
   readonly open: Session | undefined
-  /** Begin, if that has not happened yet. */
+  /** Connects, if the client has not started yet. */
   start(): void
-  /** Connect now, even after a stop. */
+  /** Connects now, even after a stop. */
   connect(): void
   stop(code: number, reason?: string): void
 }
 
-/** A link that has not begun. */
+/** Creates a link that has not started. */
 export function createLink(context: Context, store: Store, owner: LinkOwner): Link {
   const { minDelay, maxDelay } = context
   const retry = createTimer()
   let session: Session | undefined
   let open: Session | undefined
   let stopWaking: (() => void) | undefined
-  /** Attempts since the last connection that was stable. */
+  /** Attempts since the last stable connection. */
   let attempt = 0
-  /** The last attempt ended with 4401. */
+  /** Whether the last connection ended with 4401. */
   let denied = false
-  /** The server said when to come back. */
+  /** Whether the server set the time of the next attempt. */
   let assigned = false
 
   const begin = (): void => {
     attempt = 0
     denied = false
-    stopWaking = onWake(wake)
+    stopWaking = onWake(wake, () => session?.probe(true))
     run()
   }
 
@@ -60,18 +64,18 @@ export function createLink(context: Context, store: Store, owner: LinkOwner): Li
     retry.clear()
     const next = createSession(context, sessionOwner)
     session = next
-    store.set({ status: 'connecting' }) // a subscriber may close the client
+    // a subscriber may call `client.close()`, which ends `next` before `start()`
+    store.set({ status: 'connecting' })
     next.start()
   }
 
   const sessionOwner: SessionOwner = {
+    resume: owner.resume,
     onMessage: owner.onMessage,
     onWelcome(next, welcome) {
-      owner.onWelcome(next, welcome)
-      open = next
-      store.set({
-        status: 'open',
-        connection: textOf(welcome['connection']),
+      owner.onWelcome(next, welcome, () => {
+        open = next
+        store.set({ status: 'open', connection: textOf(welcome['connection']) })
       })
     },
     onEnd(last, code, reason) {
@@ -79,32 +83,41 @@ export function createLink(context: Context, store: Store, owner: LinkOwner): Li
       owner.onEnd(`the connection ended with ${code} ${reason}`)
       if (last.openedAt && Date.now() - last.openedAt >= STABLE) attempt = 0
       const comesBack = judge(last, code, reason)
-      if (session !== last) return // closed meanwhile
+      if (session !== last) return // `retry` called `client.close()`
       session = undefined
-      if (comesBack) wait(returnDelay(wish(last, code, reason)), code, reason)
+      if (comesBack) wait(returnDelay(requestedDelay(last, code, reason)), code, reason)
       else finish(code, reason)
     },
   }
 
-  /** Whether to come back. */
+  /** Returns whether to reconnect. */
   const judge = (last: Session, code: number, reason: string): boolean => {
     const again = denied && !last.openedAt
     denied = code === 4401
-    const stop = denied ? again || typeof context.token !== 'function' : isFinal(code)
+    const stop = denied
+      ? again || typeof context.token !== 'function'
+      : isFinal(code, last.openedAt > 0)
     return context.guard(() => context.retry?.({ code, reason })) ?? !stop
   }
 
-  /** When the server wants the client back, in milliseconds from now. */
-  const wish = ({ returnAt = 0 }: Session, code: number, reason: string): number | undefined => {
+  /** Returns the delay that the server asked for, in milliseconds from now, or undefined. */
+  const requestedDelay = (
+    { returnAt = 0 }: Session,
+    code: number,
+    reason: string,
+  ): number | undefined => {
     const left = returnAt - Date.now()
-    // A bye of long ago is not about this end.
+    // A bye from long ago does not belong to this close.
     return code === 4611 || left < -STABLE ? delayOf(code, reason) : Math.max(0, left)
   }
 
-  /** A server that sends its clients away for no time at all, again and again, is backed off from. */
-  const returnDelay = (wished: number | undefined): number => {
-    assigned = wished !== undefined && (wished >= minDelay || attempt === 0)
-    const delay = assigned ? (wished as number) : backoffDelay(attempt, minDelay, maxDelay)
+  /**
+   * Returns the delay before the next attempt, in milliseconds. Backs off when a server asks for
+   * delays below `minDelay` again and again.
+   */
+  const returnDelay = (requested: number | undefined): number => {
+    assigned = requested !== undefined && (requested >= minDelay || attempt === 0)
+    const delay = assigned ? (requested as number) : backoffDelay(attempt, minDelay, maxDelay)
     if (!assigned || delay < minDelay) attempt++
     return delay
   }

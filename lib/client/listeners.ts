@@ -1,25 +1,32 @@
-import { encode, encodeError, encodeUnknown, type Incoming } from './envelope.ts'
-import { isErrorStatus, type RequestError } from './errors.ts'
+// The listeners for messages of the server, and the answers to its requests.
+import { encode, encodeError, type Incoming } from './envelope.ts'
+import { isErrorStatus, RequestError } from './errors.ts'
 import { transmit } from './outgoing.ts'
 import type { Session } from './session.ts'
 
 type Listener = (data: never) => unknown
 
-/** Who hears the pushes and requests of the server. */
+/** Registers and calls the listeners for pushes and requests of the server. */
 export interface Listeners {
   on(type: string, fn: Listener): () => void
-  /** Hand a message to its listeners, and the answer to a request to the session. */
-  deliver(message: Incoming, session: Session): void
+  /** Calls the listeners of a type. The promises reject with what the listeners throw. */
+  call(type: string, data: unknown): Promise<unknown>[]
+  /** Calls the listeners of a message. For a request, sends the answer on the session. */
+  deliver(message: Incoming, session?: Session): void
 }
 
-/** Listeners by type. One that throws harms no other: see `report`. */
+/**
+ * Creates listeners by type. An error of one listener goes to `report`, and the others still run.
+ */
 export function createListeners(report: (error: unknown) => void): Listeners {
   const byType = new Map<string, Set<{ fn: Listener }>>()
+  const callAll = (type: string, data: unknown): Promise<unknown>[] =>
+    [...(byType.get(type) ?? [])].map(({ fn }) => call(fn, data))
 
-  const answer = ({ type, id = 0 }: Incoming, reply: Promise<unknown>, session: Session): void => {
+  const answer = (session: Session, type: string, id: number, reply: Promise<unknown>): void => {
     reply
       .then((value) => {
-        const text = encode('koaws:reply', value === undefined ? null : value, id)
+        const text = encode('koaws:reply', value ?? null, id)
         transmit(session, { type, text, sent: false })
       })
       .catch((error) => session.send(encodeKnown(id, error)))
@@ -37,25 +44,31 @@ export function createListeners(report: (error: unknown) => void): Listeners {
         entries.delete(entry)
       }
     },
+    call: callAll,
     deliver(message, session) {
       const { type, id, data } = message
-      const results = [...(byType.get(type) ?? [])].map(({ fn }) => call(fn, data))
-      if (id) {
-        const reply = results.shift()
-        if (reply) answer(message, reply, session)
-        else session.send(encodeUnknown(id, type))
-      }
+      const results = callAll(type, data)
+      if (id && session) answer(session, type, id, results.shift() ?? unknownType(type))
       for (const result of results) result.catch(report)
     },
   }
 }
 
-/** Called at once; what it throws is a rejection. */
+/** Calls a listener synchronously. An error that it throws becomes a rejection. */
 async function call(fn: Listener, data: unknown): Promise<unknown> {
   return fn(data as never)
 }
 
-/** What the server may know of an error: nothing, unless it has a code and a status. */
+/** Answers a request of a type that has no listener. */
+async function unknownType(type: string): Promise<never> {
+  throw new RequestError(`No listener for ${type}`, { code: 'ERR_KOAWS_UNKNOWN_TYPE', status: 404 })
+}
+
+/**
+ * Returns the text of an error for the server.
+ *
+ * @throws the error itself when it has no code and status: the server gets `internal` only
+ */
 function encodeKnown(id: number, error: unknown): string {
   const { code, message, status, retryable, data } = (error ?? {}) as Partial<RequestError>
   if (typeof code !== 'string' || !isErrorStatus(status)) throw error

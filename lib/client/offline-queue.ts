@@ -1,17 +1,18 @@
-import { utf8 } from './envelope.ts'
+// The queue of messages that wait for a connection.
+import { byteLength } from './envelope.ts'
 import type { Outgoing } from './outgoing.ts'
 import type { QueueOptions } from './settings.ts'
 
 /** Messages that wait for a connection, in order. */
 export interface OfflineQueue {
-  /** Take a message, unless that is more than may wait. */
+  /** Adds a message. Returns false when the queue is full. */
   add(item: Outgoing): boolean
   delete(item: Outgoing): void
-  /** Hand on each message, those included that come meanwhile, until `take` takes no more. */
+  /** Passes on each message, including messages added meanwhile, until `take` returns false. */
   drain(take: (item: Outgoing) => boolean): void
 }
 
-/** A queue with bounds; `false`: nothing waits. */
+/** Creates a bounded queue. With `false`, it accepts no message. */
 export function createOfflineQueue(options: QueueOptions | false): OfflineQueue {
   const { messages = 100, bytes = 65_536 } = options || { messages: 0 }
   const sizes = new Map<Outgoing, number>()
@@ -23,7 +24,7 @@ export function createOfflineQueue(options: QueueOptions | false): OfflineQueue 
   }
   return {
     add(item) {
-      const size = utf8(item.text).length
+      const size = byteLength(item.text)
       if (sizes.size >= messages || total + size > bytes) return false
       sizes.set(item, size)
       total += size

@@ -1,27 +1,41 @@
-import { utf8 } from './envelope.ts'
+// A message on its way to the server.
+import { byteLength } from './envelope.ts'
 import { localError } from './errors.ts'
 import type { Session } from './session.ts'
 
-/** A message on its way to the server. */
+/** A message to send, with its fate. */
 export interface Outgoing {
   readonly type: string
   readonly text: string
   sent: boolean
-  /** It did not get through. */
+  /**
+   * Of a request with `retry`: when it was first sent to a server that recognizes it, in epoch
+   * milliseconds, or 0.
+   */
+  since?: number | undefined
+  /** Reports that the message failed. */
   fail(error: unknown): void
 }
 
 /**
- * Send a message, if the connection takes it: sets `sent`, and returns it.
+ * Sends a message if the connection is open. Sets `sent`, and returns whether it was sent now.
  *
- * @throws RequestError when it is more than the server takes
+ * @throws RequestError `ERR_KOAWS_TOO_LARGE` when the message is above the server's `maxMessage`,
+ * `ERR_KOAWS_CLOSED` when it was sent before, and the server may not recognize it
  */
-export function transmit(session: Session, item: Omit<Outgoing, 'fail'>): boolean {
-  const { maxMessage } = session
-  // A UTF-16 unit is 3 bytes at most: most messages need not be encoded for this.
-  if (item.text.length * 3 > maxMessage && utf8(item.text).length > maxMessage) {
+export function transmit(
+  { maxMessage, window, send }: Session,
+  item: Omit<Outgoing, 'fail'>,
+): boolean {
+  const { since, text } = item
+  const final = since ? `${text.slice(0, -1)},"again":true}` : text
+  // A UTF-16 unit takes at most 3 bytes of UTF-8, so that most messages need no exact count.
+  if (final.length * 3 > maxMessage && byteLength(final) > maxMessage) {
     throw localError(item, 'TOO_LARGE', `more than ${maxMessage} bytes`, 413)
   }
-  item.sent = session.send(item.text)
-  return item.sent
+  if (since && Date.now() - since >= window) throw localError(item, 'CLOSED', 'too late')
+  const sent = send(final)
+  item.sent ||= sent
+  if (since === 0 && sent && window) item.since = Date.now()
+  return sent
 }

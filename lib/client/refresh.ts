@@ -1,23 +1,30 @@
+// Sends a new token before the old one expires.
 import { positive } from './envelope.ts'
 import { createTimer } from './timer.ts'
 import { type TokenSource, takeToken } from './token.ts'
 
-/** A new token comes at least this long before the old one ends, where it lives longer. */
+/**
+ * A new token is sent at least this long before the old one expires, in milliseconds, if its
+ * lifetime allows.
+ */
 const MARGIN = 10_000
 
-/** The shortest distance between two refreshes, whatever end a server names: it doubles, up to the margin. */
+/** The initial minimum between two refreshes, in milliseconds; it doubles up to `MARGIN`. */
 const SHORTEST = 1_000
 
-/** Sends a new token on an open connection before the old one ends. */
+/** Sends a new token on an open connection before the old one expires. */
 export interface Refresh {
-  /** The end of the authorisation, in epoch milliseconds; anything else means that it does not end. */
+  /**
+   * Schedules a refresh. `expiresAt` is in epoch milliseconds; another value means that the
+   * authorization does not expire.
+   */
   arm(expiresAt: unknown): void
   stop(): void
 }
 
 /**
- * `authenticate` sends a token, and resolves with the answer of the server. What fails goes to
- * `report`: the server will close with 4401 then, and a new connection gets a new token.
+ * Creates a refresh. `authenticate` sends a token and resolves with the server's answer. Errors go
+ * to `report`: the server will then close with 4401, and the next connection asks for a new token.
  */
 export function createRefresh(
   token: TokenSource,
@@ -26,7 +33,9 @@ export function createRefresh(
 ): Refresh {
   const due = createTimer()
   let stopped = false
-  /** Where the clocks of client and server differ, every token seems to end soon. */
+  /**
+   * With a client clock that is ahead, every token seems to expire soon: keep a growing minimum.
+   */
   let shortest = SHORTEST
 
   const arm = (expiresAt: unknown): void => {
@@ -46,7 +55,7 @@ export function createRefresh(
   const fail = (error: unknown, expiresAt: unknown): void => {
     if (stopped) return
     report(error)
-    arm(expiresAt) // once more, as long as there is time
+    arm(expiresAt) // retry while the old token is valid
   }
   return {
     arm,
@@ -57,7 +66,10 @@ export function createRefresh(
   }
 }
 
-/** At 80 to 90 % of the time that is left: not all clients that came together at one moment. */
+/**
+ * Returns the delay, in milliseconds: 80 to 90 % of the time left. The jitter spreads clients that
+ * connected together.
+ */
 function refreshDelay(left: number): number {
   return Math.min(left * (0.8 + Math.random() * 0.1), left - MARGIN)
 }

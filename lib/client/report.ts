@@ -1,14 +1,19 @@
-/** Where errors go that nobody waits for. None of these functions throws. */
+// Reports errors that no promise carries.
+
+/** Reports errors that no promise carries. Its functions never throw. */
 export interface Reporter {
-  /** Something failed: to `onError`, if there is one. */
+  /** Passes an error to `onError`, if set. */
   failed(error: unknown): void
-  /** A function of the application threw: without `onError`, as if nothing had caught it. */
+  /**
+   * Passes an error of a function of the application to `onError`; without `onError`, raises it as
+   * uncaught.
+   */
   thrown(error: unknown): void
-  /** Call a function of the application. `undefined`, if it throws. */
+  /** Calls a function of the application. Returns undefined when it throws. */
   guard<T>(fn: () => T): T | undefined
 }
 
-/** A reporter for an `onError`, which may throw itself. */
+/** Creates a reporter. `onError` may throw: its error is raised as uncaught. */
 export function createReporter(onError: ((error: unknown) => void) | undefined): Reporter {
   const failed = (error: unknown): void => {
     try {

@@ -1,49 +1,61 @@
+// The pending requests of a client.
 import { encode, type Incoming } from './envelope.ts'
 import { localError, remoteError } from './errors.ts'
 import type { Outgoing } from './outgoing.ts'
 import { createTimer } from './timer.ts'
+import { randomKey } from './token.ts'
 
-/** How long a request is waited for. */
+/** The options of a request. */
 export interface RequestOptions {
-  /** Milliseconds. @default the client's `timeout` */
+  /** How long to wait for the answer, in milliseconds. @default the client's `timeout` */
   timeout?: number | undefined
-  /** Rejects the request with its reason. What was sent stays sent. */
+  /**
+   * Whether the request is sent again when the connection ends before the answer, on the next
+   * connection. The server runs its handler at most once: see docs/guides/retry.md. Then `timeout`
+   * is 120,000 by default. @default false
+   */
+  retry?: boolean | undefined
+  /** Rejects the request with the signal's reason. A message that was sent stays sent. */
   signal?: AbortSignal | undefined
 }
 
-/** Requests without an answer so far. */
+/** The options of a request, with its timeout. */
+interface AskOptions extends RequestOptions {
+  timeout: number
+}
+
+/** The pending requests of a client. */
 export interface Requests {
   /**
-   * Ask. `transmit` sends the message, or queues it, or throws; `forget` is told when the request is
-   * settled.
+   * Sends a request and resolves with its answer. `transmit` sends or queues the message, or
+   * throws; `forget` is called when the request has settled.
    */
   ask(
     type: string,
     data: unknown,
-    options: { timeout: number; signal?: AbortSignal | undefined },
+    options: AskOptions,
     transmit: (item: Outgoing) => void,
     forget?: (item: Outgoing) => void,
   ): Promise<unknown>
-  /** Settle the request that a `koaws:reply` or `koaws:error` answers, if there is one. */
+  /** Settles the pending request that a `koaws:reply` or `koaws:error` answers, if any. */
   answer(message: Incoming): void
-  /** The connection is gone: whether what was sent on it was carried out, nobody knows. */
-  fail(why: string): void
+  /** Calls a function with each pending request, in order. It may settle the request. */
+  each(fn: (item: Outgoing) => unknown): void
 }
 
-interface Pending {
-  readonly item: Outgoing
-  resolve(value: unknown): void
+interface Pending extends Outgoing {
+  reply(value: unknown): void
 }
 
-/** Ids are counted from 1, over all connections of the client. */
+/** Creates the pending requests. `nextId` counts from 1 over all connections of the client. */
 export function createRequests(nextId: () => number): Requests {
   const pending = new Map<unknown, Pending>()
 
-  const ask: Requests['ask'] = (type, data, { timeout, signal }, transmit, forget) =>
+  const ask: Requests['ask'] = (type, data, { timeout, signal, retry }, transmit, forget) =>
     new Promise((resolve, reject) => {
       if (signal?.aborted) throw signal.reason
       const id = nextId()
-      const deadline = createTimer()
+      const deadline = createTimer(true)
       const settle =
         (finish: (value: unknown) => void) =>
         (value: unknown): void => {
@@ -54,9 +66,11 @@ export function createRequests(nextId: () => number): Requests {
           finish(value)
         }
       const fail = settle(reject)
-      const item: Outgoing = { type, text: encode(type, data, id), sent: false, fail }
+      const text = encode(type, data, id, retry ? randomKey() : undefined)
+      const since = retry ? 0 : undefined
+      const item: Pending = { type, text, sent: false, fail, since, reply: settle(resolve) }
       const onAbort = (): void => fail(signal?.reason)
-      pending.set(id, { item, resolve: settle(resolve) })
+      pending.set(id, item)
       signal?.addEventListener('abort', onAbort)
       deadline.set(
         () => fail(localError(item, 'TIMEOUT', `no answer within ${timeout} ms`, 408)),
@@ -74,13 +88,11 @@ export function createRequests(nextId: () => number): Requests {
     answer({ type, id, data, error }) {
       const request = pending.get(id)
       if (!request) return
-      if (type === 'koaws:reply') request.resolve(data === undefined ? null : data)
-      else request.item.fail(remoteError(error, request.item.type))
+      if (type === 'koaws:reply') request.reply(data ?? null)
+      else request.fail(remoteError(error, request.type))
     },
-    fail(why) {
-      for (const { item } of [...pending.values()]) {
-        if (item.sent) item.fail(localError(item, 'CLOSED', why))
-      }
+    each(fn) {
+      for (const item of pending.values()) fn(item)
     },
   }
 }

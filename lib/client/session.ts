@@ -1,55 +1,70 @@
-import { KOAWS_V1 } from '../protocol/subprotocol.ts'
+// The life of one WebSocket: token, handshake, welcome, messages, close.
+import { KOAWS_RESUME, KOAWS_V1 } from '../protocol/subprotocol.ts'
 import type { Context } from './context.ts'
-import { decode, encode, type Incoming, positive } from './envelope.ts'
-import { RequestError } from './errors.ts'
+import { byteLength, decode, encode, type Incoming, positive } from './envelope.ts'
 import { createLiveness } from './liveness.ts'
 import { createTimer } from './timer.ts'
 import { bearerEntry, type Token, takeToken } from './token.ts'
 import { clampDelay } from './verdict.ts'
 import { OPEN, type WebSocketLike } from './web-socket.ts'
 
-/** How long each step to an open connection may take, in milliseconds. */
+/** The time limit of each step up to an open connection, in milliseconds. */
 const PATIENCE = 15_000
 
-/** The code of a connection that ended without a close frame. */
+/** How long to wait for the close event after an error, in milliseconds. */
+const AFTER_ERROR = 50
+
+/** The close code of a connection that ended without a close frame. */
 const ABNORMAL = 1006
 
-/** The error for a message that cannot be read, or is above the option `maxMessage`. */
-const UNREADABLE = { code: 'ERR_KOAWS_MALFORMED', status: 400 }
-
-/** The life of one WebSocket: token, handshake, welcome, messages, end. */
+/** The life of one WebSocket: token, handshake, welcome, messages, close. */
 export interface Session {
-  /** When the welcome came, in epoch milliseconds, or 0. */
+  /** When the welcome arrived, in epoch milliseconds, or 0. */
   openedAt: number
-  /** When the server wants the client back, in epoch milliseconds, if it said so. */
+  /** When the server asked the client to reconnect, in epoch milliseconds, if it did. */
   returnAt: number | undefined
-  /** The largest message that the server takes, in bytes. */
+  /** The largest message that the server accepts, in bytes. */
   maxMessage: number
+  /** How long the server recognizes a request that is sent again, in milliseconds, or 0. */
+  window: number
   start(): void
-  /** Send, or say no: the connection is not open, or not any more. */
-  send(text: string): boolean
-  /** See whether an open connection is alive. */
-  probe(): void
-  /** End it, without telling the owner. */
+  /** Sends a text. Returns false when the connection is not open. */
+  send(this: void, text: string): boolean
+  /**
+   * Checks that an open connection is alive; with a shorter patience when the browser is offline.
+   */
+  probe(offline?: boolean): void
+  /**
+   * Calls `ready` when the `onOpen` functions have finished. Ends the connection when one fails or
+   * takes too long.
+   */
+  prepare(steps: Promise<unknown>, ready: () => void): void
+  /** Closes the connection without calling the owner. */
   close(code: number, reason: string | undefined): void
 }
 
-/** Data of a welcome or a bye: as the server sent them, not checked. */
+/** The data of a welcome or a bye, unchecked. */
 export type Fields = Readonly<Record<string, unknown>>
 
-/** Whom a session tells. */
+/** The callbacks of a session. */
 export interface SessionOwner {
+  /** Returns the first message of the client. */
+  resume(): string
   onWelcome(session: Session, welcome: Fields): void
-  /** A message that is not about the connection itself. A push may come before the welcome. */
+  /**
+   * Receives a message that does not concern the connection itself. A push may arrive before the
+   * welcome.
+   */
   onMessage(session: Session, message: Incoming): void
-  /** The last call, once. */
+  /** Called once, as the last callback. */
   onEnd(session: Session, code: number, reason: string): void
 }
 
-/** A session that has not begun. */
+/** Creates a session that has not started. */
 export function createSession(context: Context, owner: SessionOwner): Session {
   const patience = createTimer()
   const liveness = createLiveness(
+    context.pace,
     () => session.send(encode('koaws:ping', undefined, context.nextId())),
     () => end(ABNORMAL, 'no answer to a ping'),
   )
@@ -62,6 +77,7 @@ export function createSession(context: Context, owner: SessionOwner): Session {
     openedAt: 0,
     returnAt: undefined,
     maxMessage: Number.MAX_VALUE,
+    window: 0,
     start() {
       if (over) return
       if (context.tokenIn === 'handshake') withToken(shakeHands)
@@ -69,11 +85,25 @@ export function createSession(context: Context, owner: SessionOwner): Session {
     },
     send(text) {
       const open = !over && socket?.readyState === OPEN
-      if (open) socket?.send(text)
+      if (open) {
+        socket?.send(text)
+        liveness.carries(byteLength(text))
+      }
       return open
     },
-    probe() {
-      if (session.openedAt) liveness.probe()
+    probe(offline) {
+      if (session.openedAt) liveness.probe(offline)
+    },
+    prepare(steps, ready) {
+      if (over) return
+      wait('end of onOpen')
+      steps
+        .then(() => {
+          if (over) return
+          patience.clear()
+          ready()
+        })
+        .catch((error) => fail(error, 'onOpen failed'))
     },
     close(code, reason) {
       leave()
@@ -98,10 +128,10 @@ export function createSession(context: Context, owner: SessionOwner): Session {
     wait('handshake')
     try {
       const entries = token ? [bearerEntry(token)] : []
-      socket = new context.WebSocket(context.url, [KOAWS_V1, ...entries])
+      socket = new context.WebSocket(context.url, [KOAWS_V1, ...entries, KOAWS_RESUME])
       socket.onopen = onOpen
       socket.onmessage = onMessage
-      socket.onerror = ignore // the close event follows
+      socket.onerror = onError
       socket.onclose = onClose
     } catch (error) {
       fail(error, 'no WebSocket')
@@ -115,8 +145,10 @@ export function createSession(context: Context, owner: SessionOwner): Session {
   }
 
   const onOpen = (): void => {
-    if (socket?.protocol === KOAWS_V1) wait('welcome')
-    else end(4613, `the server does not speak ${KOAWS_V1}`)
+    if (socket?.protocol === KOAWS_V1) {
+      wait('welcome')
+      session.send(owner.resume())
+    } else end(4613, `the server does not speak ${KOAWS_V1}`)
   }
 
   const onMessage = ({ data }: { data: unknown }): void => {
@@ -124,13 +156,14 @@ export function createSession(context: Context, owner: SessionOwner): Session {
     const small = typeof data === 'string' && data.length <= context.maxMessage
     const message = small && decode(data)
     if (message) deliver(message)
-    else context.failed(new RequestError('The server sent what is no message', UNREADABLE))
+    else context.malformed()
   }
 
   const deliver = (message: Incoming): void => {
     const { type, data } = message
     const fields = (data ?? {}) as Fields
     if (type === 'koaws:bye') onBye(fields)
+    else if (type === 'koaws:incoming') liveness.announced(fields['bytes'])
     else if (!session.openedAt && type === 'koaws:welcome') onWelcome(fields)
     else if (!session.openedAt && type === 'koaws:authenticate') onAuthenticate()
     else owner.onMessage(session, message)
@@ -138,8 +171,9 @@ export function createSession(context: Context, owner: SessionOwner): Session {
 
   const onWelcome = (welcome: Fields): void => {
     patience.clear()
-    session.openedAt = Date.now() || 1 // the fake clock of a test may begin at 0
+    session.openedAt = Date.now() || 1 // a test's fake clock may begin at 0
     session.maxMessage = positive(welcome['maxMessage']) || session.maxMessage
+    session.window = positive(welcome['retry'])
     liveness.watch(welcome['heartbeat'])
     owner.onWelcome(session, welcome)
   }
@@ -161,26 +195,36 @@ export function createSession(context: Context, owner: SessionOwner): Session {
     if (typeof after === 'number') session.returnAt = Date.now() + clampDelay(after)
   }
 
-  const onClose = ({ code, reason }: { code: number; reason: string }): void => end(code, reason)
+  /**
+   * Ends a failed handshake that has no close event, as in Node 22. Elsewhere the close event
+   * follows at once.
+   */
+  const onError = (): void => {
+    if (!session.openedAt) patience.set(() => end(ABNORMAL, 'the handshake failed'), AFTER_ERROR)
+  }
 
-  /** Whether the server, the network or the client itself ended it. */
+  /** Ends the session. Deno reports the code 0 for a failed handshake. */
+  const onClose = ({ code, reason }: { code: number; reason?: string }): void =>
+    end(code || ABNORMAL, reason || '')
+
+  /** Ends the session once: the server, the network or the client itself may be the cause. */
   const end = (code: number, reason: string): void => {
     if (over) return
     leave()
-    // A connection that is dead answers no closing handshake: its end is not waited for.
+    // A dead connection does not answer a closing handshake: do not wait for one.
     if (code === ABNORMAL && socket?.terminate) socket.terminate()
     else socket?.close()
     owner.onEnd(session, code, reason)
   }
 
-  /** Hear no more of the WebSocket. */
+  /** Stops listening to the WebSocket. */
   const leave = (): void => {
     over = true
     patience.clear()
     liveness.stop()
     if (!socket) return
     socket.onopen = socket.onmessage = socket.onclose = null
-    socket.onerror = ignore // ws throws an error that nobody hears
+    socket.onerror = ignore // ws throws an `error` event without a listener
   }
 
   return session

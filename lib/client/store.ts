@@ -1,34 +1,39 @@
-/** How the client is, as one immutable object. */
+// The state of a client, and its subscribers.
+
+/** The state of a client, as one immutable object. */
 export interface ClientState {
   /**
-   * `connecting`: on the way, or nothing was opened yet. `open`: messages go through. `waiting`: the
-   * next attempt comes at `retryAt`. `stopped`: no further attempt, unless `open()` is called.
+   * `connecting`: an attempt is under way, or the client has not started. `open`: messages are
+   * sent. `waiting`: the next attempt starts at `retryAt`. `stopped`: the client reconnects only
+   * after `open()`.
    */
   readonly status: 'connecting' | 'open' | 'waiting' | 'stopped'
-  /** When the next attempt comes, in epoch milliseconds, where the status is `waiting`. */
+  /** When the next attempt starts, in epoch milliseconds, if the status is `waiting`. */
   readonly retryAt?: number
-  /** The close code of the last connection, where the status is `waiting` or `stopped`. */
+  /** The close code of the last connection, if the status is `waiting` or `stopped`. */
   readonly code?: number
-  /** Why, in words, where that is known. */
+  /** The reason of the close, if known. */
   readonly reason?: string
-  /** The id that the server gave this connection, where the status is `open`. */
+  /** The id that the server gave this connection, if the status is `open`. */
   readonly connection?: string
 }
 
-/** A state as it is set: what is undefined, is left out. */
+/** The next state. Undefined properties are left out. */
 export type NextState = { [K in keyof ClientState]: ClientState[K] | undefined } & {
   status: ClientState['status']
 }
 
-/** Holds the state, and tells who wants to know. */
+/** Holds the state and notifies its subscribers. */
 export interface Store {
   readonly state: ClientState
-  /** Take a state, and tell the subscribers if it is another one. */
+  /** Sets the state. Notifies the subscribers if it differs from the last. */
   set(next: NextState): void
   subscribe(fn: () => void): () => void
 }
 
-/** A store for a client that has not begun. `guard` calls a subscriber, which may throw. */
+/**
+ * Creates a store for a client that has not started. `guard` calls a subscriber, which may throw.
+ */
 export function createStore(guard: (fn: () => void) => void): Store {
   let state: ClientState = Object.freeze({ status: 'connecting' })
   const subscribers = new Set<{ fn: () => void }>()

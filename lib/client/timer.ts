@@ -1,21 +1,39 @@
+// A timer that can be set again and again, and does not keep a process alive.
+
 /** The longest delay of `setTimeout`, in milliseconds: 2^31 - 1. */
 const LONGEST = 2_147_483_647
 
-/** One timer that is set again and again. */
+/** A timer that can be set again and again. */
 export interface Timer {
-  /** Call `fn` once, after `delay` milliseconds, which may be more than 2^31. What was set before is off. */
+  /**
+   * Calls `fn` once, after `delay` milliseconds, which may exceed 2^31. Replaces the earlier call.
+   */
   set(fn: () => void, delay: number): void
   clear(): void
 }
 
-/** A timer that nothing is set on. */
-export function createTimer(): Timer {
+/**
+ * Creates a timer. It does not keep a Node process alive, unless `waitedFor` says that a promise of
+ * the application depends on it.
+ */
+export function createTimer(waitedFor = false): Timer {
   let handle: ReturnType<typeof setTimeout> | undefined
-  const clear = (): void => clearTimeout(handle)
+  /** Identifies the latest call: a runtime may lack `clearTimeout`. */
+  let current = 0
+  const clear = (): void => {
+    current++
+    globalThis.clearTimeout?.(handle)
+  }
   const set = (fn: () => void, delay: number): void => {
     clear()
-    const rest = delay - LONGEST
-    handle = setTimeout(rest > 0 ? () => set(fn, rest) : fn, Math.min(delay, LONGEST))
+    const mine = current
+    const fire = (): void => {
+      if (mine !== current) return
+      if (delay > LONGEST) set(fn, delay - LONGEST)
+      else fn()
+    }
+    handle = setTimeout(fire, Math.min(delay, LONGEST))
+    if (!waitedFor) (handle as { unref?: () => void }).unref?.()
   }
   return { set, clear }
 }

@@ -1,94 +1,150 @@
+// The interface `Client`.
 import type {
+  AnswerGiven,
   ClientData,
   ClientType,
   DataAndOptions,
+  DefinitionOf,
+  Protocol,
+  ProtocolDefinition,
   PushData,
-  ReplyGiven,
   ReplyTaken,
   ServerRequestType,
   ServerType,
 } from '../protocol/definition.ts'
+import type { Recovery } from '../protocol/history.ts'
 import type { PresenceData } from '../protocol/presence.ts'
 import type { RequestOptions } from './requests.ts'
 import type { ClientState } from './store.ts'
 
-/** What may be said of a push. */
+/** The options of a push. */
 export interface PushOptions {
-  /** Whether it may wait for a connection. @default true */
+  /** Whether the message may wait for a connection. @default true */
   queue?: boolean | undefined
 }
 
 /**
- * What came of a push: `sent` on an open connection, `queued` until there is one, or `dropped`,
- * because the client is stopped, or it may not wait, or too much waits already.
+ * The result of a push: `sent` on an open connection, `queued` until one opens, or `dropped`,
+ * because the client is stopped, the queue is full, or the message may not wait.
  */
 export type PushResult = 'sent' | 'queued' | 'dropped'
 
-/** Data of `koaws:resync`: `docs/protocol.md`, section 3.4. */
+/** The data of `koaws:resync`: `docs/protocol.md`, section 3.4. */
 export interface Resync {
+  /** The room to request the state of; null when messages to this client itself were lost. */
   readonly room: string | null
 }
 
-/** What a listener returns: the answer, where the type is one that is answered. */
-export type ListenerResult<D, T> = string extends keyof D
-  ? unknown
-  : T extends ServerRequestType<D>
-    ? ReplyGiven<D, T> | Promise<ReplyGiven<D, T>>
-    : unknown
+/** A connection that is not open for other messages yet, as passed to `client.onOpen()`. */
+export type OpenConnection<P> = Pick<Client<P>, 'push' | 'request'>
+
+/** The return value of a listener: the answer, if the type has one. */
+export type ListenerResult<P, T> =
+  string extends ServerType<P>
+    ? unknown
+    : T extends ServerRequestType<P>
+      ? AnswerGiven<P, T> | Promise<AnswerGiven<P, T>>
+      : unknown
 
 /**
- * One client, over as many connections as it takes. Every method may be taken off it:
- * `const { subscribe } = client`.
+ * A client that keeps a connection to the server. Its methods are bound: `const { subscribe } =
+ * client` works.
+ *
+ * @typeParam P the protocol: `Client<typeof chatProtocol>`
  */
-export interface Client<D> {
-  /** How it is. A new frozen object after each change, so it may be compared by identity. */
+export type Client<P = Protocol> = ClientOf<DefinitionOf<P>>
+
+/** {@link Client}, by the definition of its protocol. */
+export interface ClientOf<P extends ProtocolDefinition> {
+  /** The state: a new frozen object after each change, so that `===` detects a change. */
   readonly state: ClientState
-  /** Call `fn` after each change of `state`. Connects, if nothing did so far. Returns what ends it. */
+  /**
+   * The positions in rooms with history, by room: a new object at each access. Store it to go on
+   * after a reload of the page, with the option `positions`. The key for the messages to the user
+   * is the empty string. It has the 1,024 rooms that were used last.
+   *
+   * The position of a room moves after all listeners of a message have been called. A listener that
+   * stores the positions therefore never skips a message; after a reload of the page, the message
+   * that it was called for may arrive again. A listener that returns a promise stores them when its
+   * work is done. While the option `reload` loads a room, its old position stays.
+   */
+  readonly positions: Record<string, string>
+  /**
+   * Calls `fn` after each change of `state`. Connects, if the client has not started. Returns an
+   * unsubscribe function.
+   */
   subscribe(this: void, fn: () => void): () => void
   /**
-   * Listen to a type of the server. Connects, if nothing did so far. Returns what ends it. For a
-   * request of the server, what the first listener of the type returns, or its promise, is the
-   * answer; what it throws is one too, if it has `code` and `status` (see `RequestError`), otherwise
-   * the server learns no more than `internal`.
+   * Listens to messages of a `type` of the server. Connects, if the client has not started. Returns an
+   * unsubscribe function. When the server asks for an answer, the first listener of the type gives
+   * it: the return value of `fn`, or of its promise. An error that it throws is sent as the answer if it has
+   * `code` and `status` (see `RequestError`); otherwise the server receives only `internal`.
    */
-  on<T extends ServerType<D>>(
+  on<T extends ServerType<P>>(
     this: void,
     type: T,
-    fn: (data: PushData<D, T>) => ListenerResult<D, T>,
+    fn: (data: PushData<P, T>) => ListenerResult<P, T>,
   ): () => void
-  /** Something that was sent to a room, or with null to this client itself, did not arrive: ask anew. */
+  /**
+   * Listens to reports of lost messages: request the state of the room again. With `room: null`,
+   * messages to this client itself were lost.
+   */
   on(this: void, type: 'koaws:resync', fn: (data: Resync) => unknown): () => void
-  /** Who is in a room: all of them first, then what changes. */
+  /** Listens to the presence of a room: first all members, then the changes. */
   on(this: void, type: 'koaws:presence', fn: (data: PresenceData) => unknown): () => void
   /**
-   * Send a message that is not answered. Connects, if nothing did so far. What is queued is sent in
-   * order, before anything newer; when the client stops first, `onError` is told of each.
-   *
-   * @throws TypeError for a bad type, or data without a JSON form
-   * @throws RequestError `ERR_KOAWS_TOO_LARGE` for more than the server takes, if that is known
+   * Listens to the outcome for each room with history after a reconnect, or with the option
+   * `positions`. With `recovered: true`, the missed messages follow, all of them. With `recovered:
+   * false`, none follows: load the state again, best in the option `reload`.
    */
-  push<T extends ClientType<D>>(
+  on(this: void, type: 'koaws:recovered', fn: (data: Recovery) => unknown): () => void
+  /**
+   * Calls `fn` after each connect and reconnect, before queued messages are sent: to enter a room
+   * again, for example. Messages that `fn` sends on the connection that it receives go first. Until
+   * all of these functions have settled, the state is `connecting`, and `client.push()` and
+   * `client.request()` wait. When a function throws, rejects or takes more than 15 seconds,
+   * `onError` is called, the connection ends with 1006, and the client backs off; queued messages
+   * stay queued. When the connection ends meanwhile, `fn` is called again for the next one. A
+   * connection that is already open is not affected. Connects, if the client has not started.
+   * Returns an unsubscribe function.
+   */
+  onOpen(this: void, fn: (connection: OpenConnection<P>) => unknown): () => void
+  /**
+   * Sends a message without an answer. Connects, if the client has not started. Queued messages are
+   * sent in order, before newer ones. When the client stops first, `onError` is called for each.
+   *
+   * @param type the name of the message, of 1 to 255 bytes of UTF-8
+   * @param rest the data, and then the options
+   * @throws TypeError for an invalid type, or data without a JSON form
+   * @throws RequestError `ERR_KOAWS_TOO_LARGE` when the message is above the server's limit, if
+   * that is known
+   */
+  push<T extends ClientType<P>>(
     this: void,
     type: T,
-    ...rest: DataAndOptions<ClientData<D, T>, PushOptions>
+    ...rest: DataAndOptions<ClientData<P, T>, PushOptions>
   ): PushResult
   /**
-   * Send a message and get its answer. Connects, if nothing did so far; waits for a connection in
-   * the queue of the pushes. Always settles: rejects with a `RequestError` of the server's, or with
-   * `ERR_KOAWS_TIMEOUT`, `ERR_KOAWS_CLOSED`, `ERR_KOAWS_QUEUE_FULL` or `ERR_KOAWS_TOO_LARGE`; with a
-   * TypeError for a bad type or data without a JSON form; or with the reason of the signal. If `sent`
-   * is true in the error, it may have been carried out.
+   * Sends a message of a `type`, and resolves with its answer. `rest` is the data, then the options. Connects, if the client has not started; waits in
+   * the queue until a connection opens. Always settles. Rejects with a `RequestError` of the
+   * server, or with the code `ERR_KOAWS_TIMEOUT`, `ERR_KOAWS_CLOSED`, `ERR_KOAWS_QUEUE_FULL` or
+   * `ERR_KOAWS_TOO_LARGE`; with a TypeError for an invalid type or data without a JSON form; or
+   * with the reason of the signal. If the error's `sent` is true, the server may have handled the
+   * request. With the option `retry`, it is sent again after a reconnect, and handled at most once.
    */
-  request<T extends ClientType<D>>(
+  request<T extends ClientType<P>>(
     this: void,
     type: T,
-    ...rest: DataAndOptions<ClientData<D, T>, RequestOptions>
-  ): Promise<ReplyTaken<D, T>>
-  /** Connect now, when waiting; begin anew, when stopped; otherwise nothing. */
+    ...rest: DataAndOptions<ClientData<P, T>, RequestOptions>
+  ): Promise<ReplyTaken<P, T>>
+  /**
+   * Connects now if the client is waiting, and starts again if it is stopped. Otherwise does
+   * nothing.
+   */
   open(this: void): void
   /**
-   * Stop: no connection, no timer and no listener of the page remains. Requests reject with
-   * `ERR_KOAWS_CLOSED`. Closing again does nothing.
+   * Stops the client: no connection, timer or listener of the page remains. Requests reject with
+   * `ERR_KOAWS_CLOSED`. A second call does nothing.
    *
    * @param code 1000, or 3000 to 4999. Default 1000
    * @param reason at most 123 bytes of UTF-8

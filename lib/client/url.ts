@@ -1,18 +1,33 @@
+// The URL that a client connects to.
+
+interface Host {
+  readonly location?: { readonly href: string }
+  /**
+   * The `URL` of React Native up to 0.79 throws on `username`, appends a slash and lacks
+   * `canParse`.
+   */
+  readonly URL?: Partial<typeof URL>
+}
+
 /**
- * The URL to connect to: relative to the page, `ws:` for `http:`, `wss:` for `https:`.
+ * Returns the URL to connect to: resolved against the page, with `ws:` for `http:` and `wss:` for
+ * `https:`.
  *
- * @throws TypeError for what is no URL, is relative where there is no page, has another scheme, or has
- * a fragment (RFC 6455, section 3) or credentials
+ * @throws TypeError for an invalid URL, a relative URL outside a page, another scheme, a fragment
+ * (RFC 6455, section 3) or credentials
  */
 export function webSocketUrl(input: string | URL): string {
-  const { location } = globalThis as { location?: { href: string } }
+  const { location, URL: RuntimeURL } = globalThis as Host
+  let href = ''
   try {
-    const { href, username, password } = new URL(input, location?.href)
-    if (/^(ws|http)s?:[^#]*$/.test(href) && !username && !password) {
-      return href.replace(/^http/, 'ws')
-    }
-  } catch {} // told below
+    href = `${input}`
+    const { href: whole, username, password } = new URL(input, location?.href)
+    href = username || password ? '' : whole
+  } catch {
+    if (RuntimeURL?.canParse) href = ''
+  }
+  if (/^(ws|http)s?:\/\/[^\s/?#@\\]+([/?][^\s#]*)?$/.test(href)) return href.replace(/^http/, 'ws')
   throw new TypeError(
-    'connect() needs a URL such as wss://example.com/chat, relative only in a page, without user or fragment.',
+    'connect() needs a URL such as wss://example.com/chat, without user or fragment.',
   )
 }

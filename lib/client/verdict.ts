@@ -1,26 +1,33 @@
-/**
- * A normal end (1000, 1005), what is not allowed (1002, 1003, 1007 to 1010), what is not wanted (4000 +
- * a status of the 400s, but for 401, 408, 425, 429), replaced (4612), version (4613).
- */
-const FINAL = /^(100[0235789]|1010|44(?!01|08|25|29)..|461[23])$/
+// Decides what a client does after a close code.
 
 /**
- * Whether a client stops after a close with this code: docs/protocol.md, section 7. Not after 4401,
- * which takes a new token. After others, which may be the application's own, it backs off.
+ * The final close codes: the server closed on purpose (1000, 1005), the client broke a rule (1002,
+ * 1003, 1007 to 1010), or the application closed with its own code (3000 to 4999). The exceptions
+ * are temporary: bad messages (4400), a timeout or a limit (4408, 4425, 4429), a failed server
+ * (45xx), a slow consumer (4610), lost state (4611).
  */
-export function isFinal(code: number): boolean {
-  return FINAL.test(`${code}`)
+const FINAL = /^(100[0235789]|1010|3...|4(?!4(00|08|25|29)|5|61[01])...)$/
+
+/**
+ * Returns whether a client stops after a close with this code: docs/protocol.md, section 7. 4400 is
+ * final for a rejected handshake only. After 4401, the token decides.
+ */
+export function isFinal(code: number, wasOpen: boolean): boolean {
+  return FINAL.test(`${code}`) || (code === 4400 && !wasOpen)
 }
 
-/** The longest time for which a server may send a client away: 10 minutes. */
+/** The longest delay that a server may ask for: 10 minutes, in milliseconds. */
 const LONGEST = 600_000
 
-/** How long a server may make a client wait, where it asks for so many milliseconds. */
+/** Returns the delay that a server asked for, in milliseconds, limited to 10 minutes. */
 export function clampDelay(after: number): number {
   return Math.min(Math.max(after, 0), LONGEST)
 }
 
-/** What the close itself says of the delay: 4611, or 1012 where the bye did not reach the client. */
+/**
+ * Returns the delay that the close itself gives, in milliseconds: for 4611, or for 1012 when the
+ * bye was lost.
+ */
 export function delayOf(code: number, reason: string): number | undefined {
   if (code === 4611) return 0
   const found = code === 1012 && /retry in (\d{1,9}) ms/.exec(reason)

@@ -1,4 +1,6 @@
-/** What a page has that Node has not. */
+// Detects that the network is back, or that the page is visible again.
+
+/** Globals of a page that Node lacks. */
 interface Page {
   document?: Partial<EventTarget> & { visibilityState?: string }
   window?: Partial<EventTarget>
@@ -6,22 +8,24 @@ interface Page {
 
 const page = globalThis as unknown as Page & Partial<EventTarget>
 
-/** Whether somebody may be looking: not while a page is hidden, always where there is no page. */
+/** Returns whether the page is visible. Always true outside a page. */
 export function isVisible(): boolean {
   return page.document?.visibilityState !== 'hidden'
 }
 
 /**
- * Call `wake` when the network comes back, or when somebody looks at the page again. Returns what
- * ends that. Does nothing in Node.
+ * Calls `wake` when the network returns or the page becomes visible, and `offline` when the network
+ * goes. Browsers can be wrong: treat both as hints. Returns an unsubscribe function. Does nothing
+ * in Node.
  */
-export function onWake(wake: () => void): () => void {
+export function onWake(wake: () => void, offline: () => void): () => void {
   const { document, window = page } = page
   const wakeVisible = (): void => {
     if (isVisible()) wake()
   }
   const each = (method: 'addEventListener' | 'removeEventListener'): void => {
     window[method]?.('online', wake)
+    window[method]?.('offline', offline)
     window[method]?.('pageshow', wake)
     document?.[method]?.('visibilitychange', wakeVisible)
   }

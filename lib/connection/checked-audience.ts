@@ -1,18 +1,25 @@
-import type { ProtocolDefinition, ServerType } from '../protocol/definition.ts'
-import type { Audience, Delivery, Members } from './audience.ts'
+// Provides an audience that checks its pushes against one protocol.
+
+import type { AnyProtocol, ServerType } from '../protocol/definition.ts'
+import type { Audience, Delivery, HistoryQuery, Members, RoomHistory } from './audience.ts'
 import type { Sendable } from './types.ts'
 
 /** Looks at what is about to be pushed, and throws for what does not fit the protocol. */
 export type PushCheck = (type: string, data: unknown) => void
 
-/** An audience whose pushes are those of one protocol: typed, and looked at where that is wanted. */
-export class CheckedAudience<D extends ProtocolDefinition> implements Audience<D> {
+/** An audience that takes the pushes of one protocol: typed, and validated where `validateOut` is on. */
+export class CheckedAudience<D extends AnyProtocol> implements Audience<D> {
   readonly #inner: Audience
   readonly #check: PushCheck
 
   constructor(inner: Audience, check: PushCheck) {
     this.#inner = inner
     this.#check = check
+  }
+
+  /** An audience without the check of its pushes, for another check in its place. */
+  static unchecked(audience: Audience): Audience {
+    return audience instanceof CheckedAudience ? audience.#inner : audience
   }
 
   push<T extends ServerType<D>>(type: T, data?: unknown): Delivery {
@@ -52,5 +59,11 @@ export class CheckedAudience<D extends ProtocolDefinition> implements Audience<D
   }
   members(): Promise<Members> {
     return this.#inner.members()
+  }
+  position(): Promise<string> {
+    return this.#inner.position()
+  }
+  history(query?: HistoryQuery): Promise<RoomHistory> {
+    return this.#inner.history(query)
   }
 }

@@ -1,12 +1,17 @@
+// Watches connections after an incomplete write, and detects stalled clients.
+
 import type { Duplex } from 'node:stream'
 import { hasMoved, type Progress, progressOf, takenOf } from './taken.ts'
 
-/** How often those who are behind are looked at, in milliseconds. */
+/** The interval between two checks of the congested connections, in milliseconds. */
 const LOOK_EVERY = 250
 /** So many looks in a row without progress, and it has stalled: one second. */
 const STALLED_AFTER = 4
 
-/** A connection whose socket did not take all at once. */
+/** In the first turn a client of this process reads, and in the second its socket can be written to. */
+const TURNS = 2
+
+/** A connection that could not write everything at once. */
 export interface Congested {
   readonly socket: Duplex
   /** A look: whether it took something since the last, and whether it has taken nothing for 1 s. */
@@ -24,24 +29,28 @@ interface Watched {
 }
 
 const behind = new Map<Congested, Watched>()
-/** Who takes nothing before the next turn, and may have by then: what it had taken when it was last seen. */
+/** Connections with a socket that accepted nothing this turn, with the bytes that it had accepted; checked again later. */
 const unsure = new Map<Congested, number | undefined>()
 let timer: NodeJS.Timeout | undefined
+/** Turns of the loop since the last look, up to `TURNS`. */
+let turns = 0
+let isCounting = false
 
 /**
  * Watch a connection until everything has been taken. Progress is counted in looks and not in
- * milliseconds: between two of them the loop has turned, so a blocked loop blames nobody.
+ * milliseconds, and only in looks that the loop has turned between: Node runs several timers that are
+ * late in one go, without reading or writing a socket.
  */
 export function watchProgress(one: Congested): void {
   unsure.delete(one)
   behind.set(one, { progress: progressOf(one.socket), idle: 0 })
-  timer ??= setInterval(look, LOOK_EVERY).unref()
+  start()
 }
 
 /** Look later whether it is behind at all: HTTP/2 takes nothing within the turn in which it is given something. */
 export function watchWhetherBehind(one: Congested): void {
   unsure.set(one, undefined) // the first look notes it: a whole interval counts
-  timer ??= setInterval(look, LOOK_EVERY).unref()
+  start()
 }
 
 export function forgetProgress(one: Congested): void {
@@ -50,12 +59,30 @@ export function forgetProgress(one: Congested): void {
   stopWhenIdle()
 }
 
-/** For how many milliseconds nothing was taken; 0 for one that is not behind. */
+/** Returns for how many milliseconds the socket accepted nothing; 0 when it is not congested. */
 export function idleTime(one: Congested): number {
   return (behind.get(one)?.idle ?? 0) * LOOK_EVERY
 }
 
+function start(): void {
+  if (timer) return
+  timer = setInterval(look, LOOK_EVERY).unref()
+  countTurns()
+}
+
+function countTurns(): void {
+  turns = 0
+  if (!isCounting) setImmediate(countTurn)
+  isCounting = true
+}
+
+function countTurn(): void {
+  isCounting = ++turns < TURNS
+  if (isCounting) setImmediate(countTurn)
+}
+
 function look(): void {
+  if (turns < TURNS) return
   for (const [one, before] of unsure) {
     const { socket } = one
     const taken = takenOf(socket)
@@ -79,6 +106,7 @@ function look(): void {
     watched.progress = now
     one.progress(moved, watched.idle >= STALLED_AFTER)
   }
+  countTurns()
   stopWhenIdle()
 }
 

@@ -1,15 +1,15 @@
+// The class `Connection`: ws's WebSocket with the public methods of koaws, and `coreOf` for koaws itself.
+
 import { AsyncResource } from 'node:async_hooks'
-import { EventEmitter } from 'node:events'
 import type { DefaultState } from 'koa'
 import { WebSocket } from 'ws'
-import { debugConnection, messageOf } from '../debug.ts'
-import { exposureOf, KoaWsError, toError } from '../errors.ts'
-import { assertAsWs, CloseCode, closeCodeForStatus, closeReason } from '../protocol/close-codes.ts'
+import { assertAsWs } from '../protocol/close-codes.ts'
 import type {
+  AnyProtocol,
   DataAndOptions,
   DataArguments,
   ProtocolDefinition,
-  PushData,
+  PushGiven,
   ReplyChecked,
   ServerRequestType,
   ServerType,
@@ -17,142 +17,137 @@ import type {
 import { pushText } from '../protocol/envelope.ts'
 import { KOAWS_V1 } from '../protocol/subprotocol.ts'
 import { withoutUndefined } from '../validate.ts'
+import { announce } from './announce.ts'
 import type { Audience } from './audience.ts'
 import { CheckedAudience } from './checked-audience.ts'
-import { closedError, Ending, tooSlowError } from './ending.ts'
-import { Expiry } from './expiry.ts'
-import { WebSocketWithFacts, writeFacts } from './facts.ts'
-import { frameFault } from './frame-fault.ts'
-import type { RawMessage } from './inbox.ts'
-import { epochMilliseconds } from './instant.ts'
-import { Intake, type IntakeHost } from './intake.ts'
-import type { ConnectionInternals, Conversation } from './internals.ts'
-import { MessageIterator } from './iterator.ts'
-import { type LateHost, type LateListener, tellLate } from './late-close.ts'
-import { watchListeners } from './listeners.ts'
-import { notServed } from './not-served.ts'
-import { addToBufferedAmount, Outbox } from './outbox.ts'
-import type { ConnectionFacts, ConnectionOwner } from './owner.ts'
-import { BY_FLOOD, BY_USER, Reading } from './reading.ts'
-import type { CloseInfo, Refresh, RequestOptions, Sendable, SendOptions } from './types.ts'
+import { ConnectionCore } from './core.ts'
+import { closedError, notServed, settleDropped, toldOfCut } from './ending.ts'
+import { WebSocketWithFacts } from './facts.ts'
+import { assertSendable, jsonText } from './frame.ts'
+import { addToBufferedAmount, watchListeners } from './listeners.ts'
+import { BY_USER } from './reading.ts'
+import { refreshConnection } from './refresh.ts'
+import type { CloseInfo, Refresh, Replay, RequestOptions, Sendable, SendOptions } from './types.ts'
+import { callbackOfPong, prepare } from './ws-private.ts'
 
-/** What few connections need, or only at their end: made on first use. */
-interface Extras {
-  ending?: Ending
-  iterator?: MessageIterator | undefined
-  expiry?: Expiry<AnyConnection> | undefined
-  reading?: Reading
-  /** Of a connection that speaks `koaws.v1`, and is served. */
-  conversation?: Conversation
-}
+/** Reads the private field for `coreOf`, so that applications cannot reach the inside at all. */
+let privateCore: (connection: Connection<unknown>) => ConnectionCore<Connection>
 
-type AnyConnection = Connection<unknown>
-
-/** What koaws itself does with a connection, and applications do not. */
-export let internals: ConnectionInternals<AnyConnection, Connection>
-
-let intakes: IntakeHost<Connection>
-let lateHost: LateHost<Connection>
-
-/** Time between a protocol error of the client and the end of its TCP connection, in milliseconds. */
-const PROTOCOL_ERROR_LINGER = 250
-const NOBODY: ReadonlySet<string> = new Set()
-const CAPTURE = { captureRejections: true }
+const NO_ROOMS: ReadonlySet<string> = new Set()
 const DEFAULTS: SendOptions = {}
+
 /**
  * One accepted WebSocket. It is a `ws` WebSocket (RFC 6455), so what is written for `ws` works on
  * it, with these differences:
  *
  * - an exception, or a rejection, in one of its listeners closes it with 1011 and goes to
  *   `app.on('error')`: it never ends the process, and a protocol error needs no `error` listener;
- * - messages that arrive while the handler runs and nobody listens yet are kept for the first
+ * - messages that arrive while the handler runs, before there is a listener, are kept for the first
  *   listener; a `close` listener that comes too late is still told;
  * - listeners run in the async context of the handshake.
  *
  * It is made by koaws when an upgrade is accepted, never by `new`.
  *
+ * @example
+ * ```js
+ * import Koa from 'koa'
+ * import koaWs, { accept } from 'koaws'
+ * import { testApp } from 'koaws/testing'
+ *
+ * const app = new Koa()
+ * app.use(koaWs({ user: (ctx) => String(ctx.query['name']) }))
+ * app.use(
+ *   accept(async (connection) => {
+ *     await connection.join('lobby')
+ *     connection.json({ rooms: [...connection.rooms], user: connection.userId })
+ *     for await (const message of connection) connection.to('lobby').send(message)
+ *   }),
+ * )
+ *
+ * const test = testApp(app)
+ * const ann = await test.connect('/?name=ann')
+ * const bob = await test.connect('/?name=bob')
+ * console.log(await ann.next()) // {"rooms":["lobby"],"user":"ann"}
+ * await bob.next()
+ * bob.send('hi')
+ * console.log(await ann.next()) // hi
+ * ```
+ *
  * @typeParam State `ctx.state` of the handshake
  * @typeParam D the protocol that it speaks; without one `push` and `request` take any type
  */
-export class Connection<State = DefaultState, D extends ProtocolDefinition = ProtocolDefinition>
+export class Connection<State = DefaultState, D extends AnyProtocol = ProtocolDefinition>
   extends WebSocketWithFacts<State>
   implements AsyncIterable<string | Buffer>
 {
-  #owner: ConnectionOwner<Connection> | null = null
-  #outbox: Outbox<Connection> | null = null
-  #scope: AsyncResource | null = null
-  #extras: Extras | null = null
-  readonly #intake: Intake<Connection> = new Intake(this as Connection, intakes)
-  #slot: object | null = null
-  #pingedAt = 0
-  #rtt = 0
+  readonly #core: ConnectionCore<Connection> = new ConnectionCore(this as Connection)
 
-  /** Called by ws when it has accepted a handshake. */
+  /** Called by ws when it has accepted a handshake. @internal */
   constructor(address: null, protocols?: undefined, options?: object) {
     super(address as unknown as string, protocols, options)
-    // Turns on the documented `captureRejections` for this emitter: ws calls its own parent's
-    // constructor without options. Calling the constructor on an existing object is how emitters
-    // were inherited before classes; it keeps what is registered.
-    ;(EventEmitter as unknown as (options: object) => void).call(this, CAPTURE)
+    prepare(this)
   }
 
   /** The rooms that this connection is in. Still readable when `close` fires. */
   get rooms(): ReadonlySet<string> {
-    return this.#owner?.roomsOf(this as Connection) ?? NOBODY
+    const { owner, connection } = this.#core
+    return owner?.roomsOf(connection) ?? NO_ROOMS
   }
 
-  /** When the authorisation ends, in epoch milliseconds, or null for never. */
+  /** When the authorization ends, in epoch milliseconds, or null for never. */
   get expiresAt(): number | null {
-    return this.#extras?.expiry?.at ?? null
+    return this.#core.expiresAt
   }
 
   /** The last round trip of a ping in milliseconds; undefined until a pong has answered one. */
   get rtt(): number | undefined {
-    return this.#rtt > 0 ? this.#rtt : undefined
+    const { rtt } = this.#core
+    return rtt > 0 ? rtt : undefined
   }
 
   /** Aborts when the connection has ended. */
   get signal(): AbortSignal {
-    return this.#ending().signal
+    return this.#core.ending.signal
   }
 
   /**
-   * How the connection ended. Never rejects. Our own verdict is told even when the peer could not
-   * be told: then `clean` is false.
+   * How the connection ended. Never rejects. A close by koaws has its code here even when the client
+   * could not get it: then `clean` is false.
    */
   get closed(): Promise<CloseInfo> {
-    return this.#ending().closed
+    return this.#core.ending.closed
   }
 
   /**
-   * Send a value as JSON in a text message.
+   * Sends a value as JSON in a text message.
    *
+   * @param value any value with a JSON form
    * @throws TypeError when the value has no JSON form (undefined, a function, a BigInt, a cycle)
    */
   json(value: unknown): void {
-    const text = JSON.stringify(value) as string | undefined
-    if (text === undefined) {
-      throw new TypeError(`connection.json() needs a value with a JSON form, not ${typeof value}`)
-    }
-    this.send(text)
+    this.send(jsonText(value))
   }
 
   /**
-   * Send a message of the subprotocol `koaws.v1`.
+   * Sends a message of the subprotocol `koaws.v1`.
    *
-   * @throws KoaWsError when the connection speaks another
+   * @param type the name of the message
+   * @param data the value, which fits the protocol; undefined for a type without data
+   * @throws KoaWsError when the connection speaks another subprotocol
    * @throws TypeError when the type is no string of 1 to 255 bytes, or the data has no JSON form
    * @throws MessageError when `messages()` serve it with `validateOut`, and the data do not fit
    */
-  push<T extends ServerType<D>>(type: T, ...[data]: DataArguments<PushData<D, T>>): void {
+  push<T extends ServerType<D>>(type: T, ...[data]: DataArguments<PushGiven<D, T>>): void {
     const text = pushText(type, data)
     if (this.protocol !== KOAWS_V1) throw notServed()
-    this.#extras?.conversation?.check?.(type, data)
+    const { conversation, outbox } = this.#core
+    conversation?.check?.(type, data)
+    announce(outbox, text)
     this.send(text)
   }
 
   /**
-   * Ask the client, over `koaws.v1`, and wait for its answer. Rejects with a `MessageError` when the
+   * Asks the client, with a message of a `type` of `koaws.v1`, and waits for its answer. Rejects with a `MessageError` when the
    * client answers with an error or with data that do not fit, and with a `KoaWsError`: `ERR_KOAWS_TIMEOUT`
    * after `timeout`, `ERR_KOAWS_CLOSED` when the connection ends, `ERR_KOAWS_NOT_NEGOTIATED` where no
    * `messages()` serve it. With TypeError and OptionsError for wrong arguments. Always settles; not
@@ -160,82 +155,84 @@ export class Connection<State = DefaultState, D extends ProtocolDefinition = Pro
    */
   request<T extends ServerRequestType<D>>(
     type: T,
-    ...[data, options = {}]: DataAndOptions<PushData<D, T>, RequestOptions>
+    ...[data, options = {}]: DataAndOptions<PushGiven<D, T>, RequestOptions>
   ): Promise<ReplyChecked<D, T>> {
-    const asking =
-      this.#extras?.conversation?.ask(type, data, options) ?? Promise.reject(notServed())
-    asking.catch(ignore) // a client that leaves must not end the process of who does not wait
+    const { conversation } = this.#core
+    const asking = conversation?.ask(type, data, options) ?? Promise.reject(notServed())
+    asking.catch(ignore) // without a caller that waits, a client that leaves must not end the process
     return asking as Promise<ReplyChecked<D, T>>
   }
 
   /**
-   * Enter rooms. Local membership holds at once; the promise never rejects.
+   * Enters rooms. Local membership holds at once. The promise resolves when messages of other
+   * instances arrive too, or as soon as the backplane is unreachable. It never rejects.
    *
-   * @throws TypeError when a name is no string of 1 to 255 bytes
-   * @throws KoaWsError when it would be in more than `maxRooms`; then it enters none of them
+   * @param rooms names of 1 to 255 bytes of UTF-8; TypeError for others
+   * @throws KoaWsError when the connection would be in more than `maxRooms`; then it enters no room
    */
   join(...rooms: string[]): Promise<void> {
-    return this.#owner?.join(this as Connection, rooms) ?? Promise.resolve()
+    const { owner, connection } = this.#core
+    return owner?.join(connection, rooms) ?? Promise.resolve()
   }
 
-  /** Leave rooms; a room that the connection is not in is ignored. */
+  /** Leaves `rooms`; a room that the connection is not in is ignored. */
   leave(...rooms: string[]): void {
-    this.#owner?.leave(this as Connection, rooms)
+    const { owner, connection } = this.#core
+    owner?.leave(connection, rooms)
   }
 
-  /** The members of rooms, without this connection: `connection.to('lobby').send('hi')`. */
+  /**
+   * Enters a `room` with a history, in place of `join()`, and sends the messages after the position `since` before all
+   * later ones. For clients that do not speak `koaws.v1`. Resolves when it is known whether nothing is missing.
+   * Rejects with TypeError for another name or position, and with KoaWsError as `join()`, for a room without a history,
+   * and when the connection was in the room before, or presents its positions by itself (`koaws.resume`). Not awaiting
+   * it never becomes an unhandled rejection.
+   */
+  replay(room: string, since: string): Promise<Replay> {
+    const { owner, connection } = this.#core
+    return quiet(async () => (owner ?? notOpen()).replay(connection, room, since))
+  }
+
+  /**
+   * Returns the members of `rooms` without this connection: `connection.to('lobby').send('hi')`.
+   *
+   * @throws TypeError when a name is not a string of 1 to 255 bytes
+   */
   to(...rooms: string[]): Audience<D> {
-    if (!this.#owner) throw closedError()
-    const audience = this.#owner.to(this as Connection, rooms)
-    const check = this.#extras?.conversation?.check
+    const { owner, connection, conversation } = this.#core
+    if (!owner) throw closedError()
+    const audience = owner.to(connection, rooms)
+    const check = conversation?.check
     return (check ? new CheckedAudience(audience, check) : audience) as Audience<D>
   }
 
   /**
-   * Give the open connection a new authorisation. A `userId` that differs from the present one
+   * Gives the open connection the authorization `given`. A `userId` that differs from the present one
    * closes with 4403, and nothing else is taken over.
    *
    * @throws TypeError when `expiresAt` is no Date, epoch milliseconds or null
    */
-  refresh({ state, expiresAt, userId }: Refresh<State>): void {
-    const at = expiresAt === undefined ? undefined : epochMilliseconds(expiresAt)
-    if (userId !== undefined && String(userId) !== this.userId) {
-      this.#closeForCause(CloseCode.otherUser, 'another user')
-      return
-    }
-    if (state !== undefined) writeFacts(this, { state })
-    if (at !== undefined) this.#expireAt(at)
+  refresh(given: Refresh<State>): void {
+    refreshConnection(this.#core, given)
   }
 
   /**
-   * The messages, in order: `string` for text, `Buffer` for binary. Reading from the client stops
+   * Iterates over the messages, in order: `string` for text, `Buffer` for binary. Reading from the client stops
    * while the loop is busy. Ends when the connection closes and when the hub begins to shut down.
    *
    * @throws KoaWsError when another loop is reading already
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<string | Buffer> {
-    const extras = this.#lazy()
-    if (extras.iterator) {
-      throw new KoaWsError(
-        'ERR_KOAWS_ITERATING',
-        'This connection is being iterated already: one loop reads it, and shares what it read.',
-      )
-    }
-    extras.iterator = new MessageIterator(
-      this,
-      () => this.#reading(),
-      () => {
-        extras.iterator = undefined
-      },
-    )
-    return extras.iterator
+    return this.#core.iterate()
   }
 
   // ---- ws's own methods, with what a connection adds
 
   /**
-   * ws's `send`; what is sent in one turn of the event loop leaves in one write. For a client that is
-   * too slow (`maxBufferedAmount`, `slowConsumer`) the message is dropped: the callback gets an error.
+   * Sends a message, like `send` of ws; messages of one turn of the event loop leave in one write. The `callback`
+   * gets an error for a message that was dropped (`maxBufferedAmount`, `slowConsumer`), or cut off by the end of the connection.
+   *
+   * @param data a string is sent as text, any other value as binary
    */
   override send(data: Sendable, callback?: (error?: Error) => void): void
   override send(data: Sendable, options: SendOptions, callback?: (error?: Error) => void): void
@@ -244,7 +241,8 @@ export class Connection<State = DefaultState, D extends ProtocolDefinition = Pro
     options?: SendOptions | ((error?: Error) => void),
     callback?: (error?: Error) => void,
   ): void {
-    const outbox = this.#outbox
+    if (typeof data !== 'string') assertSendable(data)
+    const { outbox } = this.#core
     if (outbox === null || this.readyState !== WebSocket.OPEN) {
       super.send(data, options as SendOptions, callback)
       return
@@ -253,258 +251,95 @@ export class Connection<State = DefaultState, D extends ProtocolDefinition = Pro
     const given = typeof options === 'object' && options !== null ? options : DEFAULTS
     const whole = given.fin !== false
     if (!outbox.admits(whole)) {
-      this.#owner?.count('dropped', 1, this as Connection)
-      if (told) process.nextTick(told, tooSlowError())
+      this.#core.count('dropped')
+      settleDropped(told)
       return
     }
     outbox.begin(data)
-    // The write comes later, in nobody's async context.
-    super.send(data, withoutUndefined(given), told && AsyncResource.bind(told))
+    // The write comes later, outside of the caller's async context.
+    const settle = told && toldOfCut(outbox, AsyncResource.bind(told))
+    super.send(data, withoutUndefined(given), settle)
     outbox.finished(whole)
   }
 
-  /** ws's `ping`; the next pong sets `rtt`. */
+  /** Sends a ping with `data`; the next pong sets `rtt`. Far above `maxBufferedAmount` the `callback` gets an error. `mask` as in ws. */
   override ping(data?: unknown, mask?: boolean, callback?: (error: Error) => void): void {
-    if (this.#pingedAt === 0) this.#pingedAt = performance.now()
-    if (this.readyState === WebSocket.OPEN) this.#outbox?.begin()
-    super.ping(data, mask, callback)
+    const { outbox } = this.#core
+    const open = this.readyState === WebSocket.OPEN
+    if (open && outbox?.beginControl(false, data, mask, callback) === false) return
+    this.#core.pinged(false)
+    super.ping(toldOfCut(outbox, data), toldOfCut(outbox, mask), toldOfCut(outbox, callback))
   }
 
-  /** ws's `pong`. It leaves at once: ws ends a client whose pings wait for too many of them. */
+  /** Sends a pong with `data` at once, for ws ends a client with too many pending. Dropped where messages are. `mask` and `callback` as in ws. */
   override pong(data?: unknown, mask?: boolean, callback?: (error: Error) => void): void {
-    if (this.readyState === WebSocket.OPEN) {
-      if (this.#outbox?.admits() === false) return // it takes nothing: no answers to its pings either
-      this.#outbox?.begin()
-    }
-    super.pong(data, mask, callback)
-    this.#outbox?.push()
+    const { outbox } = this.#core
+    const told = callbackOfPong(this, callback)
+    const open = this.readyState === WebSocket.OPEN
+    if (open && outbox?.beginControl(true, data, mask, told) === false) return
+    super.pong(toldOfCut(outbox, data), toldOfCut(outbox, mask), toldOfCut(outbox, told))
+    outbox?.push()
   }
 
-  /** Begin the closing handshake (RFC 6455, section 7.1.2). */
+  /**
+   * Begins the closing handshake (RFC 6455, section 7.1.2).
+   *
+   * @param code a close code that may be sent; without one the client sees 1005
+   * @param reason at most 123 bytes of UTF-8
+   */
   override close(code?: number, reason?: string | Buffer): void {
     const open = this.readyState === WebSocket.OPEN
     if (open) assertAsWs(code, reason)
-    if (open) this.#outbox?.begin()
+    if (open) this.#core.outbox?.begin()
     super.close(code, reason)
-    if (open) {
-      const ending = this.#ending()
-      ending.decide(code ?? 1005, reason === undefined ? '' : String(reason))
-      // ws has stopped listening when it closes by itself: the client's close frame, or a bad frame.
-      ending.ours = (this.#outbox?.socket.listenerCount('data') ?? 0) > 0
-      this.#outbox?.end()
-    }
-    if (this.readyState === WebSocket.CLOSING) this.#extras?.reading?.open()
+    if (open) this.#core.closing(code, reason)
+    if (this.readyState === WebSocket.CLOSING) this.#core.readOn()
   }
 
-  /** End it at once. What was sent is handed to the kernel; over HTTP/2 what has not left is lost. */
+  /** Ends the connection at once. What the kernel, or HTTP/2, has not taken is lost: the callback of `send` gets an error. */
   override terminate(): void {
-    this.#outbox?.push()
-    this.#outbox?.end()
+    this.#core.outbox?.handOver()
     super.terminate()
   }
 
-  /** Stop reading from the client: backpressure of TCP, or of the HTTP/2 stream. */
+  /** Stops reading from the client: backpressure of TCP, or of the HTTP/2 stream. */
   override pause(): void {
-    this.#reading().stop(BY_USER)
+    this.#core.reading.stop(BY_USER)
   }
-  /** Go on reading, unless koaws itself has stopped it as well (a flood, or a loop that is busy). */
+  /** Reads on, unless koaws itself has stopped it as well (a flood, or a loop that is busy). */
   override resume(): void {
-    this.#reading().goOn(BY_USER)
+    this.#core.reading.goOn(BY_USER)
   }
 
+  /** Emits an `event` with `args`. An error of a listener closes the connection with 1011. */
   override emit(event: string | symbol, ...args: unknown[]): boolean {
-    if (event === 'message') {
-      if (this.#intake.take(args as unknown as RawMessage)) return true
-    } else if (event === 'close') {
-      return this.#emitClose(args[0] as number, args[1] as Buffer)
-    } else if (event === 'error') {
-      this.#sawError(args[0])
-      if (this.listenerCount('error') === 0) return false
-    } else if (event === 'ping') this.#intake.arrived()
-    else if (event === 'pong') {
-      this.#intake.arrived()
-      if (this.#pingedAt > 0) this.#rtt = performance.now() - this.#pingedAt
-      this.#pingedAt = 0
-    }
-    return this.#emitNow(event, args)
-  }
-
-  #lazy(): Extras {
-    this.#extras ??= {}
-    return this.#extras
-  }
-
-  #open(facts: ConnectionFacts<Connection>): void {
-    const { id, userId, state, params, ip, url } = facts
-    writeFacts(this, { id, userId, state, params, ip, url })
-    this.#owner = facts.owner
-    this.#outbox = new Outbox(this as Connection, facts.socket, facts.owner, facts.compression)
-    this.#scope = facts.scope
-    if (facts.expiresAt !== null) this.#expireAt(facts.expiresAt)
-  }
-
-  #emitNow(event: string | symbol, args: unknown[]): boolean {
-    try {
-      return this.#scope === null
-        ? super.emit(event as 'message', ...args)
-        : this.#scope.runInAsyncScope(super.emit, this, event, ...args)
-    } catch (error) {
-      this.#fail(error, true)
-      return true
-    }
-  }
-
-  #fail(thrown: unknown, report: boolean): void {
-    const error = toError(thrown)
-    const { status, message } = exposureOf(error)
-    if (status !== null && status < 500) {
-      this.#closeForCause(closeCodeForStatus(status), message === null ? '' : closeReason(message))
-    } else {
-      this.#closeForCause(CloseCode.internal, 'Internal Server Error')
-    }
-    if (report) this.#owner?.failed(this as Connection, error)
-  }
-
-  /** Close, and hear nothing more from whoever has lost the right to be heard. */
-  #closeForCause(code: number, reason: string, atOnce = false): void {
-    this.#intake.deafen()
-    const unheard = this.#extras?.iterator?.cutOff() ?? 0
-    if (unheard > 0) this.#owner?.count('unheard', unheard, this as Connection)
-    if (!atOnce) {
-      this.close(code, reason)
-      return
-    }
-    this.#ending().decide(code, reason)
-    this.terminate()
-  }
-
-  #ending(): Ending {
-    const extras = this.#lazy()
-    extras.ending ??= new Ending()
-    return extras.ending
-  }
-
-  #reading(): Reading {
-    const extras = this.#lazy()
-    extras.reading ??= new Reading(this)
-    return extras.reading
-  }
-
-  #windDown(): Promise<unknown> | null {
-    const { iterator, conversation } = this.#extras ?? {}
-    iterator?.end()
-    const waits = [iterator && this.#intake.settled, conversation?.windDown()].filter(
-      (wait) => !!wait,
-    )
-    return waits.length > 0 ? Promise.race([Promise.all(waits), this.closed]) : null
-  }
-
-  #listens(event: string | symbol, listener: unknown): void {
-    if (event === 'message') this.#intake.listened()
-    else if (event === 'close') {
-      const event = this.#extras?.ending?.event
-      if (event) tellLate(this as Connection, listener as LateListener, event, lateHost)
-    }
-  }
-
-  #emitClose(code: number, reason: Buffer): boolean {
-    const ending = this.#ending()
-    if (ending.event) return false
-    ending.event = { code, reason }
-    this.#extras?.expiry?.cancel()
-    this.#intake.dispose()
-    this.#outbox?.dispose()
-    this.#owner?.unreachable(this as Connection)
-    const heard = this.#emitNow('close', [code, reason])
-    this.#extras?.conversation?.end(closedError())
-    ending.settle()
-    this.#owner?.ended(this as Connection, ending.info)
-    return heard
-  }
-
-  /** ws has begun to close; after a protocol error it would go on reading for `closeTimeout`. */
-  #sawError(error: unknown): void {
-    debugConnection('%s: %s', this.id, messageOf(error))
-    this.#owner?.count(frameFault(error), 1, this as Connection)
-    setTimeout(() => this.terminate(), PROTOCOL_ERROR_LINGER).unref()
-  }
-
-  #expireAt(at: number | null): void {
-    const extras = this.#lazy()
-    extras.expiry?.cancel()
-    if (extras.ending?.event) return
-    extras.expiry =
-      at === null ? undefined : new Expiry<AnyConnection>(at, expire, this as AnyConnection)
+    return this.#core.emit(event, args)
   }
 
   static {
-    intakes = {
-      hears: (connection) => connection.listenerCount('message') > 0,
-      isOpen: (connection) => connection.readyState === WebSocket.OPEN,
-      deliver: (connection, message) =>
-        connection.#emitNow('message', message as unknown as unknown[]),
-      reading: (connection) => connection.#reading(),
-      unheard: (connection, count) => connection.#owner?.count('unheard', count, connection),
-      floodRules: (connection) => connection.#owner?.rules.flood ?? false,
-      id: (connection) => connection.id,
-      holdBack(connection) {
-        connection.#owner?.count('flood', 1, connection)
-        connection.#reading().stop(BY_FLOOD)
-      },
-      goOn: (connection) => connection.#reading().goOn(BY_FLOOD),
-      tooMuch(connection) {
-        connection.#owner?.count('floodClosed', 1, connection)
-        connection.#closeForCause(CloseCode.policyViolation, 'too many messages')
-      },
-    }
-
-    lateHost = {
-      scope: (connection) => connection.#scope,
-      afterwards: (connection, tell) => connection.#intake.afterwards(tell),
-      failed: (connection, error) => connection.#fail(error, true),
-    }
-
-    internals = {
-      open: (connection, facts) => connection.#open(facts),
-      handlerSettled: (connection) => connection.#intake.handlerSettled(),
-      windDown: (connection) => connection.#windDown(),
-      closedByUs: (connection) => connection.#extras?.ending?.ours === true,
-      fail: (connection, thrown, report) => connection.#fail(thrown, report),
-      closeForCause: (connection, code, reason, atOnce) =>
-        connection.#closeForCause(code, reason, atOnce),
-      outboxOf: (connection) => connection.#outbox as Outbox | null,
-      ownerOf: (connection) => connection.#owner,
-      readingOf: (connection) => connection.#reading(),
-      converse(connection, conversation) {
-        connection.#lazy().conversation = conversation
-      },
-      authenticated(connection, userId, state, expiresAt) {
-        writeFacts(connection, { userId, state })
-        connection.#expireAt(expiresAt)
-      },
-      lifeSigns(connection) {
-        const socket = connection.#outbox?.socket as { bytesRead?: number } | undefined
-        return (socket?.bytesRead ?? 0) + connection.#intake.heard
-      },
-      ping(connection) {
-        connection.#pingedAt = performance.now()
-        connection.#outbox?.ping()
-      },
-      slotOf: (connection) => connection.#slot,
-      setSlot(connection, slot) {
-        connection.#slot = slot
-      },
-    }
-    addToBufferedAmount(Connection.prototype, (connection) => connection.#outbox?.waiting ?? 0)
+    privateCore = (connection) => connection.#core
+    addToBufferedAmount(Connection.prototype, (connection) => connection.#core.outbox?.waiting ?? 0)
     watchListeners(Connection.prototype, {
-      added: (connection, event, listener) => connection.#listens(event, listener),
-      rejected: (connection, error) => connection.#fail(error, true),
+      added: (connection, event, listener) => connection.#core.listens(event, listener),
+      rejected: (connection, error) => connection.#core.fail(error, true),
     })
   }
 }
 
-function ignore(): void {}
-
-function expire(connection: AnyConnection): void {
-  internals.closeForCause(connection, CloseCode.expired, 'expired')
+/** The inside of a connection, for koaws alone: hub, upgrade and `messages()`. */
+export function coreOf(connection: Connection<unknown>): ConnectionCore<Connection> {
+  return privateCore(connection)
 }
+
+function notOpen(): never {
+  throw closedError()
+}
+
+/** Calls an async function. A rejection that is not awaited does not end the process. */
+function quiet<T>(call: () => Promise<T>): Promise<T> {
+  const promise = call()
+  promise.catch(ignore)
+  return promise
+}
+
+function ignore(): void {}

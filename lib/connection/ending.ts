@@ -1,3 +1,5 @@
+// How a connection ends, and the errors and callbacks that tell of it.
+
 import { KoaWsError } from '../errors.ts'
 import type { CloseInfo } from './types.ts'
 
@@ -7,7 +9,7 @@ export interface CloseEvent {
   readonly reason: Buffer
 }
 
-/** How one connection ends: our verdict, ws's event, and who waits for them. */
+/** How one connection ends: our verdict, ws's event, and the promises that wait for both. */
 export class Ending {
   /** The `close` event, once it has been. */
   event: CloseEvent | undefined
@@ -48,7 +50,7 @@ export class Ending {
     return this.#verdict ?? { code, reason: '', clean: false }
   }
 
-  /** Tell whoever waits. */
+  /** Settles the promises that wait for the end. */
   settle(): void {
     this.#controller?.abort(closedError())
     this.#settle?.(this.info)
@@ -60,7 +62,35 @@ export function closedError(): KoaWsError {
   return new KoaWsError('ERR_KOAWS_CLOSED', 'The connection is closed')
 }
 
+/** Tells the callback, wherever it stands among the arguments of ws, that a frame was dropped. */
+export function settleDropped(...args: readonly unknown[]): void {
+  const callback = args.find((one) => typeof one === 'function')
+  if (callback) process.nextTick(callback as (error: Error) => void, tooSlowError())
+}
+
+/**
+ * A callback that is given an error for a write that was cut off: Node calls back without an error for
+ * a write that was on its way when the socket was destroyed. A value that is not a callback stays as it is.
+ */
+export function toldOfCut<T>(outbox: { readonly isCutOff: boolean } | null, given: T): T {
+  if (typeof given !== 'function' || outbox === null) return given
+  const told = (error?: Error | null): unknown =>
+    given(error ?? (outbox.isCutOff ? closedError() : error))
+  return told as T
+}
+
 /** The error of a message that was dropped. */
-export function tooSlowError(): KoaWsError {
-  return new KoaWsError('ERR_KOAWS_SLOW_CONSUMER', 'Dropped: the client takes too little.')
+function tooSlowError(): KoaWsError {
+  return new KoaWsError(
+    'ERR_KOAWS_SLOW_CONSUMER',
+    'The message was dropped: the client receives more slowly than the server sends (options "maxBufferedAmount" and "slowConsumer").',
+  )
+}
+
+/** The error of an operation for which `messages()` must serve the connection. */
+export function notServed(): KoaWsError {
+  return new KoaWsError(
+    'ERR_KOAWS_NOT_NEGOTIATED',
+    'push() and request() need a connection that messages() serves over koaws.v1: accept it with accept(messages(...)), or use send() or json().',
+  )
 }

@@ -1,3 +1,5 @@
+// The base class of `Connection`: the facts of its handshake.
+
 import { type ParsedUrlQuery, parse } from 'node:querystring'
 import type { DefaultState } from 'koa'
 import { WebSocket } from 'ws'
@@ -13,8 +15,31 @@ export interface Facts {
   readonly url: string
 }
 
-/** Fill in the facts of a connection, or some of them; for users they are readonly. */
-export let writeFacts: (target: WebSocketWithFacts<unknown>, facts: Partial<Facts>) => void
+/** For applications the facts are readonly. */
+type Written = { -readonly [Name in keyof Facts]: Facts[Name] }
+
+let writeUrl: (target: WebSocketWithFacts<unknown>, url: string) => void
+
+/** Fills in the facts of a connection, one by one: `Object.assign` took about 4 % of a handshake. */
+export function writeFacts(target: WebSocketWithFacts<unknown>, facts: Facts): void {
+  const written = target as Written
+  written.id = facts.id
+  written.userId = facts.userId
+  written.state = facts.state
+  written.ip = facts.ip
+  written.params = facts.params
+  writeUrl(target, facts.url)
+}
+
+/** Sets the user of a connection that has authenticated with a message. */
+export function writeUser(target: WebSocketWithFacts<unknown>, userId: string | undefined): void {
+  ;(target as Written).userId = userId
+}
+
+/** Replaces the state of a connection by that of another authorization. */
+export function writeState(target: WebSocketWithFacts<unknown>, state: unknown): void {
+  ;(target as Written).state = state
+}
 
 const NO_PARAMS: Readonly<Record<string, string>> = Object.freeze({})
 
@@ -22,7 +47,7 @@ const NO_PARAMS: Readonly<Record<string, string>> = Object.freeze({})
 export class WebSocketWithFacts<State = DefaultState> extends WebSocket {
   /** Unique among all connections of all instances. */
   readonly id: string = ''
-  /** Who this is, as the option `user` said at the handshake, or at the authentication. */
+  /** The id of the user, from the option `user` at the handshake, or from the authentication. */
   readonly userId: string | undefined = undefined
   /** `ctx.state` of the handshake. */
   readonly state: State = undefined as State
@@ -49,9 +74,8 @@ export class WebSocketWithFacts<State = DefaultState> extends WebSocket {
   }
 
   static {
-    writeFacts = (target, { url, ...rest }) => {
-      Object.assign(target, rest)
-      if (url !== undefined) target.#url = url
+    writeUrl = (target, url) => {
+      target.#url = url
     }
   }
 }

@@ -1,7 +1,12 @@
+// `Frame`, a message encoded once, and `Batch`, the frames of a connection in one turn.
+
+import { isAnyArrayBuffer } from 'node:util/types'
 import { constants, deflateRawSync, type ZlibOptions } from 'node:zlib'
+import { describe } from '../validate.ts'
 import type { Sendable } from './types.ts'
 
-const TEXT = 0x81
+/** The first byte of a text message in one frame. */
+export const TEXT = 0x81
 const BINARY = 0x82
 const COMPRESSED = 0x40
 
@@ -16,7 +21,7 @@ export interface FrameDeflate {
 export const PING: Buffer = Buffer.from([0x89, 0])
 
 /**
- * One message, encoded once for whoever gets it (RFC 6455, section 5.2: a single unmasked frame).
+ * One message, encoded once for all receivers (RFC 6455, section 5.2: a single unmasked frame).
  * What the caller gave may be changed afterwards.
  */
 export class Frame {
@@ -51,17 +56,30 @@ export class Frame {
     return new Frame(plain, plain.length - bytes.length, deflate)
   }
 
+  /** A text message that begins with `head`, and goes on with bytes of UTF-8. */
+  static text(head: string, rest: Buffer, deflate: FrameDeflate | null): Frame {
+    const length = Buffer.byteLength(head) + rest.length
+    const plain = allocate(TEXT, length)
+    const payloadAt = plain.length - length
+    plain.set(rest, payloadAt + plain.write(head, payloadAt))
+    return new Frame(plain, payloadAt, deflate)
+  }
+
   /** A frame as it was encoded by another instance. */
   static decode(plain: Buffer, deflate: FrameDeflate | null): Frame {
-    const length = plain[1] as number
-    return new Frame(plain, length < 126 ? 2 : length === 126 ? 4 : 10, deflate)
+    return new Frame(plain, payloadAt(plain), deflate)
+  }
+
+  /** Many whole frames in one piece, for one connection that takes them as they are. */
+  static joined(frames: Buffer): Frame {
+    return new Frame(frames, 0, null)
   }
 
   get payload(): Buffer {
     return this.plain.subarray(this.#payloadAt)
   }
 
-  /** What a batch becomes when this frame is put behind it; the same for all who were in it. */
+  /** Returns the batch with this frame at its end; the same object for all connections of the batch. */
   after(batch: Batch): Batch {
     if (batch === this.#from) return this.#to as Batch
     const known = this.#others?.get(batch)
@@ -92,7 +110,7 @@ export class Frame {
 export class Batch {
   /** In bytes, headers included. */
   readonly size: number
-  /** Whether those who are in it take compressed frames. */
+  /** Whether the connections of this batch take compressed frames. */
   readonly compresses: boolean
   readonly #before: Batch | null
   readonly #frame: Buffer
@@ -127,31 +145,42 @@ export class Batch {
   }
 }
 
-/** Nothing waits, for those who take plain frames and for those who take compressed ones. */
+/** The empty batches: of connections that take plain frames, and of those with compressed ones. */
 export const EMPTY: Batch = new Batch(false, Buffer.alloc(0))
 export const EMPTY_COMPRESSING: Batch = new Batch(true, Buffer.alloc(0))
 
 /** A frame with its header written; the payload is still to come. */
 function allocate(first: number, length: number): Buffer {
+  const frame = Buffer.allocUnsafe(headerSize(length) + length)
+  writeHeader(frame, 0, first, length)
+  return frame
+}
+
+/** Returns where the payload of an unmasked frame begins. */
+export function payloadAt(frame: Buffer): number {
+  const length = frame[1] as number
+  return length < 126 ? 2 : length === 126 ? 4 : 10
+}
+
+/** Returns the size of the header of an unmasked frame with a payload of so many bytes. */
+export function headerSize(length: number): number {
+  return length < 126 ? 2 : length < 65_536 ? 4 : 10
+}
+
+/** Writes such a header. Returns the index behind it. */
+export function writeHeader(bytes: Buffer, at: number, first: number, length: number): number {
+  bytes[at] = first
   if (length < 126) {
-    const frame = Buffer.allocUnsafe(2 + length)
-    frame[0] = first
-    frame[1] = length
-    return frame
+    bytes[at + 1] = length
+    return at + 2
   }
   if (length < 65_536) {
-    const frame = Buffer.allocUnsafe(4 + length)
-    frame[0] = first
-    frame[1] = 126
-    frame.writeUInt16BE(length, 2)
-    return frame
+    bytes[at + 1] = 126
+    return bytes.writeUInt16BE(length, at + 2)
   }
-  const frame = Buffer.allocUnsafe(10 + length)
-  frame[0] = first
-  frame[1] = 127
-  frame.writeUInt16BE(0, 2)
-  frame.writeUIntBE(length, 4, 6)
-  return frame
+  bytes[at + 1] = 127
+  bytes.writeUInt16BE(0, at + 2)
+  return bytes.writeUIntBE(length, at + 4, 6)
 }
 
 /** RFC 7692, section 7.2.1: a sync flush, less its last four bytes. */
@@ -163,6 +192,30 @@ function compress(payload: Buffer, first: number, options: ZlibOptions | undefin
   return frame
 }
 
+/**
+ * Checks what `connection.send()` is given: all that ws takes, except for undefined and null, which ws sends as an empty
+ * message, and for objects that it would make meaningless bytes of.
+ *
+ * @throws TypeError that says what was given
+ */
+export function assertSendable(data: unknown): void {
+  if (typeof data === 'string' || typeof data === 'number' || ArrayBuffer.isView(data)) return
+  if (isAnyArrayBuffer(data) || data instanceof Blob) return
+  if (Array.isArray(data) && data.every(Number.isInteger)) return
+  throw new TypeError(
+    `connection.send() takes a string, a Buffer, an ArrayBuffer, a view of one or a Blob, not ${describe(data)}. Use connection.json() for other values.`,
+  )
+}
+
+/** @throws TypeError for a value without a JSON form */
+export function jsonText(value: unknown): string {
+  if (typeof value !== 'bigint') {
+    const text = JSON.stringify(value) as string | undefined
+    if (text !== undefined) return text
+  }
+  throw new TypeError(`json() needs a value with a JSON form, not ${describe(value)}.`)
+}
+
 function bytesOf(data: Exclude<Sendable, string>): Uint8Array {
   if (data instanceof Uint8Array) return data
   if (ArrayBuffer.isView(data)) {
@@ -170,6 +223,6 @@ function bytesOf(data: Exclude<Sendable, string>): Uint8Array {
   }
   if (data instanceof ArrayBuffer) return new Uint8Array(data)
   throw new TypeError(
-    'A message is a string, a Buffer, an ArrayBuffer or a view of one. For other values there is json().',
+    `A message must be a string, a Buffer, an ArrayBuffer or a view of one, not ${describe(data)}. Use json() for other values.`,
   )
 }

@@ -1,3 +1,5 @@
+// Makes the ids of connections and instances.
+
 import { randomFillSync } from 'node:crypto'
 
 const ID_BYTES = 15
@@ -13,4 +15,9 @@ export function newId(): string {
   const id = pool.toString('base64url', used, used + ID_BYTES)
   used += ID_BYTES
   return id
+}
+
+/** Returns 48 random bits in base64url: the key of a recorded entry. */
+export function newKey(): string {
+  return newId().slice(0, 8)
 }

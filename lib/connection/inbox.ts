@@ -1,7 +1,9 @@
+// Messages that arrive before a listener is there.
+
 import { BY_INBOX, type Reading } from './reading.ts'
 
-/** One message as ws hands it over. */
-export type RawMessage = readonly [data: unknown, isBinary: boolean]
+/** One message as ws emits it: its data, and whether it is binary. */
+export type RawMessage = readonly unknown[]
 
 /** Above either mark the connection stops reading: TCP backpressure. */
 const MAX_MESSAGES = 64
@@ -11,18 +13,18 @@ const PATIENCE = 10_000
 
 /** What an inbox needs of its connection. */
 export interface InboxOwner {
-  /** Whether somebody listens for `message` now. */
-  hears(): boolean
-  /** Emit one message to the listeners. */
+  /** Whether a listener for `message` is there now. */
+  readonly hears: boolean
+  /** Emits one message to the listeners. */
   deliver(message: RawMessage): void
   /** Reading from the client, to stop it when too much waits. */
-  reading(): Reading
+  readonly reading: Reading
   /** The inbox is empty, or was discarded with so many messages in it; it is not used again. */
-  emptied(discarded: number): void
+  inboxEmptied(discarded: number): void
 }
 
 /**
- * Messages that arrived while the handler runs and nobody listens yet. They are kept in order, the
+ * Messages that arrived while the handler runs, before there is a listener. They are kept in order, the
  * socket is paused above a mark, and the first listener gets them, each in its turn.
  *
  * It exists only while there is something in it. Its timer and its pause end with it.
@@ -44,14 +46,14 @@ export class Inbox {
     this.#patience.unref()
   }
 
-  /** Keep a message behind those that wait already. */
+  /** Appends a message. */
   push(message: RawMessage): void {
     this.#messages.push(message)
     this.#bytes += sizeOf(message[0])
     if (this.#paused) return
     if (this.#messages.length >= MAX_MESSAGES || this.#bytes >= MAX_BYTES) {
       this.#paused = true
-      this.#owner.reading().stop(BY_INBOX)
+      this.#owner.reading.stop(BY_INBOX)
     }
   }
 
@@ -70,7 +72,7 @@ export class Inbox {
   /** Hand over one by one while somebody listens: `once` takes one and leaves the rest. */
   flush(): void {
     this.#flushing = false
-    while (!this.#ended && this.#messages.length > 0 && this.#owner.hears()) {
+    while (!this.#ended && this.#messages.length > 0 && this.#owner.hears) {
       const message = this.#messages.shift() as RawMessage
       this.#bytes -= sizeOf(message[0])
       this.#owner.deliver(message)
@@ -78,7 +80,7 @@ export class Inbox {
     if (this.#messages.length === 0) this.#end(0)
   }
 
-  /** Give up on what nobody wants to hear. */
+  /** Discards the messages when no listener will come. */
   discard(): void {
     this.#end(this.#messages.length)
   }
@@ -88,8 +90,8 @@ export class Inbox {
     this.#ended = true
     clearTimeout(this.#patience)
     this.#messages.length = 0
-    this.#owner.emptied(discarded)
-    if (this.#paused) this.#owner.reading().goOn(BY_INBOX)
+    this.#owner.inboxEmptied(discarded)
+    if (this.#paused) this.#owner.reading.goOn(BY_INBOX)
     for (const task of this.#afterwards) task()
   }
 }

@@ -1,90 +1,124 @@
+// The receiving side of a connection: what ws emits, on its way to the listeners.
+
 import { debugConnection } from '../debug.ts'
 import { channels } from '../diagnostics.ts'
+import { CloseCode } from '../protocol/close-codes.ts'
+import type { WebSocketWithFacts } from './facts.ts'
 import { Flood, type FloodHost } from './flood.ts'
-import { Inbox, type RawMessage, sizeOf } from './inbox.ts'
-import type { Reading } from './reading.ts'
-import type { ConnectionRules } from './rules.ts'
+import { Inbox, type InboxOwner, type RawMessage, sizeOf } from './inbox.ts'
+import type { ConnectionOwner, DropReason } from './owner.ts'
+import { BY_FLOOD, type Reading } from './reading.ts'
 
-/** Messages are kept for a listener to come: while the handler runs, and while the inbox holds some. */
+/** Messages are kept for a later listener: while the handler runs, and while the inbox holds some. */
 const HOLDING = 1
 /** The handler runs. */
 const HANDLING = 2
-/** We have closed for cause, and the client is heard no more. */
+/** The server has closed for cause, and discards further messages of the client. */
 const DEAF = 4
-
-/** What a connection `C` does for its intake. */
-export interface IntakeHost<C> extends FloodHost<C> {
-  /** Whether somebody listens for `message` now. */
-  hears(connection: C): boolean
-  isOpen(connection: C): boolean
-  /** Emit a message to the listeners. */
-  deliver(connection: C, message: RawMessage): void
-  reading(connection: C): Reading
-  /** So many messages were discarded. */
-  unheard(connection: C, count: number): void
-  floodRules(connection: C): ConnectionRules['flood']
-  id(connection: C): string
-}
 
 /**
  * The receiving side of one connection: what ws hands over, on its way to the listeners. A message
- * may have to wait for the first of them, or nobody may hear it any more.
+ * may have to wait for the first listener, or be discarded.
+ *
+ * The base class of `ConnectionCore`: one object in place of two for each of many connections.
  */
-export class Intake<C> {
-  readonly #connection: C
-  readonly #host: IntakeHost<C>
+export abstract class Intake<C extends WebSocketWithFacts<unknown>>
+  implements FloodHost, InboxOwner
+{
+  readonly connection: C
   #flags: number = HOLDING | HANDLING
-  /** Messages, pings and pongs that have arrived: a sign of life where a stream counts no bytes. */
-  heard = 0
-  #flood: Flood<C> | null = null
+  #heard = 0
+  #pingedAt = 0
+  #rtt = 0
+  #flood: Flood | null = null
   #inbox: Inbox | null = null
   #settled: (() => void) | null = null
 
-  constructor(connection: C, host: IntakeHost<C>) {
-    this.#connection = connection
-    this.#host = host
+  constructor(connection: C) {
+    this.connection = connection
   }
 
-  /** A message, ping or pong has arrived. */
-  arrived(): void {
-    this.heard++
-    // Whoever closes has to be read on: the client's close frame is still to come.
-    if (!this.#host.isOpen(this.#connection)) return
-    if (this.#flood === null) {
-      const rules = this.#host.floodRules(this.#connection)
-      if (!rules) return
-      this.#flood = new Flood(rules, this.#connection, this.#host)
-    }
-    this.#flood.arrived()
+  /** The hub's side of the connection; null before the hub has taken the connection over. */
+  abstract readonly owner: ConnectionOwner<C> | null
+  /** Reading from the client. */
+  abstract readonly reading: Reading
+  /** Emits an event to the listeners. */
+  abstract emitNow(event: string, args: readonly unknown[]): boolean
+  /** Closes by a decision of the server, and discards what the client still sends. */
+  abstract closeForCause(code: number, reason: string): void
+
+  /** Counts what was dropped of this connection, for `status().drops`. */
+  count(reason: DropReason, many = 1): void {
+    this.owner?.count(reason, many, this.connection)
   }
 
-  /** A message has arrived. True when it is kept or dropped, false when somebody shall hear it now. */
-  take(message: RawMessage): boolean {
+  /** Messages, pings and pongs that have arrived: a sign of life where a stream counts no bytes. */
+  get heard(): number {
+    return this.#heard
+  }
+
+  /** The last round trip of a ping in milliseconds; 0 until a pong has answered one. */
+  get rtt(): number {
+    return this.#rtt
+  }
+
+  /** Whether no pong has come since the last ping. */
+  get awaitsPong(): boolean {
+    return this.#pingedAt > 0
+  }
+
+  /** A ping is sent; `again` measures from this one where an earlier one has no pong yet. */
+  pinged(again: boolean): void {
+    if (again || this.#pingedAt === 0) this.#pingedAt = performance.now()
+  }
+
+  pongArrived(): void {
     this.arrived()
+    if (this.#pingedAt > 0) this.#rtt = performance.now() - this.#pingedAt
+    this.#pingedAt = 0
+  }
+
+  /** A message of so many bytes, a ping or a pong has arrived. */
+  arrived(bytes = 0): void {
+    this.#heard++
+    // A connection that closes must be read on: the client's close frame is still to come.
+    if (!this.#isOpen) return
+    if (this.#flood === null) {
+      const rules = this.owner?.rules.flood
+      if (!rules) return
+      this.#flood = new Flood(rules, this)
+    }
+    this.#flood.arrived(bytes)
+  }
+
+  /** A message has arrived. True when it is kept or dropped, false when the listeners get it now. */
+  take(message: RawMessage): boolean {
+    const [data, binary] = message
+    const size = sizeOf(data)
+    this.arrived(size)
     if (channels.message.hasSubscribers) {
-      const [data, binary] = message
-      channels.message.publish({ connection: this.#connection, size: sizeOf(data), binary })
+      channels.message.publish({ connection: this.connection, size, binary: binary === true })
     }
     return (this.#flags & (HOLDING | DEAF)) !== 0 && this.#hold(message)
   }
 
-  /** Somebody listens for messages. */
+  /** A listener for messages was added. */
   listened(): void {
     this.#inbox?.flushSoon()
   }
 
-  /** Nobody hears anything more; what waits is discarded. */
+  /** Discards what waits, and every later message. */
   deafen(): void {
     this.#flags |= DEAF
     this.#inbox?.discard()
   }
 
-  /** The handler has settled: what nobody wants is no longer kept. */
+  /** The handler has settled: messages without a listener are no longer kept. */
   handlerSettled(): void {
     this.#flags &= ~HANDLING
     this.#settled?.()
     if (!this.#inbox) this.#flags &= ~HOLDING
-    else if (this.#host.hears(this.#connection)) this.#inbox.flushSoon()
+    else if (this.hears) this.#inbox.flushSoon()
     else this.#inbox.discard()
   }
 
@@ -96,52 +130,77 @@ export class Intake<C> {
     })
   }
 
-  /** Run something once the messages that wait are handed over or discarded. */
+  /** Runs something once the messages that wait are handed over or discarded. */
   afterwards(task: () => void): void {
     if (this.#inbox) this.#inbox.afterwards(task)
     else task()
   }
 
   /** The connection has ended. */
-  dispose(): void {
+  disposeFlood(): void {
     this.#flood?.dispose()
   }
 
-  #hold(message: RawMessage): boolean {
-    const connection = this.#connection
-    if ((this.#flags & DEAF) !== 0) {
-      this.#host.unheard(connection, 1)
-      return true
-    }
-    if (!this.#inbox && this.#host.hears(connection)) return false
-    // Once we close, no more is taken in: a client that goes on sending must not fill memory.
-    if (this.#host.isOpen(connection)) (this.#inbox ?? this.#newInbox()).push(message)
-    else this.#host.unheard(connection, 1)
-    return true
+  // ---- FloodHost
+
+  holdBack(): void {
+    this.count('flood')
+    this.reading.stop(BY_FLOOD)
   }
 
-  #newInbox(): Inbox {
-    const connection = this.#connection
-    const host = this.#host
-    this.#inbox = new Inbox({
-      hears: () => host.hears(connection),
-      deliver: (message) => host.deliver(connection, message),
-      reading: () => host.reading(connection),
-      emptied: (discarded) => this.#inboxEmptied(discarded),
-    })
-    return this.#inbox
+  goOn(): void {
+    this.reading.goOn(BY_FLOOD)
   }
 
-  #inboxEmptied(discarded: number): void {
+  yieldTurn(): void {
+    this.reading.nextTurn()
+  }
+
+  tooMuch(): void {
+    this.count('floodClosed')
+    this.closeForCause(CloseCode.policyViolation, 'too many messages')
+  }
+
+  // ---- InboxOwner
+
+  get hears(): boolean {
+    return this.connection.listenerCount('message') > 0
+  }
+
+  deliver(message: RawMessage): void {
+    this.emitNow('message', message)
+  }
+
+  inboxEmptied(discarded: number): void {
     this.#inbox = null
-    // When nobody came to listen, it is from here on as with plain ws.
+    // When no listener came, it is from here on as with plain ws.
     if (discarded > 0 || (this.#flags & HANDLING) === 0) this.#flags &= ~HOLDING
     if (discarded === 0) return
     debugConnection(
-      '%s: %d messages discarded, nobody listened',
-      this.#host.id(this.#connection),
+      '%s: discarded %d messages: there is no "message" listener',
+      this.connection.id,
       discarded,
     )
-    this.#host.unheard(this.#connection, discarded)
+    this.count('unheard', discarded)
+  }
+
+  // ---- the rest
+
+  get #isOpen(): boolean {
+    return this.connection.readyState === this.connection.OPEN
+  }
+
+  #hold(message: RawMessage): boolean {
+    if ((this.#flags & DEAF) !== 0) {
+      this.count('unheard')
+      return true
+    }
+    if (!this.#inbox && this.hears) return false
+    // Once the server closes, no more is taken in: a client that goes on sending must not fill memory.
+    if (this.#isOpen) {
+      this.#inbox ??= new Inbox(this)
+      this.#inbox.push(message)
+    } else this.count('unheard')
+    return true
   }
 }

@@ -1,3 +1,5 @@
+// Implements `for await (const message of connection)`.
+
 import type { WebSocket } from 'ws'
 import { BY_ITERATOR, type Reading } from './reading.ts'
 

@@ -1,6 +1,7 @@
+// Changes the prototype of `Connection`: watches listeners, catches rejections of async ones, extends `bufferedAmount`.
+
 import { EventEmitter } from 'node:events'
 import { WebSocket } from 'ws'
-import { type DomListener, guardDomListener, guardedForm, originalForm } from './event-target.ts'
 
 /** What a class of WebSockets wants to know of its listeners. */
 export interface ListenerHooks<C> {
@@ -54,4 +55,62 @@ export function watchListeners<C extends WebSocket>(prototype: C, hooks: Listene
       },
     })
   }
+}
+
+/** A listener in the form of the DOM: a function, or an object with `handleEvent`. */
+type DomListener = ((event: never) => unknown) | { handleEvent(event: never): unknown }
+
+const guardedOf = new WeakMap<object, DomListener>()
+const originalOf = new WeakMap<object, DomListener>()
+
+/**
+ * The listener that ws registers in place of a DOM listener. ws drops the return value of a DOM
+ * listener, so the rejection of an async one would be unhandled and end the process. The guarded
+ * listener hands it to `onRejected`, with the connection that it happened on.
+ */
+function guardDomListener(
+  listener: DomListener,
+  onRejected: (target: unknown, error: unknown) => void,
+): DomListener {
+  const known = guardedOf.get(listener)
+  if (known) return known
+  const guarded = function (this: unknown, event: never): void {
+    const result =
+      typeof listener === 'function' ? listener.call(this, event) : listener.handleEvent(event)
+    if (result instanceof Promise) {
+      const target = (event as { target: unknown }).target
+      result.catch((error: unknown) => onRejected(target, error))
+    }
+  }
+  guardedOf.set(listener, guarded)
+  originalOf.set(guarded, listener)
+  return guarded
+}
+
+/** The guarded form under which a listener was registered, to remove it. */
+function guardedForm(listener: DomListener): DomListener {
+  return guardedOf.get(listener) ?? listener
+}
+
+/** The listener that the application assigned, for reading `connection.onmessage` and its kin. */
+function originalForm(listener: DomListener | null): DomListener | null {
+  return (listener && originalOf.get(listener)) ?? listener
+}
+
+/**
+ * Counts what waits in the outbox in ws's `bufferedAmount` too. A property, because ws's types declare a
+ * field.
+ */
+export function addToBufferedAmount<C extends WebSocket>(
+  prototype: C,
+  waitingOf: (connection: C) => number,
+): void {
+  const inWs = Object.getOwnPropertyDescriptor(WebSocket.prototype, 'bufferedAmount')
+  const ofWs = inWs?.get as (this: C) => number
+  Object.defineProperty(prototype, 'bufferedAmount', {
+    ...inWs,
+    get(this: C): number {
+      return ofWs.call(this) + waitingOf(this)
+    },
+  })
 }

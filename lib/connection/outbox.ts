@@ -1,3 +1,5 @@
+// The sending side of a connection: order, one write per turn, and slow consumers.
+
 import type { Duplex } from 'node:stream'
 import { WebSocket } from 'ws'
 import {
@@ -7,7 +9,9 @@ import {
   watchProgress,
   watchWhetherBehind,
 } from './congestion.ts'
+import { settleDropped } from './ending.ts'
 import { type Batch, EMPTY, EMPTY_COMPRESSING, type Frame, PING } from './frame.ts'
+import { heldBytes, holdFrame, releaseFrames } from './held-frames.ts'
 import type { ConnectionRules } from './rules.ts'
 import { countsLater } from './taken.ts'
 import { type Flushable, flushAtEndOfTurn } from './turn.ts'
@@ -39,12 +43,14 @@ const RELIEVED = 256
 const SKIPPING = 512
 /** Over HTTP/2: something waits, and whether it is behind is seen later. */
 const UNSURE = 1024
+/** The kernel had all of it when `terminate()` destroyed the socket. */
+const HANDED_OVER = 2048
 const UNUSUAL = CONGESTED | FRAGMENTING | COMPRESSING | THROUGH_WS | ENDED | SKIPPING
 
 /** How compression was negotiated: not at all, with frames that all can share, or with a context. */
 export type Compression = 'none' | 'shared' | 'own'
 
-/** Who is told of a connection that is too slow. */
+/** The owner, which is told of a connection that is too slow. */
 export interface OutboxOwner<C> {
   readonly rules: ConnectionRules
   /** Close it with 4610. */
@@ -55,9 +61,6 @@ export interface OutboxOwner<C> {
 
 /** What became of one frame for one connection. */
 export type Outcome = 'sent' | 'dropped' | 'gone'
-
-/** Frames for connections that are being sent a message in parts, and their bytes: rare. */
-const held = new WeakMap<object, { readonly frames: Frame[]; bytes: number }>()
 
 /**
  * The sending side of one connection: what the hub sends to many, and what ws sends to this one, in
@@ -81,7 +84,7 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
   /** Bytes that wait here and not yet in the socket. */
   get waiting(): number {
     const { size } = this.#batch
-    return (this.#flags & FRAGMENTING) === 0 ? size : size + (held.get(this)?.bytes ?? 0)
+    return (this.#flags & FRAGMENTING) === 0 ? size : size + heldBytes(this)
   }
 
   /** For how many milliseconds the client has taken nothing of what waits; null when nothing waits. */
@@ -90,10 +93,7 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
     return idleTime(this)
   }
 
-  /**
-   * Whether it was behind when last asked, and is not any more. What the kernel has taken may still
-   * be on its way to a slow client.
-   */
+  /** Whether it was behind when last asked, and is not any more. The kernel may still have some of it. */
   get wasBehind(): boolean {
     const was = (this.#flags & RELIEVED) !== 0
     this.#flags &= ~RELIEVED
@@ -106,10 +106,12 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
       if ((this.#flags & ENDED) !== 0) return 'gone'
       if (!this.#takes(volatile)) return 'dropped'
       if ((this.#flags & FRAGMENTING) !== 0) {
-        this.#hold(frame)
+        holdFrame(this, frame)
         return 'sent'
       }
-      if ((this.#flags & THROUGH_WS) !== 0 || this.#wsIsBusy()) {
+      const waits = this.socket.writableLength + this.#batch.size
+      // When more waits in ws, it compresses or reads a Blob: a frame written now would overtake that.
+      if ((this.#flags & THROUGH_WS) !== 0 || this.#connection.bufferedAmount > waits) {
         this.begin()
         WebSocket.prototype.send.call(this.#connection, frame.payload, { binary: frame.binary })
         this.finished(true)
@@ -125,12 +127,17 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
     return 'sent'
   }
 
+  /** Whether it sends, as it is, all that is added. */
+  get takesAll(): boolean {
+    return (this.#flags & UNUSUAL) === 0
+  }
+
   /**
    * Whether a message, or with `whole` false a part of one, may be sent to this client now; when it may
    * not, it has been dropped.
    */
   admits(whole = true): boolean {
-    if ((this.#flags & UNUSUAL) === 0) return true
+    if (this.takesAll) return true
     if ((this.#flags & SKIPPING) !== 0) {
       if (whole) this.#flags &= ~SKIPPING
       return false
@@ -144,6 +151,22 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
     const takes = this.#takes(false)
     if (!takes && !whole) this.#flags |= SKIPPING
     return takes
+  }
+
+  /**
+   * ws is about to write a ping or pong, unless this is false: then it has been dropped, and its callback is told. A
+   * message in parts stays as it is: RFC 6455, section 5.4, has control frames between its parts.
+   *
+   * @param answers false for a ping, which expects an answer: ws ends a client with missing pongs
+   * @param given the arguments of ws, of which one may be the callback
+   */
+  beginControl(answers: boolean, ...given: readonly unknown[]): boolean {
+    if (!this.takesAll && !this.#takes(false) && (answers || this.#isOverHardLimit)) {
+      settleDropped(...given)
+      return false
+    }
+    this.begin()
+    return true
   }
 
   /** ws is about to write: what waits goes first, and the socket is corked until the turn ends. */
@@ -162,9 +185,9 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
     if (!whole) this.#flags |= FRAGMENTING
     else if ((this.#flags & FRAGMENTING) !== 0) {
       this.#flags &= ~FRAGMENTING
-      const frames = held.get(this)?.frames ?? []
-      held.delete(this)
-      for (const frame of frames) this.add(frame, false)
+      for (const frame of releaseFrames(this)) {
+        if (this.add(frame, false) === 'dropped') this.#owner.count('dropped', 1, this.#connection)
+      }
     }
     if (this.socket.writableLength > MOST_PER_WRITE) this.push()
   }
@@ -178,6 +201,18 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
   push(): void {
     this.#writeBatch()
     this.#pushed()
+  }
+
+  /** The socket is about to be destroyed: hand everything to the kernel, and see whether it takes all. */
+  handOver(): void {
+    this.push()
+    this.#flags |= ENDED
+    if (!this.socket.destroyed && this.socket.writableLength === 0) this.#flags |= HANDED_OVER
+  }
+
+  /** Whether the socket was destroyed before the kernel had taken all: asked by the callback of a write. */
+  get isCutOff(): boolean {
+    return this.socket.destroyed && (this.#flags & HANDED_OVER) === 0
   }
 
   /** A ping that does not wait for the messages before it. */
@@ -195,16 +230,16 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
   dispose(): void {
     this.#flags |= ENDED
     this.#batch = EMPTY
-    const unsent = held.get(this)?.frames.length ?? 0
+    const unsent = releaseFrames(this).length
     if (unsent > 0) this.#owner.count('dropped', unsent, this.#connection)
-    held.delete(this)
     if ((this.#flags & (CONGESTED | UNSURE)) !== 0) forgetProgress(this)
   }
 
   // ---- Congested
 
   behind(): void {
-    this.#congested()
+    this.#flags = (this.#flags & ~UNSURE) | CONGESTED
+    watchProgress(this)
   }
 
   progress(moved: boolean, stalled: boolean): void {
@@ -212,7 +247,7 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
     if (!stalled) return
     // The client has ended its side and takes nothing: ws waits for that without a timer.
     if (this.#isHalfClosed) this.#connection.terminate()
-    if (this.#pending() <= this.#owner.rules.maxBufferedAmount) return
+    if (this.#connection.bufferedAmount <= this.#owner.rules.maxBufferedAmount) return
     this.#flags |= STALLED
     if (this.#owner.rules.slowConsumer === 'close') this.#tooSlow()
   }
@@ -221,8 +256,6 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
     if ((this.#flags & CONGESTED) !== 0) this.#flags |= RELIEVED
     this.#flags &= ~(CONGESTED | STALLED | UNSURE)
   }
-
-  // ---- the rest
 
   /** Whether a client that is behind may be sent more. */
   #takes(volatile: boolean): boolean {
@@ -240,13 +273,9 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
     return !volatile && ((this.#flags & STALLED) === 0 || slowConsumer === 'close')
   }
 
-  #pending(): number {
-    return this.#connection.bufferedAmount
-  }
-
   /** What ws has still to compress counts too. */
   get #isOverHardLimit(): boolean {
-    return this.#pending() > this.#owner.rules.maxBufferedAmount * HARD_LIMIT
+    return this.#connection.bufferedAmount > this.#owner.rules.maxBufferedAmount * HARD_LIMIT
   }
 
   #tooSlow(): void {
@@ -257,18 +286,6 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
   /** Closing, and not by us: the client ended its side without a close frame. */
   get #isHalfClosed(): boolean {
     return (this.#flags & ENDED) === 0 && this.#connection.readyState === WebSocket.CLOSING
-  }
-
-  /** ws is compressing, or reading a Blob: what is written now would overtake that. */
-  #wsIsBusy(): boolean {
-    return this.#connection.bufferedAmount > this.socket.writableLength + this.#batch.size
-  }
-
-  #hold(frame: Frame): void {
-    const waiting = held.get(this) ?? { frames: [], bytes: 0 }
-    waiting.frames.push(frame)
-    waiting.bytes += frame.plain.length
-    held.set(this, waiting)
   }
 
   #touch(): void {
@@ -292,32 +309,10 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
     }
     const { writableLength } = this.socket
     if (writableLength === 0 || (this.#flags & (CONGESTED | ENDED)) !== 0) return
-    if (writableLength > MOST_PER_WRITE || !countsLater(this.socket)) this.#congested()
+    if (writableLength > MOST_PER_WRITE || !countsLater(this.socket)) this.behind()
     else if ((this.#flags & UNSURE) === 0) {
       this.#flags |= UNSURE
       watchWhetherBehind(this)
     }
   }
-
-  #congested(): void {
-    this.#flags = (this.#flags & ~UNSURE) | CONGESTED
-    watchProgress(this)
-  }
-}
-
-/**
- * Count what waits here in ws's `bufferedAmount` too. A property, because ws's types declare a field.
- */
-export function addToBufferedAmount<C extends WebSocket>(
-  prototype: C,
-  waitingOf: (connection: C) => number,
-): void {
-  const inWs = Object.getOwnPropertyDescriptor(WebSocket.prototype, 'bufferedAmount')
-  const ofWs = inWs?.get as (this: C) => number
-  Object.defineProperty(prototype, 'bufferedAmount', {
-    ...inWs,
-    get(this: C): number {
-      return ofWs.call(this) + waitingOf(this)
-    },
-  })
 }

@@ -1,11 +1,15 @@
+// `ConnectionOwner`, what a connection asks of its hub, and `ConnectionFacts`, its constructor data.
+
 import type { AsyncResource } from 'node:async_hooks'
 import type { Duplex } from 'node:stream'
+import type { RetryDrop } from '../retry/attempt.ts'
+import type { Retries } from '../retry/retries.ts'
 import type { Audience } from './audience.ts'
 import type { Compression, OutboxOwner } from './outbox.ts'
-import type { CloseInfo } from './types.ts'
+import type { CloseInfo, Replay } from './types.ts'
 
 /**
- * Whom a connection `C` belongs to: told of its end and of its errors, keeper of the rooms, and of the
+ * The owner of a connection `C`: it hears of its end and of its errors, and keeps the rooms and the
  * limits.
  */
 export interface ConnectionOwner<C> extends OutboxOwner<C> {
@@ -22,13 +26,19 @@ export interface ConnectionOwner<C> extends OutboxOwner<C> {
   join(connection: C, rooms: readonly string[]): Promise<void>
   leave(connection: C, rooms: readonly string[]): void
   roomsOf(connection: C): ReadonlySet<string>
+  /** Takes the positions that the client presents, a message of so many bytes. Returns what is wrong with it, or null. */
+  resumed(connection: C, data: unknown, bytes: number): string | null
+  /** Enters a room, and sends what the connection missed since a position. */
+  replay(connection: C, room: string, since: string): Promise<Replay>
+  /** The requests that clients send again. */
+  readonly retries: Retries | null
   /** The members of rooms, without this connection. */
   to(connection: C, rooms: readonly string[]): Audience
 }
 
 /** The names in `status().drops` that belong to connections. */
 export type DropReason =
-  /** Messages discarded because nobody listened, or after we had closed. */
+  /** Messages discarded because there was no listener, or after the server had closed. */
   | 'unheard'
   /** Messages not sent to a client that is too slow. */
   | 'dropped'
@@ -42,9 +52,13 @@ export type DropReason =
   | 'floodClosed'
   /** Connections ended because they were silent. */
   | 'heartbeat'
+  /** Recoveries that were refused because of a limit. */
+  | 'recoveries'
   /** Joins beyond `maxRooms`. */
   | 'maxRooms'
-  /** Joins of rooms whose name is no string of 1 to 255 bytes. */
+  /** Connections beyond `maxPerUser`: rejected, or closed with 4612 for a newer one. */
+  | 'maxPerUser'
+  /** Joins of rooms with a name that is not a string of 1 to 255 bytes. */
   | 'badName'
   /** Connections closed with 1009: a message above `maxPayload`. */
   | 'maxPayload'
@@ -53,10 +67,11 @@ export type DropReason =
   /** Connections closed because of any other frame that RFC 6455 does not allow. */
   | 'badFrame'
   | MessageDrop
+  | RetryDrop
 
 /** The names in `status().drops` that belong to messages of `koaws.v1`. */
 export type MessageDrop =
-  /** Messages that are none of the protocol. */
+  /** Messages that do not belong to the protocol. */
   | 'malformed'
   /** Binary messages. */
   | 'binary'
@@ -66,9 +81,9 @@ export type MessageDrop =
   | 'tooDeep'
   /** Messages with names that must not be. */
   | 'prototypeKey'
-  /** Messages that nobody handles. */
+  /** Messages without a handler. */
   | 'unknownType'
-  /** Messages, and answers of clients, whose data do not fit their schema. */
+  /** Messages, and answers of clients, with data that do not fit their schema. */
   | 'invalid'
   /** Messages before the token was accepted. */
   | 'unauthenticated'

@@ -1,3 +1,5 @@
+// The type of the ctx that handlers get.
+
 import type { ParameterizedContext } from 'koa'
 
 /** What routers add to a ctx. */

@@ -1,3 +1,5 @@
+// The limits of a connection: options, checks, defaults, and one object for all with the same limits.
+
 import { type Check, check, describe, validate } from '../validate.ts'
 
 /** How a heartbeat beats. */
@@ -15,6 +17,11 @@ export interface HeartbeatOptions {
 export interface FloodOptions {
   /** Messages, pings and pongs within `per`. @default 500 */
   messages?: number | undefined
+  /**
+   * Bytes of messages within `per`. A single message of any size always passes.
+   * @default 1_048_576, or `maxPayload` of `koaWs()` where that is more; of a route: that of `koaWs()`
+   */
+  bytes?: number | undefined
   /** In milliseconds. @default 100 */
   per?: number | undefined
   /** Close with 1008 when it has been held back for so long without a rest. @default never */
@@ -28,7 +35,7 @@ export type SlowConsumerPolicy = 'close' | 'drop'
 export interface RuleOptions {
   /**
    * Pings that keep proxies from cutting a silent connection, and find clients that are gone: closed
-   * with 4408. A client whose messages are not read (`pause()`) is not judged.
+   * with 4408. A client is not judged while its messages are not read (`pause()`).
    * @default { interval: 25_000, timeout: 10_000 }
    */
   heartbeat?: HeartbeatOptions | false | undefined
@@ -42,7 +49,7 @@ export interface RuleOptions {
   slowConsumer?: SlowConsumerPolicy | undefined
   /**
    * Reading stops for a client that sends more; it goes on when the time is over.
-   * @default { messages: 500, per: 100 }
+   * @default { messages: 500, bytes: 1_048_576, per: 100 }
    */
   flood?: FloodOptions | false | undefined
   /** In how many rooms a connection may be. @default 128 */
@@ -55,7 +62,12 @@ export interface ConnectionRules {
   readonly maxBufferedAmount: number
   readonly slowConsumer: SlowConsumerPolicy
   readonly flood:
-    | { readonly messages: number; readonly per: number; readonly close: number | undefined }
+    | {
+        readonly messages: number
+        readonly bytes: number
+        readonly per: number
+        readonly close: number | undefined
+      }
     | false
   readonly maxRooms: number
 }
@@ -68,7 +80,7 @@ const heartbeat: Check = (value) => {
   validate('heartbeat', value, { interval: check.milliseconds, timeout: check.milliseconds })
   const { interval = 25_000, timeout = 0 } = value as HeartbeatOptions
   return timeout > interval
-    ? `has a timeout (${timeout}) above its interval (${interval}): the next ping would come before the verdict.`
+    ? `has a timeout (${timeout}) above its interval (${interval}). Lower the timeout, or raise the interval.`
     : null
 }
 
@@ -79,6 +91,7 @@ const flood: Check = (value) => {
   }
   validate('flood', value, {
     messages: check.count,
+    bytes: check.count,
     per: check.milliseconds,
     close: check.milliseconds,
   })
@@ -94,26 +107,31 @@ export const ruleChecks: Record<keyof RuleOptions, Check> = {
   maxRooms: check.count,
 }
 
+const MIB = 1024 * 1024
+
 const DEFAULTS: ConnectionRules = {
   heartbeat: { interval: 25_000, timeout: 10_000 },
-  maxBufferedAmount: 1024 * 1024,
+  maxBufferedAmount: MIB,
   slowConsumer: 'close',
-  flood: { messages: 500, per: 100, close: undefined },
+  flood: { messages: 500, bytes: MIB, per: 100, close: undefined },
   maxRooms: 128,
 }
 
 /** Fill in what is not set. */
-export function resolveRules(
-  given: RuleOptions,
-  base: ConnectionRules = DEFAULTS,
-): ConnectionRules {
+export function resolveRules(given: RuleOptions, base: ConnectionRules): ConnectionRules {
   return {
     heartbeat: heartbeatOf(given.heartbeat) ?? base.heartbeat,
     maxBufferedAmount: given.maxBufferedAmount ?? base.maxBufferedAmount,
     slowConsumer: given.slowConsumer ?? base.slowConsumer,
-    flood: floodOf(given.flood) ?? base.flood,
+    flood: floodOf(given.flood, base) ?? base.flood,
     maxRooms: given.maxRooms ?? base.maxRooms,
   }
+}
+
+/** The defaults of a plugin: a client may send one message of the largest size in each window. */
+export function defaultRules(maxPayload: number): ConnectionRules {
+  const flood = { ...(DEFAULTS.flood as object), bytes: Math.max(MIB, maxPayload) }
+  return { ...DEFAULTS, flood: flood as ConnectionRules['flood'] }
 }
 
 /** All rules that a hub has come to know, so that those with the same share one object. */
@@ -154,8 +172,11 @@ function heartbeatOf(given: RuleOptions['heartbeat']): ConnectionRules['heartbea
   return { interval, timeout: given.timeout ?? Math.min(10_000, interval) }
 }
 
-function floodOf(given: RuleOptions['flood']): ConnectionRules['flood'] | undefined {
+function floodOf(
+  given: RuleOptions['flood'],
+  base: ConnectionRules,
+): ConnectionRules['flood'] | undefined {
   if (!given) return given
-  const { messages = 500, per = 100, close } = given
-  return { messages, per, close }
+  const { messages = 500, bytes = base.flood ? base.flood.bytes : MIB, per = 100, close } = given
+  return { messages, bytes, per, close }
 }

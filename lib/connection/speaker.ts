@@ -1,3 +1,5 @@
+// `Speaker`, a handler with subprotocols of its own, and `Access`, what it may ask of its route.
+
 import type { Context } from 'koa'
 import type { Connection } from './connection.ts'
 
@@ -42,7 +44,7 @@ export function setSpeaker(handler: object, speaker: Speaker): void {
   speakers.set(handler, speaker)
 }
 
-/** What a handler speaks; undefined for one that takes what comes. */
+/** Returns the subprotocols of a handler; undefined for a plain function. */
 export function speakerOf(handler: object): Speaker | undefined {
   return speakers.get(handler)
 }

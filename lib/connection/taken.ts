@@ -1,3 +1,5 @@
+// Counts the bytes that a socket accepted, which Node's public API does not show.
+
 import type { Duplex } from 'node:stream'
 
 interface Handle {
@@ -22,8 +24,8 @@ export function countsLater(stream: Duplex): boolean {
  * How many bytes the kernel has taken from a socket in all, or what a stream of HTTP/2 has counted in
  * its place; undefined where that cannot be told.
  *
- * This is the one place that looks behind Node's public API. `writableLength` counts a write as
- * waiting until all of it is gone, so a client that slowly takes 16 MiB looks like one that takes
+ * Only this file looks behind Node's public API. `writableLength` counts a write as
+ * waiting until all of it is gone, so a client that slowly takes 16 MiB seems to take
  * nothing. Node's own idle timeout (`net.Socket.setTimeout`) asks the same handle for the same reason.
  * Without it progress is seen at the end of each write only. `test/connection/taken.test.ts` holds
  * this against the running Node.

@@ -1,3 +1,5 @@
+// Flushes pending writes at the end of a turn of the event loop.
+
 import { AsyncResource } from 'node:async_hooks'
 import { debugConnection, messageOf } from '../debug.ts'
 
@@ -10,7 +12,7 @@ let touched: Flushable[] = []
 /** Taken at the start: a test's fake timers must not hold up every send of the process. */
 const later = setImmediate
 
-/** The writes of a turn belong to nobody in particular: they do not run in the context of the first. */
+/** The writes of a turn belong to several senders: they do not run in the context of the first. */
 const nobody = new AsyncResource('koaws.turn', { requireManualDestroy: true })
 
 /**

@@ -1,3 +1,5 @@
+// The types of arguments and results of `Connection`: `CloseInfo`, `Refresh`, and those of its methods.
+
 import type { DefaultState } from 'koa'
 
 /** How a connection ended. */
@@ -14,9 +16,9 @@ export interface CloseInfo {
 export interface Refresh<State = DefaultState> {
   /** Replaces `connection.state`. */
   state?: State | undefined
-  /** The new end of the authorisation: Date, epoch milliseconds, or null for never. */
+  /** The new end of the authorization: Date, epoch milliseconds, or null for never. */
   expiresAt?: Date | number | null | undefined
-  /** Whom the new authorisation is for; another user than before closes with 4403. */
+  /** The user of the new authorization. Another user than before closes with 4403. */
   userId?: string | number | undefined
 }
 
@@ -39,4 +41,22 @@ export interface RequestOptions {
   timeout?: number | undefined
   /** Gives up when it aborts. The client is not told. */
   signal?: AbortSignal | undefined
+}
+
+/** What `connection.replay()` resolves with. */
+export interface Replay {
+  /**
+   * Whether every missed message is sent, in order. If false, none is. A connection that takes them too slowly, so that
+   * some are gone meanwhile, is closed with 4610.
+   */
+  readonly recovered: boolean
+  /** The number of messages that are sent; null if `recovered` is false. */
+  readonly missed: number | null
+  /**
+   * Why `recovered` is false, otherwise null. `expired`, `trimmed`: messages were removed because of their age, or of
+   * the size of the history. `epoch`: the history began anew. `ahead`: it has not reached the position. `limit`: too
+   * much is being replayed. `slow`: the messages could not be read or sent in time. `left`: the connection left the
+   * room, or ended.
+   */
+  readonly reason: 'expired' | 'trimmed' | 'epoch' | 'ahead' | 'limit' | 'slow' | 'left' | null
 }

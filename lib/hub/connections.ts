@@ -1,87 +1,89 @@
+// Keeps the connections of this instance from the 101 to the last `onDisconnect`, with their hooks.
+
 import type { Context } from 'koa'
-import type { Audience } from '../connection/audience.ts'
-import { type Connection, internals } from '../connection/connection.ts'
+import { type Connection, coreOf } from '../connection/connection.ts'
 import { newId } from '../connection/id.ts'
-import type { ConnectionFacts, ConnectionOwner, DropReason } from '../connection/owner.ts'
+import type { ConnectionFacts, ConnectionOwner } from '../connection/owner.ts'
 import type { ConnectionRules } from '../connection/rules.ts'
 import type { CloseInfo } from '../connection/types.ts'
-import { debugConnection, messageOf } from '../debug.ts'
 import { channels } from '../diagnostics.ts'
-import { KoaWsError, toError, UpgradeError } from '../errors.ts'
+import { KoaWsError } from '../errors.ts'
 import { CloseCode } from '../protocol/close-codes.ts'
-import { byeText } from '../protocol/envelope.ts'
-import { KOAWS_V1 } from '../protocol/subprotocol.ts'
+import { KOAWS_V1, offersResume } from '../protocol/subprotocol.ts'
 import { isThenable } from '../thenable.ts'
+import type { Audiences } from './audience.ts'
+import type { Drops } from './drops.ts'
+import { placeOf, reportError } from './error-place.ts'
 import { Heartbeat } from './heartbeat.ts'
-import { returnDelays } from './return-delays.ts'
+import { closeWithDelays } from './return-delays.ts'
+import type { Revocations } from './revocations.ts'
 import type { Roster } from './roster.ts'
+import { connectFailed, gaveUp, turnedAway } from './turned-away.ts'
+import type { UserConnections } from './user-limit.ts'
 
-/** Hooks of an application around the life of a connection. */
+/** Hooks of the application for the life of a connection. */
 export interface ConnectionHooks {
   readonly onConnect: ((connection: Connection, ctx: Context) => unknown) | undefined
-  /** How long an `onConnect` may go on after its client has left, in milliseconds. */
+  /** How long `onConnect` may continue after the client has left, in milliseconds. */
   readonly patience: number
   readonly onDisconnect: ((connection: Connection, info: CloseInfo) => unknown) | undefined
 }
 
-/** What an error listener of the app gets in place of a ctx once that is gone. */
-export interface ErrorPlace {
-  readonly path: string
-  readonly ip: string
-  readonly state: unknown
-  readonly connection: Connection
-  /** The type of the message whose handler failed; undefined where it was none. */
-  readonly messageType: string | undefined
-}
-
-/** What `Connections` is told of a new connection. */
+/** The data of a new connection. */
 export interface NewConnection {
   readonly ctx: Context
   readonly userId: string | undefined
   readonly expiresAt: number | null
   readonly rooms: readonly string[]
   readonly inAudiences: boolean
-  /** It authenticates with a message, and `letIn` follows then. */
+  /** The client authenticates with a message, and `letIn` is called after that. */
   readonly letInLater: boolean
   readonly rules: ConnectionRules
+  /** When the handshake, or the check of the token, began: `performance.now()`. */
+  readonly since: number
   readonly compression: ConnectionFacts<Connection>['compression']
   readonly socket: ConnectionFacts<Connection>['socket']
   readonly scope: ConnectionFacts<Connection>['scope']
 }
 
-/** What `Connections` is told of one that has authenticated with a message. */
+/** The data of a connection that has authenticated with a message. */
 export type LateConnection = Pick<
   NewConnection,
-  'ctx' | 'userId' | 'expiresAt' | 'rooms' | 'inAudiences' | 'rules'
+  'ctx' | 'userId' | 'expiresAt' | 'rooms' | 'inAudiences' | 'rules' | 'since'
 >
-type Entrant = Pick<NewConnection, 'ctx' | 'inAudiences' | 'rooms' | 'rules'>
+type Entrant = Pick<NewConnection, 'ctx' | 'userId' | 'inAudiences' | 'rooms' | 'rules' | 'since'>
 
-/** What `Connections` needs of its hub. */
-export interface ConnectionsHost {
-  readonly roster: Roster
-  /** The members of rooms, without one connection. */
-  to(connection: Connection, rooms: readonly string[]): Audience
-  count(reason: DropReason, many: number, connection?: Connection): void
-}
-
-/** All connections of this instance: from the 101 to the last `onDisconnect`. */
 export class Connections {
   readonly #releases = new WeakMap<Connection, () => void>()
   readonly #owners = new WeakMap<Context['app'], Map<ConnectionRules, Owners>>()
-  readonly #host: ConnectionsHost
   readonly #roster: Roster
+  readonly #revocations: Revocations
+  readonly #perUser: UserConnections | null
+  readonly #drops: Drops
+  readonly #audiences: Audiences
   readonly #hooks: ConnectionHooks
   readonly #heartbeat: Heartbeat
   /** Calls of `onDisconnect` and `onClose` that have not settled. */
   readonly #farewells = new Set<Promise<void>>()
 
-  constructor(hooks: ConnectionHooks, host: ConnectionsHost) {
+  /** @param perUser null when the number of connections per user is unlimited */
+  constructor(
+    hooks: ConnectionHooks,
+    roster: Roster,
+    revocations: Revocations,
+    perUser: UserConnections | null,
+    drops: Drops,
+    audiences: Audiences,
+  ) {
     this.#hooks = hooks
-    this.#host = host
-    this.#roster = host.roster
+    this.#roster = roster
+    this.#revocations = revocations
+    this.#perUser = perUser
+    this.#drops = drops
+    this.#audiences = audiences
     this.#heartbeat = new Heartbeat((connection) => {
-      host.count('heartbeat', 1, connection)
-      internals.closeForCause(connection, CloseCode.silent, 'heartbeat missed', true)
+      drops.add('heartbeat', 1, connection)
+      coreOf(connection).closeForCause(CloseCode.silent, 'heartbeat missed', true)
     })
   }
 
@@ -90,20 +92,21 @@ export class Connections {
   }
 
   /**
-   * Take over a connection whose handshake is done.
+   * Registers a connection after its handshake.
    *
-   * @returns null when it is to be handled, or why not: `onConnect` failed, or was still not done a
-   * while after the client had left. A promise where `onConnect` gave one; it never rejects.
+   * @returns null when its handler should run, else the error: `onConnect` failed, or was still
+   * running `patience` milliseconds after the client had left. A promise when `onConnect` returned
+   * one; it never rejects.
    */
   add(connection: Connection, arrival: NewConnection): Error | null | Promise<Error | null> {
     const { ctx, userId, expiresAt, socket, scope, rules, compression } = arrival
     const owner = this.#ownersFor(ctx.app, rules)[arrival.inAudiences ? 0 : 1]
-    internals.open(connection, {
+    coreOf(connection).open({
       id: newId(),
       userId,
       state: ctx.state,
       ip: ctx.ip,
-      // Not req.url, which koa-mount shortens inside of what it mounts.
+      // Not `req.url`: koa-mount shortens it for the application that it mounts.
       url: ctx.originalUrl,
       params: paramsOf(ctx),
       expiresAt,
@@ -113,89 +116,111 @@ export class Connections {
       scope,
     })
     this.#roster.add(connection)
+    if (connection.protocol === KOAWS_V1 && offersResume(ctx.req))
+      this.#audiences.history?.arrived(connection)
+    this.#perUser?.arrived(connection)
     if (rules.heartbeat) this.#heartbeat.add(connection, rules.heartbeat)
     if (channels.connection.hasSubscribers) channels.connection.publish({ connection })
-    return arrival.letInLater ? null : this.#letIn(connection, arrival)
+    if (arrival.letInLater)
+      return this.#isRevoked(connection, arrival) ? turnedAway(connection) : null
+    return this.#letIn(connection, arrival)
   }
 
-  /** Let in a connection that has authenticated with a message: as `add`. */
+  /** Lets in a connection that has authenticated with a message. Returns the same as `add`. */
   async letIn(connection: Connection, arrival: LateConnection): Promise<Error | null> {
     const { ctx, userId, expiresAt } = arrival
-    internals.authenticated(connection, userId, ctx.state, expiresAt)
+    const full = this.refusal(userId)
+    if (full) return full
+    coreOf(connection).authenticated(userId, ctx.state, expiresAt)
+    this.#perUser?.arrived(connection)
     return this.#letIn(connection, arrival)
+  }
+
+  /** Returns the error that rejects another connection of this user; null when it is allowed. */
+  refusal(userId: string | undefined): Error | null {
+    const full = this.#perUser?.refusal(userId) ?? null
+    if (full) this.#drops.add('maxPerUser', 1)
+    return full
   }
 
   #letIn(connection: Connection, arrival: Entrant): Error | null | Promise<Error | null> {
     const { onConnect } = this.#hooks
+    if (this.#isRevoked(connection, arrival)) return turnedAway(connection)
     try {
       const result = onConnect?.(connection, arrival.ctx)
       if (!isThenable(result)) return this.#enter(connection, arrival)
       const settled = Promise.resolve(result)
         .then(() => this.#enter(connection, arrival))
         .catch((error: unknown) => connectFailed(connection, error))
-      // Whoever leaves meanwhile must not leave anybody waiting for ever.
+      // When the client leaves first, this settles even if `onConnect` never does.
       return Promise.race([settled, connection.closed.then(() => gaveUp(this.#hooks.patience))])
     } catch (error) {
       return connectFailed(connection, error)
     }
   }
 
-  /** `onConnect` has let it in: from now on it is in audiences. */
-  #enter(connection: Connection, { inAudiences, rooms, rules }: Entrant): Error | null {
-    if (internals.closedByUs(connection)) return turnedAway(connection)
+  /**
+   * Returns whether an order closed this connection after its login was checked and before it was
+   * let in.
+   */
+  #isRevoked(connection: Connection, arrival: Entrant): boolean {
+    const { close, rooms } = this.#revocations.verdict(arrival)
+    this.#roster.expect(connection, rooms)
+    if (close) coreOf(connection).closeForCause(close.code, close.reason)
+    return close !== null
+  }
+
+  /** Adds the connection to audiences, since `onConnect` has let it in. */
+  #enter(connection: Connection, { inAudiences, rules }: Entrant): Error | null {
+    if (coreOf(connection).closedByUs) return turnedAway(connection)
+    const replaced = this.#perUser?.entered(connection) ?? 0
+    if (replaced > 0) this.#drops.add('maxPerUser', replaced, connection)
     if (!inAudiences || !this.byId.has(connection.id)) return null
+    const rooms = this.#roster.expectedRooms(connection)
     if (rooms.length > 0) void this.#roster.rooms.join(connection, rooms, rules.maxRooms)
     this.#roster.enter(connection)
     return null
   }
 
-  /** Run something once when a connection has ended. */
+  /** Registers a function that is called once when the connection ends. */
   onEnd(connection: Connection, release: () => void): void {
     this.#releases.set(connection, release)
   }
 
   /**
-   * End the loops over messages, and wait for the handlers that they stand in: what had arrived is
-   * worked off.
+   * Ends the loops over messages, and waits for their handlers. Messages that have already arrived
+   * are still handled.
    */
   async endLoops(): Promise<void> {
     const handlers: Promise<unknown>[] = []
     for (const connection of this.byId.values()) {
-      const handler = internals.windDown(connection)
-      if (handler) handlers.push(handler)
+      const handler = coreOf(connection).windDown()
+      if (handler !== null) handlers.push(handler)
     }
     await Promise.all(handlers)
   }
 
   /**
-   * Close every connection. Each is told its own time to come back: in the reason of a 1012, and in
-   * the message `bye` of `koaws.v1`.
+   * Closes every connection. Each client gets a delay of its own before it reconnects: in the
+   * reason of a 1012, and in the message `bye` of `koaws.v1`.
    */
   closeAll(code: number): void {
-    const delays = returnDelays(this.byId.size)
-    for (const connection of this.byId.values()) {
-      const after = delays.pop() as number
-      const reason = code === CloseCode.restart ? `restart, retry in ${after} ms` : ''
-      if (connection.protocol === KOAWS_V1) {
-        connection.send(byeText(code, reason, code === CloseCode.normal ? undefined : after))
-      }
-      connection.close(code, reason)
-    }
+    closeWithDelays(this.byId.values(), this.byId.size, code)
   }
 
   terminateAll(): void {
     for (const connection of this.byId.values()) connection.terminate()
   }
 
-  /** Settles once nobody is left and every `onDisconnect` has settled. */
+  /** Resolves when every connection has closed and every `onDisconnect` has settled. */
   async gone(): Promise<void> {
     for (const connection of this.byId.values()) await connection.closed
     while (this.#farewells.size > 0) await Promise.all(this.#farewells)
   }
 
   /**
-   * The owners of an app's connections with these rules: they know where errors go. The second is for
-   * those in no audience.
+   * Returns the owners of an app's connections with these rules; an owner reports errors to its
+   * app. The second is for connections that are in no audience.
    */
   #ownersFor(app: Context['app'], rules: ConnectionRules): Owners {
     let ofApp = this.#owners.get(app)
@@ -206,7 +231,7 @@ export class Connections {
     let owners = ofApp.get(rules)
     if (!owners) {
       const owner = this.#ownerFor(app, rules)
-      owners = [owner, { ...owner, join: refuseRooms }]
+      owners = [owner, { ...owner, join: refuseRooms, replay: refuseRooms }]
       ofApp.set(rules, owners)
     }
     return owners
@@ -217,22 +242,30 @@ export class Connections {
     return {
       rules,
       tooSlow: (connection) => {
-        this.#host.count('slowConsumer', 1, connection)
-        internals.closeForCause(connection, CloseCode.slowConsumer, 'too slow')
+        this.#drops.add('slowConsumer', 1, connection)
+        coreOf(connection).closeForCause(CloseCode.slowConsumer, 'too slow')
       },
       unreachable: (connection) => {
         this.#heartbeat.remove(connection)
         this.#roster.delete(connection)
+        this.#perUser?.delete(connection)
       },
       ended: (connection, info) => this.#ended(app, connection, info),
       failed: (connection, error, messageType) =>
         reportError(app, error, placeOf(connection, messageType)),
       awaits: (work) => this.#awaits(work),
-      count: (reason, many, connection) => this.#host.count(reason, many, connection),
+      count: (reason, many, connection) => this.#drops.add(reason, many, connection),
       join: (connection, names) => this.#join(connection, names, rules.maxRooms),
       leave: (connection, names) => rooms.leave(connection, names),
       roomsOf: (connection) => rooms.of(connection),
-      to: (connection, names) => this.#host.to(connection, names),
+      resumed: (connection, data, bytes) =>
+        this.#audiences.history?.resumed(connection, data, bytes) ?? null,
+      replay: async (connection, room, since) => {
+        const join = (): Promise<void> => this.#join(connection, [room], rules.maxRooms)
+        return this.#audiences.recorded.replay(connection, room, since, join)
+      },
+      retries: this.#audiences.retries,
+      to: (connection, names) => this.#audiences.room(names, [connection.id]),
     }
   }
 
@@ -242,12 +275,12 @@ export class Connections {
       const joined = this.#roster.rooms.join(connection, names, most)
       return joined === undefined ? Promise.resolve() : joined.then(ignore)
     } catch (error) {
-      this.#host.count(error instanceof KoaWsError ? 'maxRooms' : 'badName', 1, connection)
+      this.#drops.add(error instanceof KoaWsError ? 'maxRooms' : 'badName', 1, connection)
       throw error
     }
   }
 
-  /** A shutdown waits for it. */
+  /** Makes a shutdown wait for this work. */
   #awaits(work: Promise<void>): void {
     this.#farewells.add(work)
     void work.then(() => this.#farewells.delete(work))
@@ -274,57 +307,17 @@ type Owners = readonly [ConnectionOwner<Connection>, ConnectionOwner<Connection>
 function refuseRooms(): never {
   throw new KoaWsError(
     'ERR_KOAWS_NO_AUDIENCE',
-    'This connection was accepted with hub: false, and is in no audience: it cannot join rooms.',
+    'A connection that was accepted with "hub: false" cannot join rooms. Leave that option out.',
   )
 }
 
 const NO_PARAMS: Readonly<Record<string, string>> = Object.freeze({})
 
-/** A small copy: routers keep theirs as dictionaries. */
+/** Copies the parameters: the objects of routers are dictionaries, which take more memory. */
 function paramsOf(ctx: Context): Readonly<Record<string, string>> {
   const params = ctx['params'] as Record<string, string> | undefined
   for (const _ in params) return { ...params }
   return NO_PARAMS
-}
-
-/** Nobody gets in whom `onConnect` did not let in; the error is the caller's to report. */
-function connectFailed(connection: Connection, thrown: unknown): Error {
-  const error = toError(thrown)
-  internals.fail(connection, error, false)
-  return error
-}
-
-/** `onConnect` closed it: its handler does not run, and nothing that it sends is heard. */
-function turnedAway(connection: Connection): Error {
-  internals.closeForCause(connection, CloseCode.normal, '')
-  return Object.assign(
-    new UpgradeError('ERR_KOAWS_CLIENT_GONE', 'onConnect closed the connection.'),
-    { turnedAway: true },
-  )
-}
-
-/** The client has left, and `onConnect` did not come to an end. */
-function gaveUp(patience: number): Promise<Error> {
-  return new Promise((resolve) => {
-    const error = new UpgradeError('ERR_KOAWS_CLIENT_GONE', 'The client left while onConnect ran.')
-    setTimeout(resolve, patience, error).unref()
-  })
-}
-
-/** Where an error happened, once there is no ctx any more. */
-function placeOf(connection: Connection, messageType?: string): ErrorPlace {
-  const { path, ip, state } = connection
-  return { path, ip, state, connection, messageType }
-}
-
-/** Report to the application, whose own handler may throw and harms nobody. */
-export function reportError(app: Context['app'], thrown: unknown, where: unknown): void {
-  const error = toError(thrown)
-  try {
-    app.emit('error', error, where)
-  } catch (second) {
-    debugConnection('the error handler threw: %s', messageOf(second))
-  }
 }
 
 function ignore(): void {}

@@ -1,23 +1,56 @@
-import { type Connection, internals } from '../connection/connection.ts'
+// Pings connections in small groups over the interval, and finds clients that no longer respond.
+
+import type { ServerHttp2Stream } from 'node:http2'
+import { type Connection, coreOf } from '../connection/connection.ts'
 import type { ConnectionRules } from '../connection/rules.ts'
+import { takenOf } from '../connection/taken.ts'
 
 type Rhythm = Exclude<ConnectionRules['heartbeat'], false>
 
-/** Into so many slots an interval is divided, unless they would be shorter than 5 ms. */
+/** Number of slots per interval, unless they would be shorter than 5 ms. */
 const SLOTS = 500
 const SHORTEST_SLOT = 5
-/** The most time that one tick can stand for, in milliseconds: a loop that was blocked for longer is late. */
+/** The most WebSockets of one HTTP/2 session in a slot: their pings share a write, and their pongs a read. */
+const TOGETHER = 100
+/**
+ * The most that one tick advances the clock, in milliseconds. After a longer block of the loop, the
+ * clock lags behind.
+ */
 const MOST_AT_ONCE = 100
 
-/** What the life signs were at the ping, negative for one that is not judged by them; null between. */
+/** Connections with less sent data, in bytes, get no allowance: 16 KB take 2 s at 64 kbit/s. */
+const LITTLE = 16 * 1024
+/** The slowest link on which a connection survives, in bytes per millisecond: 64 kbit/s. */
+const SLOWEST = 8
+/** The longest extra wait for a pong behind data that the kernel has taken, in milliseconds. */
+const MOST_PATIENCE = 120_000
+
+/**
+ * How much of the data sent to a client has arrived. Positions count the bytes that the kernel has
+ * taken.
+ */
+interface Sent {
+  /** At the last ping; `before` is the same at the ping before it. */
+  pinged: number
+  before: number
+  /** The position up to which all data has arrived. */
+  arrived: number
+  /** When the earliest unanswered ping was sent, on the clock of the wheel. */
+  since: number
+}
+
+/**
+ * Life signs counted at the ping. Negative: the connection was behind, so a missing pong proves
+ * nothing. Null: no verdict is due.
+ */
 type Slot = Map<Connection, number | null>
 
-/** Pings the connections of one hub, a few at a time, and finds those whose client has gone. */
+/** Pings the connections of one hub, and reports connections with unresponsive clients. */
 export class Heartbeat {
   readonly #wheels = new Map<string, Wheel>()
   readonly #silent: (connection: Connection) => void
 
-  /** @param silent called for a connection whose client did not answer in time */
+  /** @param silent called for a connection when its client did not answer in time */
   constructor(silent: (connection: Connection) => void) {
     this.#silent = silent
   }
@@ -33,9 +66,10 @@ export class Heartbeat {
   }
 
   remove(connection: Connection): void {
-    const slot = internals.slotOf(connection) as WheelSlot | null
+    const core = coreOf(connection)
+    const slot = core.slot as WheelSlot | null
     if (!slot) return
-    internals.setSlot(connection, null)
+    core.putInSlot(null)
     slot.wheel.remove(connection, slot)
   }
 }
@@ -43,19 +77,20 @@ export class Heartbeat {
 interface WheelSlot {
   readonly wheel: Wheel
   readonly members: Slot
-  /** When it was pinged, by the clock of the wheel; null when it was judged since. */
+  /** When the slot was pinged, on the clock of the wheel; null after its verdict. */
   pingedAt: number | null
-  /** It is to be pinged again, and waits for its verdict first. */
+  /** The next ping is due, and waits for the verdict on the last one. */
   due: boolean
 }
 
 /**
- * All connections with one interval, spread over the slots of a wheel that turns once in that time. A
- * slot is pinged when the wheel comes to it, and looked at when `timeout` has passed.
+ * All connections with the same interval and timeout, spread over the slots of a wheel that turns
+ * once per interval. The wheel pings one slot after another, and judges each slot when `timeout`
+ * has passed.
  *
- * The wheel has a clock of its own, which stands still while the loop is blocked. And whoever seems
- * silent is looked at once more in the next tick, when what had arrived has been read: a process that
- * hangs blames nobody.
+ * The wheel's clock stands still while the event loop is blocked. A connection that seems silent is
+ * checked again on the next tick, after pending data has been read: a process that hangs must not
+ * blame its clients.
  */
 class Wheel {
   readonly #slots: WheelSlot[]
@@ -63,14 +98,17 @@ class Wheel {
   readonly #timeout: number
   readonly #silent: (connection: Connection) => void
   readonly #emptied: () => void
+  readonly #sent = new Map<Connection, Sent>()
   #suspects: [connection: Connection, mark: number][] = []
-  /** Slots that were pinged, the earliest first. */
+  /** Pinged slots that await their verdict, earliest first. */
   readonly #waiting: WheelSlot[] = []
-  /** Milliseconds in which the loop was not blocked. */
+  /** Milliseconds in which the event loop was not blocked. */
   #clock = 0
   #position = 0
-  /** Where the next connection goes: they come in bunches, and are spread all the same. */
+  /** The slot of the next connection. Going round spreads connections that arrive together. */
   #next = 0
+  /** The slots that HTTP/2 sessions use at present. */
+  readonly #shared = new WeakMap<object, { readonly slot: WheelSlot; left: number }>()
   #size = 0
   #last = performance.now()
   readonly #timer: NodeJS.Timeout
@@ -96,14 +134,15 @@ class Wheel {
   }
 
   add(connection: Connection): void {
-    const slot = this.#slotAt(this.#next++)
+    const slot = this.#slotFor(connection)
     slot.members.set(connection, null)
-    internals.setSlot(connection, slot)
+    coreOf(connection).putInSlot(slot)
     this.#size++
   }
 
   remove(connection: Connection, slot: WheelSlot): void {
     if (!slot.members.delete(connection)) return
+    this.#sent.delete(connection)
     this.#size--
     if (this.#size > 0) return
     clearInterval(this.#timer)
@@ -114,7 +153,7 @@ class Wheel {
     const suspects = this.#suspects
     this.#suspects = []
     for (const [connection, mark] of suspects) {
-      if (internals.slotOf(connection) && this.#isSilent(connection, mark)) this.#silent(connection)
+      if (coreOf(connection).slot && this.#isSilent(connection, mark)) this.#silent(connection)
     }
     const now = performance.now()
     this.#clock += Math.min(now - this.#last, Math.max(MOST_AT_ONCE, 2 * this.#slotTime))
@@ -130,6 +169,20 @@ class Wheel {
       this.#position++
       this.#ping(this.#slotAt(this.#position))
     }
+  }
+
+  /** Chooses the slot of a new connection: the next one, or that of its HTTP/2 session. */
+  #slotFor(connection: Connection): WheelSlot {
+    const { outbox } = coreOf(connection)
+    const session = (outbox?.socket as Partial<ServerHttp2Stream> | undefined)?.session
+    if (!session) return this.#slotAt(this.#next++)
+    let shared = this.#shared.get(session)
+    if (!shared || shared.left === 0) {
+      shared = { slot: this.#slotAt(this.#next++), left: TOGETHER }
+      this.#shared.set(session, shared)
+    }
+    shared.left--
+    return shared.slot
   }
 
   #slotAt(position: number): WheelSlot {
@@ -151,27 +204,55 @@ class Wheel {
     slot.due = slot.pingedAt !== null
     if (slot.due || slot.members.size === 0) return
     for (const connection of slot.members.keys()) {
-      const outbox = internals.outboxOf(connection)
+      const core = coreOf(connection)
+      const { outbox, lifeSigns } = core
       if (!outbox || connection.readyState !== connection.OPEN) continue
-      // Behind data that the client has not taken a ping would wait, and say nothing.
+      // A ping behind data that the client has not taken would wait too, and prove nothing.
       const behind = outbox.idleTime !== null
-      const signs = internals.lifeSigns(connection)
-      slot.members.set(connection, behind || outbox.wasBehind ? -1 - signs : signs)
-      if (!behind) internals.ping(connection)
+      slot.members.set(connection, behind || outbox.wasBehind ? -1 - lifeSigns : lifeSigns)
+      if (behind) continue
+      this.#note(connection, takenOf(outbox.socket) ?? 0)
+      core.ping()
     }
     slot.pingedAt = this.#clock
     this.#waiting.push(slot)
   }
 
   #isSilent(connection: Connection, mark: number): boolean {
-    const outbox = internals.outboxOf(connection)
+    const { outbox, lifeSigns } = coreOf(connection)
     const blocked = mark < 0
     if (!outbox || connection.readyState !== connection.OPEN) return false
-    if (internals.lifeSigns(connection) !== (blocked ? -1 - mark : mark)) return false
-    // Nobody reads, so nothing can be heard.
+    if (lifeSigns !== (blocked ? -1 - mark : mark)) return false
+    // A paused connection is not read, so a pong could not be noticed.
     if (connection.isPaused || outbox.socket.isPaused()) return false
     const idle = outbox.idleTime
-    return idle === null ? !blocked : idle >= this.#timeout
+    if (idle !== null) return idle >= this.#timeout
+    return !blocked && !this.#mayWaitInLine(connection)
+  }
+
+  /** Records how much has been sent, just before a ping. */
+  #note(connection: Connection, taken: number): void {
+    if (taken < LITTLE) return
+    const sent = this.#sent.get(connection) ?? { pinged: 0, before: 0, arrived: 0, since: 0 }
+    if (!coreOf(connection).awaitsPong) {
+      // The pong may answer the ping before the last one.
+      sent.arrived = sent.before
+      sent.since = this.#clock
+    }
+    sent.before = sent.pinged
+    sent.pinged = taken
+    this.#sent.set(connection, sent)
+  }
+
+  /**
+   * Returns whether the ping may still wait behind other data in the buffers of kernels and
+   * proxies. These hold megabytes, and Node cannot see how full they are.
+   */
+  #mayWaitInLine(connection: Connection): boolean {
+    const sent = this.#sent.get(connection)
+    if (!sent) return false
+    const line = Math.min((sent.pinged - sent.arrived) / SLOWEST, MOST_PATIENCE)
+    return this.#clock - sent.since < this.#timeout + line
   }
 }
 

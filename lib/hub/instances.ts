@@ -1,13 +1,20 @@
-import type { BackplaneHost, BackplaneStatus } from '../backplane/backplane.ts'
+// Carries out the orders of other instances on this one, and reports the state of the backplane.
+
+import type { Served } from '../backplane/channels.ts'
+import type { BackplaneHost, BackplaneStatus } from '../backplane/host.ts'
 import type { Answer, Loss, Order, Question, Target } from '../backplane/order.ts'
 import { debugBackplane, messageOf } from '../debug.ts'
-import { channels } from '../diagnostics.ts'
+import { type BackplaneEvent, channels } from '../diagnostics.ts'
+import { warnOnce } from '../warn.ts'
 import type { Drops } from './drops.ts'
 import type { LocalMembers } from './local-members.ts'
 
-/** Presence, as the other instances speak to it. */
+/** The presence order that one instance publishes for the others in a room. */
+export type PresenceOrder = Extract<Order, { type: 'presence' }>
+
+/** The part of presence that other instances call. */
 export interface PresencePart {
-  delivered(from: string, text: string): void
+  delivered(from: string, order: PresenceOrder): void
   noted(from: string, text: string): void
   joined(id: string): void
   left(id: string): void
@@ -16,7 +23,6 @@ export interface PresencePart {
   present(question: Question): Answer
 }
 
-/** What other instances do to this one, and what it is told of the line to them. */
 export class Instances implements BackplaneHost {
   readonly #id: string
   readonly #members: LocalMembers
@@ -30,12 +36,12 @@ export class Instances implements BackplaneHost {
     this.#presence = presence
   }
 
-  deliver(order: Order, from: string): void {
+  deliver(order: Order, from: string, served: Served | null, age: number | null): void {
     try {
-      if (order.type === 'presence') this.#presence?.delivered(from, order.text)
-      else this.#members.deliver(order)
+      if (order.type === 'presence') this.#presence?.delivered(from, order)
+      else this.#members.deliver(order, served, age)
     } catch (error) {
-      debugBackplane('what %s asked for failed: %s', from, messageOf(error))
+      debugBackplane('an order of the instance %s failed: %s', from, messageOf(error))
       this.foreign()
     }
   }
@@ -51,7 +57,7 @@ export class Instances implements BackplaneHost {
     const target = targetOf(topic)
     if (!target) return
     this.#members.resync(target)
-    if (target.kind === 'rooms') this.#presence?.lost(target.names[0] as string)
+    if (target.kind === 'rooms') this.#presence?.lost(target.names[0] ?? '')
   }
 
   failed(count: number, why: string): void {
@@ -79,9 +85,16 @@ export class Instances implements BackplaneHost {
     this.#presence?.returned()
   }
 
-  changed({ state, queued }: BackplaneStatus, why: string): void {
+  changed({ state, queued }: BackplaneStatus, why: string, isFailure: boolean): void {
+    if (isFailure) {
+      warnOnce(
+        'KOAWS_BACKPLANE',
+        `The backplane does not work: ${why.replace(/\.$/, '')}. The hub keeps trying. Until it succeeds, messages sent here may not reach other instances. See hub.status().backplane and the diagnostics channel koaws:backplane.`,
+        { cause: this.#id, inProduction: true },
+      )
+    }
     if (!channels.backplane.hasSubscribers) return
-    const event = { instance: this.#id, state: state as 'ready' | 'degraded', why, queued }
+    const event = { instance: this.#id, state: state as BackplaneEvent['state'], why, queued }
     channels.backplane.publish(event)
   }
 
@@ -90,7 +103,9 @@ export class Instances implements BackplaneHost {
   }
 }
 
-/** Those who should have got what was published on a topic; null for what instances tell each other. */
+/**
+ * Returns the audience of a topic, which missed a message; null for topics that only instances use.
+ */
 function targetOf(topic: string): Target | null {
   const none = { except: [], exceptUsers: [] }
   if (topic === 'all') return { kind: 'all', names: [], ...none }

@@ -1,73 +1,106 @@
-import type { Answer, Described, Order, Question, Target } from '../backplane/order.ts'
-import { type Connection, internals } from '../connection/connection.ts'
+// Acts on the members of an audience that are connected to this instance.
+
+import { performance } from 'node:perf_hooks'
+import type { Served } from '../backplane/channels.ts'
+import type { Answer, Change, Described, Order, Question, Target } from '../backplane/order.ts'
+import { announcementOf } from '../connection/announce.ts'
+import { type Connection, coreOf } from '../connection/connection.ts'
 import { Frame, type FrameDeflate } from '../connection/frame.ts'
 import type { Outcome } from '../connection/outbox.ts'
-import type { DropReason } from '../connection/owner.ts'
 import type { Sendable } from '../connection/types.ts'
 import { resyncText } from '../protocol/envelope.ts'
 import { KOAWS_V1 } from '../protocol/subprotocol.ts'
+import type { Drops } from './drops.ts'
+import type { Revocations } from './revocations.ts'
 import type { Roster } from './roster.ts'
 
 /** How one frame is sent. */
 export interface Sending {
   readonly target: Target
-  /** Only to members that speak `koaws.v1`. */
+  /** Sends only to members that speak `koaws.v1`. */
   readonly pushed: boolean
   readonly volatile: boolean
 }
 
-/** What sending to the members of this instance came to. */
+/** The result of a send to the members of this instance. */
 export interface LocalDelivery {
   readonly local: number
   readonly dropped: number
   readonly skipped: number
 }
 
-/** What `LocalMembers` tells of what it could not do. */
-export interface LocalHost {
-  count(reason: DropReason, many: number, connection?: Connection): void
-  /** What the application makes public of a connection. */
-  infoOf(connection: Connection): unknown
-}
-
 /**
- * Acts on the members of an audience that are connected to this instance. What other instances ask
- * for comes in here too, so nothing that is done here can go out to them again.
+ * Acts on the members of an audience that are connected to this instance. Orders of other instances
+ * also arrive here, so nothing here may publish: that would cause a loop.
  */
 export class LocalMembers {
   readonly #roster: Roster
   readonly #deflate: FrameDeflate | null
-  readonly #host: LocalHost
+  readonly #revocations: Revocations
+  readonly #drops: Drops
+  readonly #infoOf: (connection: Connection) => unknown
+  /** Whether a connection finds out by itself what it has missed of a room or user. */
+  recovers: (target: Target, connection: Connection) => boolean = () => false
+  /** Returns the part of a change that a history has not carried out. */
+  restOf: (change: Change, isForeign: boolean) => Target = ({ target }) => target
 
-  constructor(roster: Roster, deflate: FrameDeflate | null, host: LocalHost) {
+  /** @param infoOf returns the information about a connection that the application makes public */
+  constructor(
+    roster: Roster,
+    deflate: FrameDeflate | null,
+    revocations: Revocations,
+    drops: Drops,
+    infoOf: (connection: Connection) => unknown,
+  ) {
     this.#roster = roster
     this.#deflate = deflate
-    this.#host = host
+    this.#revocations = revocations
+    this.#drops = drops
+    this.#infoOf = infoOf
   }
 
-  /** @throws TypeError for what cannot be sent */
+  /** Makes a frame. @throws TypeError when the data cannot be sent */
   frame(data: Sendable): Frame {
     return Frame.encode(data, this.#deflate)
   }
 
-  send(frame: Frame, { target, pushed, volatile }: Sending): LocalDelivery {
+  /**
+   * Sends a frame to the members of an audience.
+   *
+   * @param served connections that got the same payload through another of its topics
+   * @param openedBy sends only to connections that opened before, in epoch milliseconds
+   */
+  send(
+    frame: Frame,
+    { target, pushed, volatile }: Sending,
+    served: Served | null = null,
+    openedBy: number = Infinity,
+  ): LocalDelivery {
     let local = 0
     let dropped = 0
     let skipped = 0
+    const announcement = pushed ? announcementOf(frame.payload.length) : null
     this.#roster.each(target, (connection) => {
+      if (connection.openedAt > openedBy) return
+      if (served) {
+        if (served.before.has(connection)) return
+        served.now.add(connection)
+      }
       if (pushed && connection.protocol !== KOAWS_V1) {
         skipped++
         return
       }
-      const outcome: Outcome = internals.outboxOf(connection)?.add(frame, volatile) ?? 'gone'
+      const { outbox } = coreOf(connection)
+      if (announcement) outbox?.add(announcement, volatile)
+      const outcome: Outcome = outbox?.add(frame, volatile) ?? 'gone'
       if (outcome === 'sent') local++
       else if (outcome === 'dropped') dropped++
     })
-    if (dropped > 0) this.#host.count(volatile ? 'volatile' : 'dropped', dropped)
+    if (dropped > 0) this.#drops.add(volatile ? 'volatile' : 'dropped', dropped)
     return { local, dropped, skipped }
   }
 
-  /** Whether all that is meant can be on this instance only: connections that are here. */
+  /** Returns whether the whole audience is on this instance: connections that are open here. */
   holdsAll({ kind, names }: Target): boolean {
     return kind === 'connections' && names.every((id) => this.#roster.byId.has(id))
   }
@@ -79,45 +112,91 @@ export class LocalMembers {
         const wait = this.#roster.rooms.join(
           connection,
           rooms,
-          internals.ownerOf(connection)?.rules.maxRooms ?? 0,
+          coreOf(connection).owner?.rules.maxRooms ?? 0,
         )
         if (wait !== undefined) waits.push(wait)
       } catch {
-        this.#host.count('maxRooms', 1, connection)
+        this.#drops.add('maxRooms', 1, connection)
       }
     }
     return waits.length > 0 ? Promise.all(waits) : undefined
   }
 
-  leave(target: Target, rooms: readonly string[]): void {
-    for (const connection of this.#all(target)) this.#roster.rooms.leave(connection, rooms)
+  /**
+   * Closes members or removes them from rooms, including connections in no audience or not let in yet.
+   *
+   * @param isForeign whether it is an order of another instance
+   */
+  change(change: Change, isForeign = false): void {
+    this.#revocations.add(change)
+    const outsiders = this.#roster.outsiders(change.target)
+    this.remove({ ...change, target: this.restOf(change, isForeign) })
+    for (const connection of outsiders) {
+      if (change.type === 'leave') this.#turnAway(connection, change.rooms)
+      else if (connection.readyState === connection.OPEN) {
+        connection.close(change.code, change.reason)
+      }
+    }
   }
 
-  close(target: Target, code: number, reason: string): void {
-    for (const connection of this.#all(target)) connection.close(code, reason)
+  /** Closes the present members, or removes them from rooms. */
+  remove(change: Change): void {
+    for (const connection of this.#all(change.target)) {
+      if (change.type === 'leave') this.#roster.rooms.leave(connection, change.rooms)
+      else connection.close(change.code, change.reason)
+    }
   }
 
-  /** Tell the members that what was sent to them did not arrive: `docs/protocol.md`, section 8. */
-  resync(target: Target): void {
+  #turnAway(connection: Connection, rooms: readonly string[]): void {
+    this.#roster.rooms.leave(connection, rooms)
+    const expected = this.#roster.expectedRooms(connection)
+    this.#roster.expect(
+      connection,
+      expected.filter((name) => !rooms.includes(name)),
+    )
+  }
+
+  /**
+   * Tells members that messages to them were lost: `docs/protocol.md`, section 8.
+   *
+   * @param isTold returns whether a connection knows it already, by default because it goes by the history
+   */
+  resync(
+    target: Target,
+    isTold: (connection: Connection) => boolean = (one) => this.recovers(target, one),
+  ): void {
     const room = target.kind === 'rooms' ? target.names[0] : undefined
-    this.send(this.frame(resyncText(room)), { target, pushed: true, volatile: false })
+    const frame = this.frame(resyncText(room))
+    this.#roster.each(target, (connection) => {
+      if (connection.protocol !== KOAWS_V1 || isTold(connection)) return
+      coreOf(connection).outbox?.add(frame, false)
+    })
   }
 
-  /** Another instance asks for something. */
-  deliver(order: Exclude<Order, { type: 'presence' }>): void {
+  /**
+   * Carries out an order of another instance. A message that waited there goes only to connections
+   * that were open when it was published. A page that reloaded meanwhile reads the message from the
+   * application.
+   *
+   * @param age how long the order waited, in milliseconds; null when it left at once
+   */
+  deliver(
+    order: Exclude<Order, { type: 'presence' }>,
+    served: Served | null,
+    age: number | null,
+  ): void {
     const { target } = order
+    const openedBy = age === null ? Infinity : publishedAt(age)
     switch (order.type) {
       case 'send':
-        this.send(Frame.decode(order.frame, this.#deflate), order)
+        this.send(Frame.decode(order.frame, this.#deflate), order, served, openedBy)
         break
       case 'join':
         void this.join(target, order.rooms)
         break
       case 'leave':
-        this.leave(target, order.rooms)
-        break
       case 'close':
-        this.close(target, order.code, order.reason)
+        this.change(order, true)
     }
   }
 
@@ -131,10 +210,10 @@ export class LocalMembers {
 
   #describe(connection: Connection): Described {
     const { id, userId } = connection
-    return { id, userId, info: this.#host.infoOf(connection) }
+    return { id, userId, info: this.#infoOf(connection) }
   }
 
-  /** Those that are not closing. A copy: what is done to members may change who is one. */
+  /** Returns the open members as a copy, because the caller's action may change the audience. */
   #all(target: Target): Connection[] {
     const all: Connection[] = []
     this.#roster.each(target, (connection) => {
@@ -142,4 +221,22 @@ export class LocalMembers {
     })
     return all
   }
+}
+
+/** Assumed clock drift between two machines, as a fraction of the measured time. */
+const DRIFT = 0.001
+/**
+ * A larger difference between the two clocks of the process, in milliseconds, means that the system
+ * clock was set.
+ */
+const STEP = 1_000
+
+/**
+ * Returns when an order was published, in epoch milliseconds. Returns Infinity when the system
+ * clock was set since the process started, because it cannot be compared then.
+ */
+function publishedAt(age: number): number {
+  const now = Date.now()
+  const steady = performance.timeOrigin + performance.now()
+  return Math.abs(now - steady) > STEP ? Infinity : now - age * (1 - DRIFT)
 }

@@ -1,20 +1,30 @@
-/** Nobody comes before this, in milliseconds: the next instance has to be there, and all have to have gone. */
+// Computes when each client should reconnect after a shutdown.
+
+import type { Connection } from '../connection/connection.ts'
+import { CloseCode } from '../protocol/close-codes.ts'
+import { byeText } from '../protocol/envelope.ts'
+import { KOAWS_V1 } from '../protocol/subprotocol.ts'
+
+/**
+ * The earliest reconnect, in milliseconds: the next instance must be up, and the old connections
+ * gone.
+ */
 const FLOOR = 500
-/** The shortest and the longest time over which clients come back from then on, in milliseconds. */
+/** The shortest and longest time over which the reconnects are spread, in milliseconds. */
 const SHORTEST = 1_000
 const LONGEST = 60_000
 /**
- * Few clients come one in so many milliseconds, until they take so long: then about 11 % of them come in
- * a second, which leaves room for whatever holds some of them up.
+ * Few clients: milliseconds per client, up to a spread of `FEW`. Then about 11 % reconnect per
+ * second, which leaves room for delays.
  */
 const EACH = 100
 const FEW = 9_000
-/** Many come so many in a millisecond. */
+/** Many clients: reconnects per millisecond. */
 const PER_MILLISECOND = 1
 
 /**
- * When each of so many clients shall come back after a shutdown, in milliseconds from now: spread
- * evenly, in random order, so that the next instance is not met by all of them at once.
+ * Returns one delay per client, in milliseconds from now. The delays are spread evenly and in
+ * random order, so that the clients do not overload the next instance.
  */
 export function returnDelays(count: number): number[] {
   const few = Math.min(FEW, Math.max(SHORTEST, count * EACH))
@@ -29,4 +39,24 @@ export function returnDelays(count: number): number[] {
     delays[j] = delay
   }
   return delays
+}
+
+/**
+ * Closes connections. Each client gets a delay of its own before it reconnects: in the reason of a
+ * 1012, and in the message `bye` of `koaws.v1`.
+ */
+export function closeWithDelays(
+  connections: Iterable<Connection>,
+  count: number,
+  code: number,
+): void {
+  const delays = returnDelays(count)
+  for (const connection of connections) {
+    const after = delays.pop() as number
+    const reason = code === CloseCode.restart ? `restart, retry in ${after} ms` : ''
+    if (connection.protocol === KOAWS_V1) {
+      connection.send(byeText(code, reason, code === CloseCode.normal ? undefined : after))
+    }
+    connection.close(code, reason)
+  }
 }

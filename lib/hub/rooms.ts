@@ -1,3 +1,5 @@
+// Records the members of each room, and the rooms of each connection.
+
 import type { Connection } from '../connection/connection.ts'
 import { KoaWsError } from '../errors.ts'
 import { assertName } from '../validate.ts'
@@ -5,17 +7,19 @@ import { Groups, type GroupWatcher } from './groups.ts'
 
 const NONE: ReadonlySet<string> = new Set()
 
-/** Told of each connection that enters or leaves a room. */
+/** Is notified of each connection that joins or leaves a room. */
 export interface RoomWatcher {
   entered(connection: Connection, room: string): void
   exited(connection: Connection, room: string): void
 }
 
-/** Who is in which room, both ways. A room exists as long as somebody is in it. */
+/**
+ * The members of each room, and the rooms of each connection. A room exists while it has a member.
+ */
 export class Rooms {
   readonly members: Groups<Connection>
-  /** Null: nobody wants to know. */
-  watcher: RoomWatcher | null = null
+  /** Presence and history, where they are on. */
+  readonly watchers: RoomWatcher[] = []
   readonly #rooms = new WeakMap<Connection, Set<string>>()
 
   constructor(watcher: GroupWatcher) {
@@ -23,11 +27,13 @@ export class Rooms {
   }
 
   /**
-   * Enter rooms; one that the connection is in already stays as it is.
+   * Adds a connection to rooms. Rooms that it is in already are left as they are.
    *
-   * @returns a promise where other instances have to be told
-   * @throws TypeError for a name that is no string of 1 to 255 bytes; then it enters none
-   * @throws KoaWsError when it would be in more than `most`; then it enters none
+   * @returns a promise while a room waits for its subscription; it resolves when that is in place
+   * @throws TypeError for a name that is not a string of 1 to 255 bytes; the connection then joins
+   * no room
+   * @throws KoaWsError when the connection would be in more than `most` rooms; it then joins no
+   * room
    */
   join(
     connection: Connection,
@@ -40,11 +46,14 @@ export class Rooms {
     this.#rooms.set(connection, rooms)
     const waits: Promise<void>[] = []
     for (const name of names) {
-      if (rooms.has(name)) continue
-      rooms.add(name)
-      const subscribed = this.members.add(name, connection)
+      const isMember = rooms.has(name)
+      const subscribed = isMember
+        ? this.members.appearing(name)
+        : this.members.add(name, connection)
       if (subscribed !== undefined) waits.push(subscribed)
-      this.watcher?.entered(connection, name)
+      if (isMember) continue
+      rooms.add(name)
+      for (const watcher of this.watchers) watcher.entered(connection, name)
     }
     return waits.length > 0 ? Promise.all(waits) : undefined
   }
@@ -54,19 +63,20 @@ export class Rooms {
     for (const name of names) if (rooms?.delete(name)) this.#exit(connection, name)
   }
 
-  /** Take a connection out of all rooms; `of` still tells which they were. */
+  /**
+   * Removes a connection from all rooms. `of` still returns them afterwards, for `onDisconnect`.
+   */
   remove(connection: Connection): void {
     for (const name of this.of(connection)) this.#exit(connection, name)
   }
 
-  /** The rooms of a connection. */
   of(connection: Connection): ReadonlySet<string> {
     return this.#rooms.get(connection) ?? NONE
   }
 
   #exit(connection: Connection, name: string): void {
     this.members.delete(name, connection)
-    this.watcher?.exited(connection, name)
+    for (const watcher of this.watchers) watcher.exited(connection, name)
   }
 }
 
@@ -75,6 +85,6 @@ function assertRoom(rooms: ReadonlySet<string>, names: readonly string[], most: 
   if (size <= most) return
   throw new KoaWsError(
     'ERR_KOAWS_MAX_ROOMS',
-    `A connection is in at most ${most} rooms here (the option "maxRooms"), and this would make ${size}.`,
+    `The connection would be in ${size} rooms, and "maxRooms" allows ${most}. Leave unused rooms, or raise "maxRooms".`,
   )
 }

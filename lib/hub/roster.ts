@@ -1,46 +1,66 @@
+// Finds the connections of this instance by id, user or room.
+
 import { type Target, topicOf } from '../backplane/order.ts'
 import type { Connection } from '../connection/connection.ts'
 import { Groups, type GroupWatcher } from './groups.ts'
-import { Rooms } from './rooms.ts'
+import { concerns } from './revocations.ts'
+import { Rooms, type RoomWatcher } from './rooms.ts'
 
-/** Told when the first member of a room or user is here, and when the last has gone. */
+/** Is called when a room or user gets its first connection here, and when it loses its last. */
 export type TopicWatcher = (topic: string, here: boolean) => Promise<void> | undefined
 
-/** The connections of this instance, and how they are found: by id, by user, by room. */
 export class Roster {
   readonly byId: Map<string, Connection> = new Map()
   readonly rooms: Rooms
   readonly users: Groups<Connection>
-  /** Those that are in no audience. */
-  readonly #outsiders = new Set<Connection>()
+  /** Is notified of each connection of a user that enters or leaves the audiences. */
+  userWatcher: RoomWatcher | null = null
+  /** Connections in no audience, with the rooms that each joins when it is let in. */
+  readonly #outsiders = new Map<Connection, readonly string[]>()
 
   constructor(watch: TopicWatcher) {
     this.rooms = new Rooms(watcher('rooms', watch))
     this.users = new Groups(watcher('users', watch))
   }
 
-  /** Known by its id, and in no audience. */
+  /** Makes a connection known by its id, outside of all audiences. */
   add(connection: Connection): void {
     this.byId.set(connection.id, connection)
-    this.#outsiders.add(connection)
+    this.#outsiders.set(connection, NO_ROOMS)
   }
 
-  /** From now on it is in audiences. */
+  /** Records the rooms that a connection joins when it is let in. */
+  expect(connection: Connection, rooms: readonly string[]): void {
+    if (this.#outsiders.has(connection)) this.#outsiders.set(connection, rooms)
+  }
+
+  /** Returns the rooms that a connection joins when it is let in. */
+  expectedRooms(connection: Connection): readonly string[] {
+    return this.#outsiders.get(connection) ?? NO_ROOMS
+  }
+
+  /** Adds a connection to audiences. */
   enter(connection: Connection): void {
     this.#outsiders.delete(connection)
-    if (connection.userId !== undefined) void this.users.add(connection.userId, connection)
+    const { userId } = connection
+    if (userId === undefined) return
+    void this.users.add(userId, connection)
+    this.userWatcher?.entered(connection, userId)
   }
 
   delete(connection: Connection): void {
     this.byId.delete(connection.id)
     this.#outsiders.delete(connection)
     this.rooms.remove(connection)
-    if (connection.userId !== undefined) this.users.delete(connection.userId, connection)
+    const { userId } = connection
+    if (userId === undefined) return
+    this.users.delete(userId, connection)
+    this.userWatcher?.exited(connection, userId)
   }
 
-  /** Every connection of this instance that is meant, once. */
+  /** Visits every connection of this instance in the audience, once. */
   each(target: Target, visit: (connection: Connection) => void): void {
-    const chosen = without(target, visit)
+    const chosen = this.#without(target, visit)
     switch (target.kind) {
       case 'all':
         for (const connection of this.byId.values()) {
@@ -58,10 +78,39 @@ export class Roster {
     }
   }
 
+  /** Returns the connections in no audience that the target would include if they were let in. */
+  outsiders(target: Target): Connection[] {
+    const found: Connection[] = []
+    if (this.#outsiders.size === 0) return found
+    const add = without(target, (connection) => found.push(connection))
+    if (target.kind === 'connections') {
+      for (const id of target.names) {
+        const connection = this.byId.get(id)
+        if (connection && this.#isOutside(connection)) add(connection)
+      }
+      return found
+    }
+    for (const [connection, rooms] of this.#outsiders) {
+      if (concerns(target, connection.userId, rooms)) add(connection)
+    }
+    return found
+  }
+
+  #without(target: Target, visit: (connection: Connection) => void): typeof visit {
+    const { exceptRooms } = target
+    if (!exceptRooms) return without(target, visit)
+    return without(target, (connection) => {
+      const rooms = this.rooms.of(connection)
+      if (!exceptRooms.some((name) => rooms.has(name))) visit(connection)
+    })
+  }
+
   #isOutside(connection: Connection): boolean {
     return this.#outsiders.size > 0 && this.#outsiders.has(connection)
   }
 }
+
+const NO_ROOMS: readonly string[] = []
 
 function watcher(kind: 'rooms' | 'users', watch: TopicWatcher): GroupWatcher {
   return {
@@ -70,7 +119,7 @@ function watcher(kind: 'rooms' | 'users', watch: TopicWatcher): GroupWatcher {
   }
 }
 
-/** The union of groups; whoever is in several comes with the first. */
+/** Visits the union of groups. A connection in several groups is visited with the first. */
 function eachOf(
   groups: Groups<Connection>,
   names: readonly string[],
@@ -90,7 +139,7 @@ function eachOf(
   }
 }
 
-/** A visitor that passes over the exceptions. */
+/** Returns a visitor that skips the excepted connections and users. */
 function without(
   { except, exceptUsers }: Target,
   visit: (connection: Connection) => void,

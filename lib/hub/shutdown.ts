@@ -1,39 +1,42 @@
+// Runs the stages of `hub.close()`.
+
 import type { Server } from 'node:http'
 import { setTimeout } from 'node:timers/promises'
 import type { Connections } from './connections.ts'
 
-/** How a hub closes. */
+/** The options of `hub.close()`. */
 export interface CloseOptions {
-  /** The close code that clients get. @default 1012 (service restart: come back) */
+  /** The close code that clients get. @default 1012 (service restart: reconnect) */
   code?: number | undefined
-  /** Milliseconds until what is still open is terminated. @default 10_000 */
+  /** Milliseconds until open connections are terminated. @default 10_000 */
   timeout?: number | undefined
   /**
-   * Milliseconds between turning not ready and refusing upgrades, so that a load balancer can
-   * notice first. @default 0
+   * Milliseconds between `ready` turning false and the rejection of upgrades, so that a load
+   * balancer can react first. @default 0
    */
   readyDelay?: number | undefined
   /**
-   * Whether the servers are closed too: those that were attached, or had a request. @default false
+   * Whether to close the servers too: attached servers, and servers that had a request. @default
+   * false
    */
   server?: boolean | undefined
 }
 
-/** What a shutdown needs of its hub. */
+/** What a shutdown needs of the plugin. */
 export interface Closing {
   readonly connections: Connections
-  /** Refuse new upgrades, and answer those that wait. */
+  /** Refuses new upgrades, and answers the pending ones. */
   refuseUpgrades(): void
-  /** Resolves when none is being answered any more. */
+  /** Resolves when every upgrade has been answered. */
   upgradesSettled(): Promise<void>
-  /** End those that are still being answered. */
+  /** Ends the upgrades that are still being answered. */
   terminateUpgrades(): void
   readonly servers: ReadonlySet<Server>
-  /** Tell the HTTP/2 sessions of one of them, and those to come, that it takes nothing new. */
+  /** Sends GOAWAY to the HTTP/2 sessions of a server, and to its later sessions. */
   closeSessions(server: Server): void
-  /** End them at once. */
+  /** Ends the sessions of a server at once. */
   endSessions(server: Server): void
-  /** Let go of the other instances. */
+  /** Closes the connection to the other instances. */
   closeBackplane(): Promise<void>
 }
 
@@ -45,23 +48,29 @@ export interface CloseStages {
   readonly server: boolean
 }
 
-/** How long upgrades are taken when nobody listens any more, in milliseconds. */
+/**
+ * How long upgrades are still accepted after the servers have stopped listening, in milliseconds.
+ */
 const LAST_CALL = 100
 
-/** The stages of a shutdown, in order; resolves at the end of the last, at the latest `timeout` later. */
+/**
+ * Runs the stages of a shutdown in order. Resolves after the last stage, at most `timeout`
+ * milliseconds later.
+ */
 export async function shutDown(closing: Closing, options: CloseStages): Promise<void> {
   const { code, timeout, readyDelay, server } = options
   if (readyDelay > 0) await cancellableDelay(readyDelay).promise
   const servers = server ? [...closing.servers].map(closeServer) : []
-  // What a server had taken before it stopped listening is still on its way to being read.
-  // This timer keeps the process alive: whoever awaits the shutdown is not told otherwise.
+  // Connections that the kernel accepted before the server stopped listening have not been read
+  // yet.
+  // This timer keeps the process alive: otherwise it could exit before the shutdown resolves.
   if (servers.length > 0 && timeout > LAST_CALL * 10) await setTimeout(LAST_CALL)
   closing.refuseUpgrades()
-  // GOAWAY: a session ends with its last stream, and what is new goes to another instance.
+  // GOAWAY: a session ends with its last stream, and new requests go to another instance.
   for (const one of servers) closing.closeSessions(one.server)
   const { connections } = closing
   const until = Date.now() + timeout
-  // Loops work off what has arrived, for at most half of the time that there is.
+  // Loops handle the messages that have arrived, for at most half of the time.
   const share = cancellableDelay(timeout / 2)
   await Promise.race([connections.endLoops(), share.promise])
   share.cancel()
@@ -75,7 +84,7 @@ export async function shutDown(closing: Closing, options: CloseStages): Promise<
   if (late) {
     connections.terminateAll()
     closing.terminateUpgrades()
-    // `close` events follow at once; what onDisconnect still does is beyond the deadline.
+    // `close` events follow at once. An `onDisconnect` that still runs is past the deadline.
     for (const connection of connections.byId.values()) await connection.closed
   }
   await closeServers(closing, servers, until - Date.now())
@@ -83,8 +92,8 @@ export async function shutDown(closing: Closing, options: CloseStages): Promise<
 }
 
 /**
- * Wait for the servers, whose requests may finish. At the deadline what is left of HTTP goes too:
- * Node itself waits for ever for a connection that never sent a request.
+ * Waits for the servers and their requests in progress. After the timeout the remaining HTTP
+ * connections are closed too: Node itself never closes a connection that did not send a request.
  */
 async function closeServers(
   closing: Closing,
@@ -107,13 +116,13 @@ interface ClosingServer {
   readonly closed: Promise<void>
 }
 
-/** Close a server; a request that is being answered may finish. */
+/** Stops listening, and closes idle connections. Requests in progress may finish. */
 function closeServer(server: Server): ClosingServer {
   const closed = new Promise<void>((resolve) => {
     if (server.listening) server.close(() => resolve())
     else resolve()
   })
-  server.closeIdleConnections?.() // one that speaks HTTP/2 alone has none
+  server.closeIdleConnections?.() // an HTTP/2 server without HTTP/1.1 lacks this method
   return { server, closed }
 }
 

@@ -1,6 +1,8 @@
+// Implements `hub.closeOnSignal()`, for all hubs of the process.
+
 import { warnOfStopTimeout } from './stop-timeout.ts'
 
-/** What ends a process that is told to stop. */
+/** The options of `hub.closeOnSignal()`. */
 export interface SignalOptions {
   /** The signals to listen for. @default ['SIGTERM', 'SIGINT'] */
   signals?: readonly NodeJS.Signals[] | undefined
@@ -10,38 +12,42 @@ export interface SignalOptions {
   timeout?: number | undefined
   /** See `hub.close()`. @default 0 */
   readyDelay?: number | undefined
-  /** Runs when everything is closed, before the process exits: databases, queues. Awaited. */
+  /**
+   * Called when all hubs are closed, before the process exits: close databases and queues here.
+   * Awaited.
+   */
   after?: (() => unknown) | undefined
 }
 
-/** One hub that closes when the process is told to stop. */
+/** A hub that closes on a signal. */
 interface Closer {
   readonly close: () => Promise<void>
-  /** Where the errors of `close` and `after` go. */
+  /** Receives the errors of `close` and `after`. */
   readonly report: (error: unknown) => void
   readonly after: (() => unknown) | undefined
 }
 
-/** All hubs of this process: it exits when the last is closed. */
+/** The hubs of this process by signal. The process exits when the last hub is closed. */
 const closers = new Map<string, Set<Closer>>()
 const listeners = new Map<string, () => void>()
-/** When this process was told to stop. */
+/** When this process got the first signal, in milliseconds on the clock of `performance`. */
 let stoppingSince: number | null = null
 
 /**
- * What comes within so many milliseconds is the same stop. Ctrl-C and systemd tell all processes of a
- * group, and npm tells its child once more.
+ * Signals within this many milliseconds count as one. Ctrl-C and systemd signal all processes of a
+ * group, and npm signals its child once more.
  */
 const SAME_STOP = 500
 
-/** The name under which PM2's message is kept beside the signals. */
+/** The key of PM2's message among the signals. */
 const PM2 = 'message:shutdown'
 
 /**
- * Close when the process is told to stop, run `after`, and exit with code 0, or 1 when `after` fails.
- * A second signal exits at once, unless it comes within half a second. Warns where PM2 kills too early.
+ * Closes the hub on a signal, runs `after`, and exits with code 0, or with 1 when closing or
+ * `after` fails. A second signal exits at once, unless it arrives within half a second. Warns when
+ * PM2 would kill the process too early.
  *
- * @returns a function that takes it back
+ * @returns a function that removes the listeners
  */
 export function closeOnSignal(
   close: Closer['close'],
@@ -70,7 +76,8 @@ function listenFor(name: string): Set<Closer> {
       if (message === 'shutdown') listener()
     }
     process.on('message', onMessage)
-    // Listening alone would keep a process with an IPC channel alive, where nobody else listens.
+    // A `message` listener keeps a process with an IPC channel alive: undo that when it is the only
+    // one.
     if (process.listenerCount('message') === 1) {
       ;(process as { channel?: { unref?: () => void } }).channel?.unref?.()
     }
@@ -93,13 +100,13 @@ function leave(name: string, closer: Closer): void {
 async function stop(name: string): Promise<void> {
   if (stoppingSince !== null) {
     if (performance.now() - stoppingSince < SAME_STOP) return
-    // Whoever asks twice does not want to wait.
+    // A second signal means: do not wait.
     process.exit(1)
   }
   stoppingSince = performance.now()
   const all = [...(closers.get(name) ?? [])]
   let code = 0
-  // The timers of a shutdown keep no process alive, and it is not over when the last socket is gone.
+  // The timers of a shutdown are unreferenced, and it continues after the last socket has closed.
   setInterval(() => {}, 2 ** 31 - 1)
   const failed = (closer: Closer, error: unknown): void => {
     code = 1

@@ -1,36 +1,39 @@
-/** What PM2 gives a process that does not say otherwise, in milliseconds. */
+// Warns when PM2 kills the process before a shutdown can finish.
+
+import { warnOnce } from '../warn.ts'
+
+/** PM2's default for `kill_timeout`, in milliseconds. */
 const PM2_DEFAULT = 1_600
 
-/** A hint is given once: several hubs of one process are closed together. */
-let warned = false
-
 /**
- * Warn, once in a process, when the process manager kills before a shutdown may be over. Only PM2 tells
- * the process how long it waits; systemd, Docker and Kubernetes do not.
+ * Warns once per process when the process manager kills before a shutdown can finish. Only PM2
+ * publishes its timeout to the process; systemd, Docker and Kubernetes do not.
  *
- * @param drain how long the shutdown may take, in milliseconds
+ * @param drain the longest time of the shutdown, in milliseconds
  */
 export function warnOfStopTimeout(drain: number): void {
   const warning = stopTimeoutWarning(process.env, drain)
-  if (warned || warning === null) return
-  warned = true
-  process.emitWarning(warning, { type: 'KoaWsWarning', code: 'KOAWS_KILL_TIMEOUT' })
+  if (warning !== null) warnOnce('KOAWS_KILL_TIMEOUT', warning, { inProduction: true })
 }
 
-/** What is wrong with the time that PM2 gives, as its environment tells; null when it is enough. */
+/**
+ * Returns the warning when PM2's timeout, read from the environment, is too short; null when it is
+ * long enough.
+ */
 export function stopTimeoutWarning(env: NodeJS.ProcessEnv, drain: number): string | null {
   const limit = pm2KillTimeout(env)
   if (limit === null || limit > drain) return null
   return (
-    `PM2 kills this process ${limit} ms after it has told it to stop, and hub.closeOnSignal() may take ${drain} ms (readyDelay + timeout). ` +
-    'Whoever is not closed by then sees 1006, and "after" may not run. ' +
-    `Set "kill_timeout" of PM2 to ${drain + 2_000} or more, or a shorter "timeout".`
+    `PM2 kills this process ${limit} ms after its stop signal, and hub.closeOnSignal() may take ${drain} ms (readyDelay + timeout). ` +
+    'Clients that are still connected then see 1006, and "after" may not run. ' +
+    `Set "kill_timeout" of PM2 to ${drain + 2_000} or more, or lower "timeout".`
   )
 }
 
 /**
- * Milliseconds between PM2's signal or message and its SIGKILL; null where PM2 has not started this
- * process. PM2 puts what it knows of an application into its environment, in both of its modes.
+ * Returns the milliseconds between PM2's signal or message and its SIGKILL; null when PM2 did not
+ * start this process. PM2 puts an application's settings into its environment, in fork and cluster
+ * mode.
  */
 function pm2KillTimeout(env: NodeJS.ProcessEnv): number | null {
   if (env['pm_id'] === undefined || env['PM2_HOME'] === undefined) return null

@@ -1,22 +1,22 @@
-import { MessageError, toError } from '../errors.ts'
+// Settles `connection.request()` with the client's answer, after checking it against the schema.
+
+import { isMessageError, MessageError, toError } from '../errors.ts'
+import { fieldsOf, isIntegerWithin } from '../fields.ts'
 import type { Envelope, ErrorBody } from '../protocol/envelope.ts'
 import { isThenable } from '../thenable.ts'
+import type { Answerer } from './answerer.ts'
 import type { Requests } from './requests.ts'
 import type { Routes } from './routes.ts'
 import { checkData } from './schema.ts'
 
-/** What becomes known of answers that do not fit. */
-export interface AnswerHost {
-  /** Count it as an offence of the client. */
-  offend(body: ErrorBody, id: undefined, about: string): void
-}
-
-/** A client has answered what the server asked: whoever waits gets it, once it was looked at. */
+/**
+ * Settles the waiting request with the answer of the client, after the schema has checked the data.
+ */
 export function settleAnswer(
   { type, id, data, error }: Envelope,
   requests: Requests,
   routes: Routes,
-  host: AnswerHost,
+  answerer: Answerer,
 ): void {
   if (id === undefined) return
   const asked = requests.typeOf(id)
@@ -27,8 +27,8 @@ export function settleAnswer(
   }
   const schema = routes.entry(asked)?.reply
   const unfit = (thrown: unknown): void => {
-    requests.reject(id, unexposed(thrown))
-    if (thrown instanceof MessageError) host.offend(bodyOf(thrown), undefined, asked)
+    requests.reject(id, unexposed(thrown, asked))
+    if (isMessageError(thrown)) answerer.misfit(bodyOf(thrown), undefined, asked)
   }
   try {
     const given = data === undefined ? null : data
@@ -40,20 +40,26 @@ export function settleAnswer(
   }
 }
 
-/** What is wrong with an answer may hold words of the client: no other client gets them. */
-function unexposed(thrown: unknown): Error {
-  if (!(thrown instanceof MessageError)) return toError(thrown)
+/**
+ * Returns an error that is not exposed: its text may quote this client, and other clients must not
+ * see that.
+ */
+function unexposed(thrown: unknown, asked: string): Error {
+  if (!isMessageError(thrown)) return toError(thrown)
   const { status, message, code, retryable, data } = thrown
-  return new MessageError(status, message, { code, retryable, data, expose: false })
+  const text = `the client's reply to ${JSON.stringify(asked)}: ${message}`
+  return new MessageError(status, text, { code, retryable, data, expose: false })
 }
 
-/** What `connection.request()` rejects with. Its words are the client's: no other client gets them. */
+/**
+ * Returns the error that `connection.request()` rejects with. It is not exposed: its text is the
+ * client's, and other clients must not see it.
+ */
 function errorOf(error: unknown, asked: string): MessageError {
-  const given = (typeof error === 'object' && error !== null ? error : {}) as Partial<ErrorBody>
+  const given = fieldsOf(error)
   const { code, message, status, retryable, data } = given
-  const known = Number.isInteger(status) && (status as number) >= 400 && (status as number) < 600
   return new MessageError(
-    known ? (status as number) : 500,
+    isIntegerWithin(status, 400, 599) ? status : 500,
     typeof message === 'string' ? message : `The client answered "${asked}" with an error.`,
     {
       code: typeof code === 'string' ? code : undefined,

@@ -1,41 +1,42 @@
+// Authenticates a client by tokens in messages: the first token, and later ones for a refresh.
+
 import { STATUS_CODES } from 'node:http'
-import { type Connection, internals } from '../connection/connection.ts'
-import type { MessageDrop } from '../connection/owner.ts'
+import { coreOf } from '../connection/connection.ts'
 import type { Access, Authorisation } from '../connection/speaker.ts'
 import { exposureOf } from '../errors.ts'
+import { fieldsOf } from '../fields.ts'
 import { CloseCode, closeCodeForStatus, closeReason } from '../protocol/close-codes.ts'
 import { authenticateText, type ErrorBody } from '../protocol/envelope.ts'
+import type { Answerer } from './answerer.ts'
 import { codeOf, faultBody, INTERNAL } from './error-reply.ts'
 
-/** What an authentication does with its conversation. */
-export interface AuthenticationHost {
-  readonly connection: Connection
-  /** The first token was accepted. */
-  open(): void
-  reply(id: number, value: unknown): void
-  replyError(body: ErrorBody, id: number | undefined, about: string | undefined): void
-  offend(body: ErrorBody, id?: number, about?: string): void
-  count(reason: MessageDrop): void
-  report(error: unknown, messageType: string): void
-}
-
 const AUTH = 'koaws:auth'
+/**
+ * The most tokens of one client that may arrive while another is checked; each further one is an
+ * offense.
+ */
+const MOST_BUSY = 3
 
-/** Tokens in messages: the first, where nothing is handled before, and those that come later. */
+/**
+ * Checks tokens in messages. Until the first required token is accepted, the conversation handles
+ * no other message.
+ */
 export class Authentication {
   readonly #access: Access
-  readonly #host: AuthenticationHost
+  readonly #answerer: Answerer
   #deadline: NodeJS.Timeout | undefined
   #busy = false
+  /** Number of tokens that arrived while another was checked. */
+  #tooMany = 0
   #isRequired: boolean
 
-  constructor(access: Access, host: AuthenticationHost) {
+  constructor(access: Access, answerer: Answerer) {
     this.#access = access
-    this.#host = host
+    this.#answerer = answerer
     this.#isRequired = access.deadline !== null
   }
 
-  /** Whether nothing may be handled before a token was accepted. */
+  /** Whether a token must be accepted before other messages are handled. */
   get isRequired(): boolean {
     return this.#isRequired
   }
@@ -44,28 +45,27 @@ export class Authentication {
     return this.#access.refreshes
   }
 
-  /** Ask for the first token. */
+  /** Asks the client for the first token, and starts the deadline. */
   ask(): void {
     const timeout = this.#access.deadline as number
-    const { connection } = this.#host
+    const { connection } = this.#answerer
     connection.send(authenticateText(timeout))
     this.#deadline = setTimeout(() => this.#tooLate(), timeout)
     this.#deadline.unref()
   }
 
-  /** A `koaws:auth` has come. */
+  /** Handles a message `koaws:auth`. */
   received(id: number | undefined, data: unknown): void {
-    const host = this.#host
-    const token = (data as { token?: unknown } | null | undefined)?.token
+    const answerer = this.#answerer
+    const { token } = fieldsOf(data)
     if (id === undefined || typeof token !== 'string' || token === '') {
       const message = `${AUTH} needs an id and { token }`
-      host.offend(faultBody('ERR_KOAWS_MALFORMED', message), id, AUTH)
+      answerer.offend(faultBody('ERR_KOAWS_MALFORMED', message), id, AUTH)
     } else if (!this.#isRequired && !this.refreshes) {
       const message = 'This connection takes no new token'
-      host.replyError(faultBody('ERR_KOAWS_UNKNOWN_TYPE', message), id, undefined)
+      answerer.replyError(faultBody('ERR_KOAWS_UNKNOWN_TYPE', message), id, undefined)
     } else if (this.#busy) {
-      const message = 'Another token is being looked at'
-      host.replyError(faultBody('ERR_KOAWS_BUSY', message), id, undefined)
+      this.#refuseBusy(id)
     } else {
       this.#busy = true
       void this.#access.authorise(token).then(
@@ -75,53 +75,68 @@ export class Authentication {
     }
   }
 
-  /** The connection has ended. */
+  /**
+   * Rejects a token that arrives while another is checked. Repeated ones count as offenses, because
+   * each check costs the server.
+   */
+  #refuseBusy(id: number): void {
+    const body = faultBody('ERR_KOAWS_BUSY', 'Another token is being checked')
+    this.#tooMany++
+    if (this.#tooMany <= MOST_BUSY) this.#answerer.replyError(body, id, undefined)
+    else this.#answerer.offend(body, id, undefined)
+  }
+
+  /** Stops the deadline when the connection has ended. */
   end(): void {
     clearTimeout(this.#deadline)
   }
 
   #accepted(id: number, { expiresAt }: Authorisation): void {
     this.#busy = false
-    this.#host.reply(id, { expiresAt })
+    this.#answerer.reply(id, { expiresAt })
     if (!this.#isRequired) return
     this.#isRequired = false
     clearTimeout(this.#deadline)
-    this.#host.open()
+    this.#answerer.open()
   }
 
   #rejected(id: number, error: unknown): void {
     this.#busy = false
-    const { connection } = this.#host
+    const { connection } = this.#answerer
     const body = rejectionOf(error)
-    if (body === null && codeOf(error) !== 'ERR_KOAWS_CLIENT_GONE') this.#host.report(error, AUTH)
+    if (body === null && codeOf(error) !== 'ERR_KOAWS_CLIENT_GONE')
+      this.#answerer.report(error, AUTH)
     if (connection.readyState !== connection.OPEN) return
     if (this.#isRequired) this.#turnAway(id, body)
-    else if (body) this.#host.offend(body, id, undefined)
-    else this.#host.replyError(INTERNAL, id, undefined)
+    else if (body) this.#answerer.offend(body, id, undefined)
+    else this.#answerer.replyError(INTERNAL, id, undefined)
   }
 
-  /** The first token was not accepted. */
+  /** Rejects the first token, and closes the connection. */
   #turnAway(id: number, body: ErrorBody | null): void {
-    const { connection } = this.#host
+    const { connection } = this.#answerer
     clearTimeout(this.#deadline)
-    this.#host.replyError(body ?? INTERNAL, id, undefined)
+    this.#answerer.replyError(body ?? INTERNAL, id, undefined)
     if (body === null) {
-      internals.closeForCause(connection, CloseCode.internal, '')
+      coreOf(connection).closeForCause(CloseCode.internal, '')
       return
     }
-    this.#host.count('badToken')
-    internals.closeForCause(connection, closeCodeForStatus(body.status), closeReason(body.message))
+    this.#answerer.count('badToken')
+    coreOf(connection).closeForCause(closeCodeForStatus(body.status), closeReason(body.message))
   }
 
   #tooLate(): void {
-    const { connection } = this.#host
+    const { connection } = this.#answerer
     if (connection.readyState !== connection.OPEN) return
-    this.#host.count('neverAuthenticated')
-    internals.closeForCause(connection, CloseCode.silent, 'not authenticated in time')
+    this.#answerer.count('neverAuthenticated')
+    coreOf(connection).closeForCause(CloseCode.silent, 'not authenticated in time')
   }
 }
 
-/** The token was rejected, with a status of the 400s; null when the authentication has failed itself. */
+/**
+ * Returns the error body when the token was rejected with a status of 400 to 499; null when the
+ * authentication itself failed.
+ */
 function rejectionOf(error: unknown): ErrorBody | null {
   const { status, message } = exposureOf(error)
   if (status === null || status >= 500) return null

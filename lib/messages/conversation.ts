@@ -1,31 +1,22 @@
+// One connection that speaks `koaws.v1`: from an arrived message to its handler.
+
 import type { Context } from 'koa'
-import type { PushCheck } from '../connection/checked-audience.ts'
-import { type Connection, internals } from '../connection/connection.ts'
-import { closedError } from '../connection/ending.ts'
-import type { Conversation } from '../connection/internals.ts'
-import type { MessageDrop } from '../connection/owner.ts'
+import { type Connection, coreOf } from '../connection/connection.ts'
+import type { Conversation } from '../connection/core.ts'
 import type { Access } from '../connection/speaker.ts'
 import type { RequestOptions } from '../connection/types.ts'
-import { type MessageFault, toError } from '../errors.ts'
-import { CloseCode } from '../protocol/close-codes.ts'
 import { RESERVED } from '../protocol/definition.ts'
-import {
-  type Envelope,
-  type ErrorBody,
-  errorText,
-  replyText,
-  requestText,
-  welcomeText,
-} from '../protocol/envelope.ts'
-import { Fault, MAX_DEPTH, readEnvelope } from '../protocol/read.ts'
+import { type Envelope, type ErrorBody, requestText, welcomeText } from '../protocol/envelope.ts'
+import { Fault, isResume, MAX_DEPTH, RESUME, readEnvelope } from '../protocol/read.ts'
 import { isThenable } from '../thenable.ts'
+import { Answerer } from './answerer.ts'
 import { settleAnswer } from './answers.ts'
 import { Authentication } from './authentication.ts'
 import { codeOf, exposedBody, faultBody, INTERNAL } from './error-reply.ts'
 import { HandlerQueue } from './handler-queue.ts'
-import { endReplies, Message, type Replier } from './message.ts'
-import { Offences } from './offences.ts'
+import { attemptOf, endReplies, Message, REPLIED } from './message.ts'
 import { Requests } from './requests.ts'
+import { attemptAt, retryWindow } from './retry.ts'
 import { type Route, UNREACHED } from './routes.ts'
 import { checkData } from './schema.ts'
 import type { Service } from './service.ts'
@@ -36,31 +27,13 @@ interface Accepted {
   readonly route: Route
 }
 
-/** Under which name a bad message is counted. */
-const COUNTED: Readonly<Record<MessageFault, MessageDrop | null>> = {
-  ERR_KOAWS_MALFORMED: 'malformed',
-  ERR_KOAWS_BINARY: 'binary',
-  ERR_KOAWS_TOO_LARGE: 'tooLarge',
-  ERR_KOAWS_TOO_DEEP: 'tooDeep',
-  ERR_KOAWS_PROTOTYPE_KEY: 'prototypeKey',
-  ERR_KOAWS_UNKNOWN_TYPE: 'unknownType',
-  ERR_KOAWS_INVALID: 'invalid',
-  ERR_KOAWS_UNAUTHENTICATED: 'unauthenticated',
-  ERR_KOAWS_AUTH: 'badToken',
-  ERR_KOAWS_BUSY: null,
-  ERR_KOAWS_UNHANDLED: null,
-}
-
 /** One connection that speaks `koaws.v1`: from its first message to its last. */
-export class MessageConversation implements Conversation, Replier<Route> {
-  readonly check: PushCheck | null
-  readonly #connection: Connection
-  readonly #service: Service
+export class MessageConversation extends Answerer implements Conversation {
+  readonly check: Service['check']
   readonly #queue: HandlerQueue<Accepted>
   readonly #authentication: Authentication | null
   readonly #ctx: Context
   #requests: Requests | null = null
-  #offences: Offences | null = null
   /** The application has heard of it. */
   #opened = false
   /** What it does then, while that is not done. */
@@ -69,34 +42,29 @@ export class MessageConversation implements Conversation, Replier<Route> {
   #windingDown = false
 
   constructor(connection: Connection, ctx: Context, service: Service, access: Access | null) {
-    this.#connection = connection
+    super(coreOf(connection), service)
     this.#ctx = ctx
-    this.#service = service
     this.check = service.check
-    this.#queue = new HandlerQueue(service.concurrency, {
-      start: (accepted) => this.#carryOut(accepted),
-      reading: () => internals.readingOf(connection),
-      expects: () => (this.#requests?.size ?? 0) > 0,
-    })
+    this.#queue = new HandlerQueue(
+      service.concurrency,
+      (accepted) => this.#carryOut(accepted),
+      () => this.core.reading,
+      () => (this.#requests?.size ?? 0) > 0,
+    )
     this.#authentication = access && new Authentication(access, this)
     service.seal()
-    internals.converse(connection, this)
+    this.core.converse(this)
     connection.on('message', (data, isBinary) => this.#receive(data as Buffer, isBinary))
     connection.on('close', () => this.#closed())
     if (this.#authentication?.isRequired) this.#authentication.ask()
     else this.open()
   }
 
-  get connection(): Connection {
-    return this.#connection
-  }
-
   async ask(type: string, data: unknown, options: RequestOptions): Promise<unknown> {
-    const connection = this.#connection
-    if (connection.readyState !== connection.OPEN) throw closedError()
+    this.assertOpen()
     this.check?.(type, data)
     this.#requests ??= new Requests(() => this.#queue.readOn())
-    return this.#requests.ask(type, options, (id) => connection.send(requestText(type, id, data)))
+    return this.#requests.ask(type, options, (id) => this.say(requestText(type, id, data)))
   }
 
   end(error: Error): void {
@@ -110,68 +78,27 @@ export class MessageConversation implements Conversation, Replier<Route> {
 
   /** Nothing stands in the way any more: welcome, then the application's own first steps. */
   open(): void {
-    const connection = this.#connection
+    const { connection } = this
     if (connection.readyState !== connection.OPEN || this.#windingDown) return
-    const { heartbeat } = internals.ownerOf(connection)?.rules ?? { heartbeat: false }
+    const { heartbeat } = this.core.owner?.rules ?? { heartbeat: false }
     connection.send(
       welcomeText({
         version: 1,
         connection: connection.id,
         user: connection.userId ?? null,
         heartbeat: heartbeat ? heartbeat.interval : null,
-        maxMessage: this.#service.maxMessage,
+        maxMessage: this.service.maxMessage,
         maxDepth: MAX_DEPTH,
         expiresAt: connection.expiresAt,
         refresh: this.#authentication?.refreshes ?? false,
+        retry: retryWindow(this.core),
       }),
     )
     this.#opened = true
-    const opening = this.#service.opened(connection, this.#ctx)
+    const opening = this.service.opened(connection, this.#ctx)
     if (opening === null) return
-    this.#opening = opening.catch((error: unknown) => internals.fail(connection, error, true))
+    this.#opening = opening.catch((error: unknown) => this.core.fail(error, true))
     this.#queue.hold(this.#opening)
-  }
-
-  replyFor(route: Route, id: number, value: unknown): void {
-    this.#service.checkReply(route, value)
-    this.reply(id, value)
-  }
-
-  /** Answer something. Whoever is gone hears nothing. */
-  reply(id: number, value: unknown): void {
-    this.#send(replyText(id, value))
-  }
-
-  /** Tell of an error, to whom it has an id, or what it is about. */
-  replyError(body: ErrorBody, id: number | undefined, about: string | undefined): void {
-    this.#send(errorText(body, id, about))
-  }
-
-  /** The client has sent what cannot be handled. */
-  offend(body: ErrorBody, id?: number, about?: string): void {
-    const connection = this.#connection
-    this.replyError(body, id, about)
-    const reason = COUNTED[body.code as MessageFault]
-    if (reason) this.count(reason)
-    this.#offences ??= new Offences()
-    if (!this.#offences.add(this.#service.maxOffences)) return
-    if (connection.readyState !== connection.OPEN) return
-    this.count('offender')
-    internals.closeForCause(connection, CloseCode.badMessages, 'too many bad messages')
-  }
-
-  /** So many of something that is counted in `status().drops`. */
-  count(reason: MessageDrop | 'unheard', many = 1): void {
-    internals.ownerOf(this.#connection)?.count(reason, many, this.#connection)
-  }
-
-  /** Something of the application failed: the application hears of it, the client nothing of it. */
-  report(error: unknown, messageType: string): void {
-    internals.ownerOf(this.#connection)?.failed(this.#connection, toError(error), messageType)
-  }
-
-  #send(text: string): void {
-    if (this.#connection.readyState === this.#connection.OPEN) this.#connection.send(text)
   }
 
   /**
@@ -179,7 +106,7 @@ export class MessageConversation implements Conversation, Replier<Route> {
    * What a client has sent before it left is handled: it was told that it was sent.
    */
   #isSilenced(): boolean {
-    if (!internals.closedByUs(this.#connection)) return false
+    if (!this.core.closedByUs) return false
     this.count('unheard')
     return true
   }
@@ -188,12 +115,13 @@ export class MessageConversation implements Conversation, Replier<Route> {
     if (this.#isSilenced()) return
     if (isBinary) {
       this.offend(faultBody('ERR_KOAWS_BINARY', 'koaws.v1 has text messages only'))
-    } else if (data.length > this.#service.maxMessage) {
-      const { maxMessage } = this.#service
-      this.offend(faultBody('ERR_KOAWS_TOO_LARGE', `More than ${maxMessage} bytes`))
-    } else {
-      this.#read(readEnvelope(data.toString('utf8')), data.length)
-    }
+    } else if (data.length > this.service.maxMessage && !isResume(data)) this.#tooLarge()
+    else this.#read(readEnvelope(data.toString('utf8')), data.length)
+  }
+
+  #tooLarge(): void {
+    const why = `More than ${this.service.maxMessage} bytes`
+    this.offend(faultBody('ERR_KOAWS_TOO_LARGE', why))
   }
 
   #read(envelope: Envelope | Fault, bytes: number): void {
@@ -203,8 +131,12 @@ export class MessageConversation implements Conversation, Replier<Route> {
       return
     }
     const { type } = envelope
+    if (bytes > this.service.maxMessage && type !== RESUME) {
+      this.#tooLarge() // a text that only contains the name
+      return
+    }
     if (type.startsWith(RESERVED)) {
-      this.#control(envelope)
+      this.#control(envelope, bytes)
       return
     }
     if (!this.#opened) {
@@ -215,12 +147,16 @@ export class MessageConversation implements Conversation, Replier<Route> {
       )
       return
     }
+    if (this.#windingDown && envelope.id !== undefined && envelope.key !== undefined) {
+      this.count('unheard') // without an answer, the client sends it to another instance
+      return
+    }
     if (this.#windingDown) {
       const body = faultBody('ERR_KOAWS_DRAINING', 'The server is shutting down')
       this.replyError(body, envelope.id, type)
       return
     }
-    const route = this.#service.routes.find(type)
+    const route = this.service.routes.find(type)
     if (!route) {
       this.offend(unknownType(type), envelope.id, type)
       return
@@ -230,12 +166,15 @@ export class MessageConversation implements Conversation, Replier<Route> {
   }
 
   /** Messages of the protocol itself do not wait for those of the application. */
-  #control(envelope: Envelope): void {
+  #control(envelope: Envelope, bytes: number): void {
     const { type, id, data } = envelope
     if (type === 'koaws:reply' || type === 'koaws:error') {
-      if (this.#requests) settleAnswer(envelope, this.#requests, this.#service.routes, this)
+      if (this.#requests) settleAnswer(envelope, this.#requests, this.service.routes, this)
     } else if (type === 'koaws:auth' && this.#authentication) {
       this.#authentication.received(id, data)
+    } else if (type === RESUME) {
+      const problem = this.core.owner?.resumed(this.connection, data, bytes)
+      if (problem) this.offend(faultBody('ERR_KOAWS_MALFORMED', problem), id, type)
     } else if (id !== undefined) {
       if (type === 'koaws:ping') this.reply(id, null)
       else this.replyError(unknownType(type), id, undefined)
@@ -246,14 +185,16 @@ export class MessageConversation implements Conversation, Replier<Route> {
   #carryOut({ envelope, route }: Accepted): Promise<void> | null {
     if (this.#isSilenced()) return null
     let data: unknown
+    let later: Promise<unknown> | null
     try {
       data = route.schema ? checkData(route.schema, envelope.data) : envelope.data
+      later = isThenable(data) ? Promise.resolve(data) : null
     } catch (error) {
       this.#unfit(error, envelope)
       return null
     }
-    if (!isThenable(data)) return this.#handle(envelope, route, data)
-    return Promise.resolve(data).then(
+    if (later === null) return this.#handle(envelope, route, data)
+    return later.then(
       (checked) => this.#handle(envelope, route, checked) ?? undefined,
       (error: unknown) => this.#unfit(error, envelope),
     )
@@ -261,17 +202,20 @@ export class MessageConversation implements Conversation, Replier<Route> {
 
   #handle(envelope: Envelope, route: Route, data: unknown): Promise<void> | null {
     if (this.#isSilenced()) return null
-    const message = new Message(envelope.type, envelope.id, data, this.#connection, route, this)
+    const { type, id } = envelope
+    const attempt = attemptAt(envelope, this.core)
+    const message = new Message(type, id, data, this.connection, route, this, attempt)
     try {
       const result = route.chain === null ? route.handler(message) : route.chain(message)
       if (!isThenable(result)) {
         this.#handled(message, result)
         return null
       }
-      return Promise.resolve(result).then(
+      const handled = Promise.resolve(result).then(
         (value) => this.#tryHandled(message, value),
         (error: unknown) => this.#failed(message, error),
       )
+      return attempt ? handled.then(() => attempt.end()) : handled
     } catch (error) {
       this.#failed(message, error)
       return null
@@ -288,12 +232,13 @@ export class MessageConversation implements Conversation, Replier<Route> {
 
   /** @throws what keeps the value from being a reply */
   #handled(message: Message, value: unknown): void {
+    if (this.repeats(message, value)) return
     if (message.replied) {
-      if (value !== undefined && value !== UNREACHED) message.reply(value) // throws
+      if (value !== undefined && value !== UNREACHED && value !== REPLIED) message.reply(value) // throws
     } else if (message.id === undefined) return
     else if (value !== UNREACHED) message.reply(value)
     else if (endReplies(message)) {
-      const text = `Nothing answered ${JSON.stringify(message.type)}`
+      const text = `No handler answered ${JSON.stringify(message.type)}`
       this.replyError(faultBody('ERR_KOAWS_UNHANDLED', text), message.id, undefined)
     }
   }
@@ -303,19 +248,21 @@ export class MessageConversation implements Conversation, Replier<Route> {
     const body = exposedBody(error)
     const unanswered = endReplies(message) || id === undefined
     if ((body === null || !unanswered) && !this.#isOfTheEnd(error)) this.report(error, type)
-    if (unanswered) this.replyError(body ?? INTERNAL, id, type)
+    if (!unanswered) return
+    attemptOf(message)?.failed(body ?? INTERNAL)
+    this.replyError(body ?? INTERNAL, id, type)
   }
 
-  /** The client has left while a handler waited for its answer: nobody's fault. */
+  /** Whether the client left while a handler waited for its answer, which is no error of the application. */
   #isOfTheEnd(error: unknown): boolean {
-    const connection = this.#connection
+    const { connection } = this
     return connection.readyState !== connection.OPEN && codeOf(error) === 'ERR_KOAWS_CLOSED'
   }
 
   /** The schema has said no, or has failed itself. */
   #unfit(error: unknown, { id, type }: Envelope): void {
     const body = exposedBody(error)
-    if (body?.code === 'ERR_KOAWS_INVALID') this.offend(body, id, type)
+    if (body?.code === 'ERR_KOAWS_INVALID') this.misfit(body, id, type)
     else {
       this.report(error, type)
       this.replyError(INTERNAL, id, type)
@@ -323,14 +270,14 @@ export class MessageConversation implements Conversation, Replier<Route> {
   }
 
   #closed(): void {
-    const connection = this.#connection
+    const { connection } = this
     this.#authentication?.end()
-    const unheard = internals.closedByUs(connection) ? this.#queue.discard() : 0
+    const unheard = this.core.closedByUs ? this.#queue.discard() : 0
     if (unheard > 0) this.count('unheard', unheard)
-    if (this.#opened) this.#service.closed(connection, this.#opening)
+    if (this.#opened) this.service.closed(connection, this.#opening)
   }
 }
 
 function unknownType(type: string): ErrorBody {
-  return faultBody('ERR_KOAWS_UNKNOWN_TYPE', `There is no type ${JSON.stringify(type)}`)
+  return faultBody('ERR_KOAWS_UNKNOWN_TYPE', `No handler for ${JSON.stringify(type)}`)
 }

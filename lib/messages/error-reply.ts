@@ -1,7 +1,11 @@
-import { type ErrorCode, errorTable, exposureOf, isRetryable, statusCode } from '../errors.ts'
+// Builds the error bodies that clients get.
+
+import { type ErrorCode, errorTable } from '../error-table.ts'
+import { exposureOf, isRetryable, statusCode } from '../errors.ts'
+import { fieldsOf } from '../fields.ts'
 import type { ErrorBody } from '../protocol/envelope.ts'
 
-/** What a client is told of a failure that is none of its business. */
+/** The body that hides the details of an error from the client. */
 export const INTERNAL: ErrorBody = {
   code: 'internal',
   message: 'Internal Server Error',
@@ -10,13 +14,14 @@ export const INTERNAL: ErrorBody = {
 }
 
 /**
- * What a client is told of an error: all of it where it has `expose` and a status, as http-errors and
- * `MessageError` have. Null for any other: the client gets {@link INTERNAL}, the application the error.
+ * Returns the body for an error that has `expose` and a status, as errors of http-errors and
+ * `MessageError` have. Returns null for any other: the client then gets {@link INTERNAL}, and the
+ * application gets the error.
  */
 export function exposedBody(error: unknown): ErrorBody | null {
   const { status, message } = exposureOf(error)
   if (status === null || message === null) return null
-  const { code, retryable, data } = fieldsOf(error)
+  const { code, retryable, data } = readFields(error)
   return {
     code: typeof code === 'string' && code !== '' ? code : statusCode(status),
     message,
@@ -26,31 +31,31 @@ export function exposedBody(error: unknown): ErrorBody | null {
   }
 }
 
-/** What a client is told of an error of koaws' own, with the status of the table of codes. */
+/** Returns the body for an error of koaws itself, with the status from the table of codes. */
 export function faultBody(code: ErrorCode, message: string): ErrorBody {
   const { reply, status, client } = errorTable[code]
   return { code, message, status: (reply ?? status) as number, retryable: client === 'back off' }
 }
 
-/** The `code` of an error, which may be a getter that throws. */
+/** Returns the `code` of an error; undefined when a getter throws. */
 export function codeOf(error: unknown): unknown {
-  return fieldsOf(error).code
+  return readFields(error).code
 }
 
-function fieldsOf(error: unknown): { code?: unknown; retryable?: unknown; data?: unknown } {
+function readFields(error: unknown): { code?: unknown; retryable?: unknown; data?: unknown } {
   try {
-    const { code, retryable, data } = error as Record<string, unknown>
+    const { code, retryable, data } = fieldsOf(error)
     return { code, retryable, data }
   } catch {
     return {}
   }
 }
 
-/** The data in their JSON form, for a `toJSON` of theirs may give another, or throw, the next time. */
+/** Converts the data to JSON once: a later `toJSON` call could return something else, or throw. */
 function jsonForm(data: unknown): { data?: unknown } {
   try {
-    const text = JSON.stringify(data) as string | undefined
-    return text === undefined ? {} : { data: JSON.parse(text) as unknown }
+    const text: string | undefined = JSON.stringify(data)
+    return text === undefined ? {} : { data: JSON.parse(text) }
   } catch {
     return {}
   }

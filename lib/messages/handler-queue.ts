@@ -1,28 +1,26 @@
+// Queues the messages of one connection for their handlers, and applies backpressure.
+
 import { BY_HANDLERS, type Reading } from '../connection/reading.ts'
 
-/** At either mark reading from the client stops. What was made of a message takes several times its bytes. */
+/**
+ * Reading from the client pauses at either limit. A parsed message takes several times its bytes in
+ * memory.
+ */
 const HIGH = { messages: 16, bytes: 64 * 1024 }
-/** The same while the server waits for an answer of the client, which has to be read. */
+/** The limits while the server awaits an answer of the client: only reading on can deliver it. */
 const HIGH_WHILE_ASKING = { messages: 1024, bytes: 1024 * 1024 }
-/** At so many messages, and half of the bytes, it goes on. */
+/** Reading resumes at this many messages, and half of the bytes. */
 const LOW = 4
 
-/** What a queue needs of its conversation. */
-export interface QueueHost<T> {
-  /** Begin with one. A promise, which never rejects, where that is not done at once. */
-  start(message: T): Promise<void> | null
-  reading(): Reading
-  /** Whether an answer of the client is waited for. */
-  expects(): boolean
-}
-
 /**
- * The messages of one connection that wait for a handler: as many run at a time as `concurrency`
- * allows, in the order in which they came. A client that sends faster meets TCP backpressure.
+ * Queues the messages of one connection. Handlers start in the order of arrival, up to
+ * `concurrency` at a time. A client that sends faster meets TCP backpressure.
  */
 export class HandlerQueue<T> {
   readonly #concurrency: number
-  readonly #host: QueueHost<T>
+  readonly #start: (message: T) => Promise<void> | null
+  readonly #reading: () => Reading
+  readonly #expects: () => boolean
   readonly #waiting: { readonly message: T; readonly bytes: number }[] = []
   #bytes = 0
   #running = 0
@@ -30,33 +28,48 @@ export class HandlerQueue<T> {
   #stopped = false
   #idle: (() => void)[] | null = null
 
-  constructor(concurrency: number, host: QueueHost<T>) {
+  /**
+   * @param start begins with a message: a promise, which never rejects, where that is not done at once
+   * @param reading gives the switch for reading from the client
+   * @param expects tells whether the server waits for an answer of the client
+   */
+  constructor(
+    concurrency: number,
+    start: (message: T) => Promise<void> | null,
+    reading: () => Reading,
+    expects: () => boolean,
+  ) {
     this.#concurrency = concurrency
-    this.#host = host
+    this.#start = start
+    this.#reading = reading
+    this.#expects = expects
   }
 
-  /** Whether a message that comes now may be handled at once. */
+  /** Whether an arriving message can be handled at once. */
   get isFree(): boolean {
     return this.#running < this.#concurrency && this.#waiting.length === 0 && !this.#held
   }
 
-  /** One was started; `work` is its promise, where it is not done yet. */
+  /**
+   * Records that a message was started outside of the queue; `work` is null when it is already
+   * handled.
+   */
   started(work: Promise<void> | null): void {
     if (work === null) return
     this.#running++
     void work.then(this.#finished)
   }
 
-  /** @param bytes how large it was */
+  /** @param bytes the size of the message */
   push(message: T, bytes: number): void {
     this.#waiting.push({ message, bytes })
     this.#bytes += bytes
-    if (this.#stopped || !this.#isFull(this.#host.expects() ? HIGH_WHILE_ASKING : HIGH)) return
+    if (this.#stopped || !this.#isFull(this.#expects() ? HIGH_WHILE_ASKING : HIGH)) return
     this.#stopped = true
-    this.#host.reading().stop(BY_HANDLERS)
+    this.#reading().stop(BY_HANDLERS)
   }
 
-  /** Start nothing until this has settled. It never rejects. */
+  /** Pauses the queue until the promise settles. It must never reject. */
   hold(until: Promise<void>): void {
     this.#held = true
     void until.then(() => {
@@ -65,7 +78,9 @@ export class HandlerQueue<T> {
     })
   }
 
-  /** An answer of the client is waited for from now on. */
+  /**
+   * Resumes reading when an answer of the client is awaited, unless the higher limit is reached.
+   */
   readOn(): void {
     if (this.#stopped && !this.#isFull(HIGH_WHILE_ASKING)) this.#goOnReading()
   }
@@ -74,7 +89,7 @@ export class HandlerQueue<T> {
     return this.#waiting.length >= messages || this.#bytes >= bytes
   }
 
-  /** Drop what waits; returns how many that were. */
+  /** Discards the waiting messages, and returns their number. */
   discard(): number {
     const dropped = this.#waiting.splice(0).length
     this.#bytes = 0
@@ -82,7 +97,10 @@ export class HandlerQueue<T> {
     return dropped
   }
 
-  /** A promise for the moment at which nothing runs and nothing waits; null when that is now. */
+  /**
+   * Returns a promise for the moment when the queue is empty and all handlers have settled; null
+   * when that is already true.
+   */
   idle(): Promise<void> | null {
     if (this.#isIdle) return null
     return new Promise((resolve) => {
@@ -104,7 +122,7 @@ export class HandlerQueue<T> {
     while (this.#waiting.length > 0 && this.#running < this.#concurrency && !this.#held) {
       const { message, bytes } = this.#waiting.shift() as { message: T; bytes: number }
       this.#bytes -= bytes
-      this.started(this.#host.start(message))
+      this.started(this.#start(message))
     }
     if (this.#waiting.length <= LOW && this.#bytes <= HIGH.bytes / 2) this.#goOnReading()
     this.#tellIdle()
@@ -113,7 +131,7 @@ export class HandlerQueue<T> {
   #goOnReading(): void {
     if (!this.#stopped) return
     this.#stopped = false
-    this.#host.reading().goOn(BY_HANDLERS)
+    this.#reading().goOn(BY_HANDLERS)
   }
 
   #tellIdle(): void {

@@ -1,28 +1,50 @@
+// The class `Message`, which middleware and handlers of `messages()` get.
+
 import type { DefaultState } from 'koa'
 import type { Connection } from '../connection/connection.ts'
 import { KoaWsError, MessageError, type MessageErrorInit } from '../errors.ts'
-import { type ProtocolDefinition, RESERVED_CODE } from '../protocol/definition.ts'
+import { type AnyProtocol, type ProtocolDefinition, RESERVED_CODE } from '../protocol/definition.ts'
+import type { Attempt } from '../retry/attempt.ts'
 
 /** Sends replies to messages that are handled by a route `R`. */
 export interface Replier<R> {
   /** @throws what keeps the value from being a reply */
-  replyFor(route: R, id: number, value: unknown): void
+  replyFor(route: R, id: number, value: unknown, attempt: Attempt | undefined): void
 }
 
-/** Answer nothing more; false when it was answered already. */
-export let endReplies: (message: Message) => boolean
+/** The result of `message.reply()`: a handler that replies early returns it in place of a reply. */
+export interface Replied {
+  /** Only `message.reply()` returns such a value. */
+  readonly '~replied': true
+}
+export const REPLIED: Replied = Object.freeze({ '~replied': true })
+
+let end: (message: Message) => boolean
+let attempt: (message: Message) => Attempt | undefined
+
+/** Sees to it that a message is not answered any more; false when it was answered already. */
+export function endReplies(message: Message): boolean {
+  return end(message)
+}
+
+/** Returns the attempt at a request that may be sent again; undefined for any other message. */
+export function attemptOf(message: Message): Attempt | undefined {
+  return attempt(message)
+}
+
+type ReplyArguments<Reply> = undefined extends Reply ? [value?: Reply] : [value: Reply]
 
 /**
  * One message of a client, for the middleware and the handler of `messages()`.
  *
- * @typeParam Data what the schema made of the data
+ * @typeParam Data the output of the schema
  * @typeParam Reply what the reply holds
  */
 export class Message<
   Data = unknown,
   Reply = unknown,
   State = DefaultState,
-  D extends ProtocolDefinition = ProtocolDefinition,
+  D extends AnyProtocol = ProtocolDefinition,
 > {
   /** The name of its type. */
   readonly type: string
@@ -34,6 +56,7 @@ export class Message<
   readonly connection: Connection<State, D>
   readonly #route: unknown
   readonly #replier: Replier<never>
+  readonly #attempt: Attempt | undefined
   #replied = false
   #state: State | undefined
 
@@ -44,6 +67,7 @@ export class Message<
     connection: Connection<State, D>,
     route: unknown,
     replier: Replier<never>,
+    attempt?: Attempt,
   ) {
     this.type = type
     this.id = id
@@ -51,20 +75,24 @@ export class Message<
     this.connection = connection
     this.#route = route
     this.#replier = replier
+    this.#attempt = attempt
   }
 
   /**
-   * For middleware to hand something to the handler, as `ctx.state` is. Of this message alone; what is
-   * not set here is read from `connection.state`.
+   * Values that middleware passes to the handler, like `ctx.state`. It belongs to this message; properties
+   * that are not set here are read from `connection.state`.
    */
   get state(): State {
     this.#state ??= Object.create(this.connection.state as object) as State
     return this.#state
   }
 
-  /** Aborts when the connection ends. */
+  /**
+   * Aborts when the connection ends. That of a request with `retry` does not: the client asks for
+   * the answer on its next connection. It aborts when the hub has closed.
+   */
   get signal(): AbortSignal {
-    return this.connection.signal
+    return this.#attempt?.signal ?? this.connection.signal
   }
 
   /** Whether the reply was sent. */
@@ -73,40 +101,51 @@ export class Message<
   }
 
   /**
-   * Reply now, instead of with the value that the handler returns. Without an id nothing is sent.
+   * Replies now, in place of the value that the handler returns. Without an id the reply is dropped.
    *
+   * @param value the reply; it must fit the schema of the protocol
+   * @returns a value that a handler of a type with a `reply` may return in place of a reply
    * @throws KoaWsError `ERR_KOAWS_ALREADY_REPLIED` the second time
    * @throws TypeError for a value without a JSON form
    * @throws MessageError for a value that the schema does not allow (`validateOut`)
    */
-  reply(value?: Reply): void {
+  reply(...[value]: ReplyArguments<Reply>): Replied {
     if (this.#replied) {
       throw new KoaWsError(
         'ERR_KOAWS_ALREADY_REPLIED',
-        `A reply to "${this.type}" was sent already.`,
+        `"${this.type}" was already answered: call message.reply() once, or return the value.`,
       )
     }
-    if (this.id !== undefined) this.#replier.replyFor(this.#route as never, this.id, value)
+    if (this.id !== undefined) {
+      this.#replier.replyFor(this.#route as never, this.id, value, this.#attempt)
+    }
     this.#replied = true
+    return REPLIED
   }
 
   static {
-    endReplies = (message) => {
+    end = (message) => {
       if (message.#replied) return false
       message.#replied = true
       return true
     }
+    attempt = (message) => message.#attempt
   }
 
   /**
-   * Answer with an error.
+   * Answers with an error.
    *
+   * @param status an integer from 400 to 599, with its meaning in HTTP
+   * @param text by default the text of the status
+   * @param init a code, data for the client, and whether a retry may succeed
    * @throws MessageError always
    * @throws TypeError for a code that begins with `ERR_KOAWS_`
    */
   throw(status: number, text?: string, init: MessageErrorInit = {}): never {
     if (init.code?.startsWith(RESERVED_CODE)) {
-      throw new TypeError('Codes that begin with "ERR_KOAWS_" are those of koaws itself.')
+      throw new TypeError(
+        `The code "${init.code}" is reserved: codes that begin with "${RESERVED_CODE}" belong to koaws.`,
+      )
     }
     throw new MessageError(status, text, init)
   }

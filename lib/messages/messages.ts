@@ -1,3 +1,5 @@
+// Provides `messages()`, which handles the messages of the subprotocol `koaws.v1`.
+
 import type { Context, DefaultContext, DefaultState } from 'koa'
 import type { Audience } from '../connection/audience.ts'
 import { CheckedAudience } from '../connection/checked-audience.ts'
@@ -7,7 +9,9 @@ import { setSpeaker } from '../connection/speaker.ts'
 import type { CloseInfo } from '../connection/types.ts'
 import { OptionsError } from '../errors.ts'
 import {
+  type AnyProtocol,
   type ClientType,
+  type DefinitionOf,
   isSchema,
   type Protocol,
   type ProtocolDefinition,
@@ -19,119 +23,197 @@ import type { SchemaOutput, StandardSchema } from '../protocol/standard-schema.t
 import { KOAWS_V1 } from '../protocol/subprotocol.ts'
 import { describe } from '../validate.ts'
 import { MessageConversation } from './conversation.ts'
-import type { Message } from './message.ts'
+import type { Message, Replied } from './message.ts'
 import { type MessagesOptions, resolveMessagesOptions } from './options.ts'
 import { Routes } from './routes.ts'
 import { type CloseHook, type OpenHook, Service } from './service.ts'
 
-/** Middleware around each message, in Koa's own shape. */
-export type MessageMiddleware<
-  State = DefaultState,
-  D extends ProtocolDefinition = ProtocolDefinition,
-> = (message: Message<unknown, unknown, State, D>, next: () => Promise<unknown>) => unknown
+/** Middleware around the handler of each message, composed as in Koa. */
+export type MessageMiddleware<State = DefaultState, D extends AnyProtocol = ProtocolDefinition> = (
+  message: Message<unknown, unknown, State, D>,
+  next: () => Promise<unknown>,
+) => unknown
+
+type Nothing = ReturnType<() => void>
+/**
+ * What a handler may return: the reply, or the result of `message.reply()`. Returning undefined is
+ * allowed only when the reply may be undefined or null.
+ */
+type Returned<Reply> =
+  | Reply
+  | Replied
+  | (undefined extends Reply ? Nothing : [Reply] extends [null] ? Nothing : never)
 
 /**
- * Handles the messages of one type. What it returns is the reply; with `undefined` the reply is null,
- * unless `message.reply()` has sent one.
+ * Handles the messages of one type. The returned value is the reply. When the protocol defines a
+ * reply, the handler must return one, or the result of `message.reply()`. Otherwise `undefined` is
+ * sent as null.
  */
 export type MessageHandler<
   Data = unknown,
   Reply = unknown,
   State = DefaultState,
-  D extends ProtocolDefinition = ProtocolDefinition,
+  D extends AnyProtocol = ProtocolDefinition,
 > = (
   message: Message<Data, Reply, State, D>,
-  // biome-ignore lint/suspicious/noConfusingVoidType: a handler that returns nothing
-) => Reply | void | Promise<Reply | void>
+) => unknown extends Reply ? unknown : Returned<Reply> | Promise<Returned<Reply>>
 
-/** Something that has rooms: a hub. */
+/** An object with rooms, such as a hub. */
 export interface RoomSource {
+  /** Returns the audience of the rooms with these `names`. */
   room(...names: string[]): Audience
 }
 
-/** What both forms of `messages()` can do. */
+/** The methods of both forms of `messages()`. */
 interface MessagesBase<D extends ProtocolDefinition, State> {
-  /** The handler form: `accept(chat)`, `ctx.ws(chat)`, or called with a connection that speaks `koaws.v1`. */
+  /**
+   * Serves a `connection` with the `ctx` of its handshake: pass the result to `accept(chat)` or `ctx.ws(chat)`, or call it with a
+   * connection that speaks `koaws.v1`.
+   */
   (connection: Connection<State>, ctx: Context | HandlerContext<State, DefaultContext>): void
-  /** The types of messages, for `connect<typeof chat>()`. */
+  /** The definition of the protocol, for `connect<typeof chat>()`. */
   readonly types: D
-  /** Add middleware around each message; the first that is added is the outermost. */
+  /**
+   * Adds `middleware` around each message. The first one added is the outermost.
+   * @throws OptionsError after the first connection was served
+   */
   use(middleware: MessageMiddleware<State, D>): this
   /**
-   * Runs when a connection is open, after its welcome and before its first message is handled, which
-   * waits for it. An error closes the connection as one of a handler of `accept()` would.
+   * Adds a `hook` that runs when a connection opens, after its welcome. The first message waits until
+   * the hook settles. An error closes the connection like an error of a handler of `accept()`.
+   * @throws OptionsError after the first connection was served
    */
   onOpen(
     hook: (connection: Connection<State, D>, ctx: HandlerContext<State, DefaultContext>) => unknown,
   ): this
-  /** Runs when a connection that was open has ended. `hub.close()` waits for it until its deadline. */
+  /**
+   * Adds a `hook` that runs when an opened connection has ended. `hub.close()` waits for it until its
+   * deadline.
+   * @throws OptionsError after the first connection was served
+   */
   onClose(hook: (connection: Connection<State, D>, info: CloseInfo) => unknown): this
-  /** Rooms of a hub, for pushes of this protocol. */
+  /** Returns the audience of the rooms with these `names` of a `hub`, typed for pushes of this protocol. */
   room(hub: RoomSource, ...names: string[]): Audience<D>
-  /** Any audience, for pushes of this protocol: `chat.audience(hub.user(7))`. */
+  /** Returns the `audience` typed for pushes of this protocol: `chat.audience(hub.user(7))`. */
   audience(audience: Audience): Audience<D>
 }
 
-/** `messages(protocol)`: the handlers of the types that clients send. */
-export interface Messages<D extends ProtocolDefinition, State = DefaultState>
-  extends MessagesBase<D, State> {
-  /** Handle a type of the protocol. */
+/**
+ * The result of `messages(protocol)`: the handlers of the types that clients send.
+ *
+ * @typeParam P the protocol: `Messages<typeof chatProtocol, State>`
+ */
+export type Messages<P extends AnyProtocol, State = DefaultState> = MessagesOf<
+  DefinitionOf<P>,
+  State
+>
+
+/** {@link Messages}, parameterized by the definition of the protocol. */
+export interface MessagesOf<D extends ProtocolDefinition, State> extends MessagesBase<D, State> {
+  /**
+   * Sets the `handler` of a `type` of the protocol.
+   * @throws OptionsError for a type that clients do not send, for a second handler of a type, and
+   * after the first connection was served
+   */
   on<T extends ClientType<D>>(
     type: T,
     handler: MessageHandler<ReceivedData<D, T>, ReplyGiven<D, T>, State, D>,
   ): this
 }
 
-/** `messages()` without a protocol: each `on` says what its type is. */
+/** The part of a handler's result that is the reply. */
+type OpenReply<R> = [Exclude<Awaited<R>, Replied>] extends [never]
+  ? unknown
+  : Exclude<Awaited<R>, Replied>
+
+/** The result of `messages()` without a protocol: each `on` defines its type. */
 export interface OpenMessages<D extends ProtocolDefinition, State = DefaultState>
   extends Omit<MessagesBase<D, State>, 'use' | 'onOpen' | 'onClose' | 'room' | 'audience'> {
+  /**
+   * Serves a `connection` with the `ctx` of its handshake: pass the result to `accept(chat)` or `ctx.ws(chat)`, or call it with a
+   * connection that speaks `koaws.v1`.
+   */
   (connection: Connection<State>, ctx: Context | HandlerContext<State, DefaultContext>): void
+  /** Adds `middleware` around each message; see `Messages`. */
   use(middleware: MessageMiddleware<State>): this
+  /** Adds a `hook` that runs when a connection opens; see `Messages`. */
   onOpen(
     hook: (connection: Connection<State>, ctx: HandlerContext<State, DefaultContext>) => unknown,
   ): this
+  /** Adds a `hook` that runs when an opened connection has ended; see `Messages`. */
   onClose(hook: (connection: Connection<State>, info: CloseInfo) => unknown): this
+  /** Returns the audience of the rooms with these `names` of a `hub`. */
   room(hub: RoomSource, ...names: string[]): Audience
+  /** Returns the `audience`: of use with a protocol, which checks its pushes. */
   audience(audience: Audience): Audience
-  /** Handle a type whose data are checked by a schema. */
+  /**
+   * Sets the `handler` of a `type`, with the `schema` of its data.
+   * @throws OptionsError for a second handler of a type, and after the first connection was served
+   */
   on<T extends string, S extends StandardSchema, R>(
     type: T,
     schema: S,
     handler: (message: Message<SchemaOutput<S>, unknown, State>) => R,
-  ): OpenMessages<D & Readonly<Record<T, { data: S; reply: StandardSchema<Awaited<R>> }>>, State>
-  /** Handle a type whose data are not checked: they are whatever the client sent. */
+  ): OpenMessages<D & Readonly<Record<T, { data: S; reply: StandardSchema<OpenReply<R>> }>>, State>
+  /**
+   * Sets the `handler` of a `type` without a check: the handler gets unverified data.
+   * @throws OptionsError for a second handler of a type, and after the first connection was served
+   */
   on<T extends string, R>(
     type: T,
     handler: (message: Message<unknown, unknown, State>) => R,
   ): OpenMessages<
-    D & Readonly<Record<T, { data: StandardSchema<unknown>; reply: StandardSchema<Awaited<R>> }>>,
+    D & Readonly<Record<T, { data: StandardSchema<unknown>; reply: StandardSchema<OpenReply<R>> }>>,
     State
   >
 }
 
 /**
- * Handle messages of the subprotocol `koaws.v1` (`docs/protocol.md`).
- *
- * ```ts
- * const chat = messages(chatProtocol)
- *   .onOpen((connection, ctx) => connection.join(ctx.params.room))
- *   .on('say', (message) => {
- *     chat.room(hub, 'lobby').push('said', message.data)
- *     return { ok: true }
- *   })
- * router.get('/chat/:room', accept(chat))
- * ```
+ * Handles messages of the subprotocol `koaws.v1` (`docs/protocol.md`). The types of the messages come
+ * from the `protocol`, the result of `protocol()`; without one, each `on` defines its type.
  *
  * Handlers of one connection run in order. What one throws is answered with an error and never closes
  * the connection: an error with `expose` as it is, any other as `internal`, and `app.on('error')` gets it.
  *
- * @throws OptionsError for an option that it does not know; `on`, `use` and the others throw it for what
- * does not fit the protocol, and when they come after the first connection was served
+ * @example
+ * ```js
+ * import Koa from 'koa'
+ * import koaWs, { accept, messages, protocol } from 'koaws'
+ * import { connect } from 'koaws/client'
+ * import { testApp } from 'koaws/testing'
+ * import { z } from 'zod'
+ *
+ * const text = z.object({ text: z.string() })
+ * const chatProtocol = protocol({ say: { data: text, reply: z.number() }, said: { push: text } })
+ * const hub = koaWs()
+ * const chat = messages(chatProtocol)
+ *   .onOpen((connection) => connection.join('lobby'))
+ *   .on('say', ({ data }) => {
+ *     chat.room(hub, 'lobby').push('said', data)
+ *     return data.text.length
+ *   })
+ * const app = new Koa()
+ * app.use(hub)
+ * app.use(accept(chat))
+ *
+ * const client = connect('ws://app/', { WebSocket: testApp(app).webSocket() })
+ * client.on('said', (data) => console.log(data)) // { text: 'hi' }
+ * console.log(await client.request('say', { text: 'hi' })) // 2
+ * client.close()
+ * ```
+ *
+ * @param options limits, and whether sent data are checked
+ * @throws OptionsError for an unknown option; `on`, `use` and the other methods throw it for a type that
+ * does not fit the protocol, and after the first connection was served
  */
 export function messages<D extends ProtocolDefinition, State = DefaultState>(
   protocol: Protocol<D>,
   options?: MessagesOptions,
 ): Messages<D, State>
+export function messages<P extends Protocol, State = DefaultState>(
+  protocol: P,
+  options?: MessagesOptions,
+): Messages<DefinitionOf<P>, State>
 // biome-ignore lint/complexity/noBannedTypes: no types yet
 export function messages<State = DefaultState>(options?: MessagesOptions): OpenMessages<{}, State>
 export function messages(
@@ -142,8 +224,10 @@ export function messages(
   const options = resolveMessagesOptions(protocol ? second : (first as MessagesOptions))
   const routes = new Routes(protocol?.types ?? null)
   const service = new Service(routes, options)
-  const audience = (inner: Audience): Audience =>
-    service.check ? new CheckedAudience(inner, service.check) : inner
+  const audience = (given: Audience): Audience => {
+    const inner = protocol ? CheckedAudience.unchecked(given) : given
+    return service.check ? new CheckedAudience(inner, service.check) : inner
+  }
   const handler = Object.assign(
     (connection: Connection, ctx: Context) => {
       if (connection.protocol !== KOAWS_V1) throw notSpoken(connection.protocol)
@@ -162,7 +246,7 @@ export function messages(
           throw new OptionsError(`messages().on(): the type ${describe(type)} ${problem}.`)
         if (schema !== undefined && !isSchema(schema)) {
           throw new OptionsError(
-            `messages().on("${type}"): the schema is no Standard Schema, but ${describe(schema)}.`,
+            `messages().on("${type}"): the schema must be a Standard Schema, not ${describe(schema)}.`,
           )
         }
         routes.add(type, handle, schema)
@@ -200,6 +284,6 @@ function assertHook<T>(name: string, hook: T): T {
 
 function notSpoken(subprotocol: string): OptionsError {
   return new OptionsError(
-    `messages() speak koaws.v1, and this connection speaks ${describe(subprotocol)}: accept it with accept(messages(...)), or with { subprotocol: "koaws.v1" }.`,
+    `messages() speaks koaws.v1, and this connection speaks ${describe(subprotocol)}: accept it with accept(messages(...)), or with { subprotocol: "koaws.v1" }.`,
   )
 }

@@ -1,12 +1,14 @@
-/** Offences count for so long, in milliseconds. */
+// Counts the offenses of one client.
+
+/** Offenses count for this long, in milliseconds. */
 const WINDOW = 60_000
 
-/** How often one client has sent what cannot be handled, within the last minute or so. */
+/** Counts the messages of one client that could not be handled, in windows of a minute. */
 export class Offences {
   #count = 0
   #since = 0
 
-  /** One more; true when that is as many as are allowed. */
+  /** Counts one more. Returns true when the count has reached the limit. */
   add(most: number): boolean {
     const now = performance.now()
     if (now - this.#since > WINDOW) {

@@ -1,8 +1,10 @@
+// Tracks the requests of the server to one client until they settle.
+
 import type { RequestOptions } from '../connection/types.ts'
 import { KoaWsError, MessageError } from '../errors.ts'
-import { check, validate } from '../validate.ts'
+import { check, describe, validate } from '../validate.ts'
 
-/** So many may wait for an answer of one client. */
+/** The most open requests to one client. */
 const MOST = 1024
 
 interface Waiting {
@@ -11,13 +13,13 @@ interface Waiting {
   reject(error: unknown): void
 }
 
-/** What the server has asked one client, and what it has not answered yet. */
+/** The requests to one client that still await an answer. */
 export class Requests {
   readonly #waiting = new Map<number, Waiting>()
   readonly #onAsk: () => void
   #lastId = 0
 
-  /** @param onAsk called with every request: the client's answers have to be read */
+  /** @param onAsk called with every request, so that the client's answers are read */
   constructor(onAsk: () => void) {
     this.#onAsk = onAsk
   }
@@ -27,20 +29,24 @@ export class Requests {
   }
 
   /**
-   * Ask. The promise always settles: with the answer, or at the latest after `timeout`, or when the
-   * connection ends.
+   * Sends a request. The promise always settles: with the answer, after `timeout`, when the signal
+   * aborts, or when the connection ends.
    *
-   * @param send puts the request with this id on its way; what it throws is thrown on
+   * @param send sends the request with this id; its errors are thrown to the caller
    */
   ask(type: string, options: RequestOptions, send: (id: number) => void): Promise<unknown> {
     validate('connection.request()', options, {
       timeout: check.milliseconds,
-      signal: (value) => (value instanceof AbortSignal ? null : 'must be an AbortSignal.'),
+      signal: (value) =>
+        value instanceof AbortSignal ? null : `must be an AbortSignal, not ${describe(value)}.`,
     })
     const { timeout = 10_000, signal } = options
     if (signal?.aborted) return Promise.reject(signal.reason)
     if (this.#waiting.size >= MOST) {
-      throw new MessageError(503, `The client has ${MOST} requests to answer already.`)
+      throw new MessageError(
+        503,
+        `The client has ${MOST} unanswered requests. Wait for answers before you send more.`,
+      )
     }
     const id = ++this.#lastId
     send(id)
@@ -63,22 +69,25 @@ export class Requests {
     })
   }
 
-  /** What the request with this id asked; undefined when nobody waits for it. */
+  /** Returns the type of an open request; undefined when the id is not open. */
   typeOf(id: number): string | undefined {
     return this.#waiting.get(id)?.type
   }
 
-  /** The client has answered; an answer that nobody waits for is ignored. */
+  /** Resolves an open request. An answer to any other id is ignored. */
   resolve(id: number, value: unknown): void {
     this.#waiting.get(id)?.resolve(value)
   }
 
-  /** The client has answered with an error, or with what does not fit. */
+  /**
+   * Rejects an open request, because the client answered with an error or with data that does not
+   * match.
+   */
   reject(id: number, error: unknown): void {
     this.#waiting.get(id)?.reject(error)
   }
 
-  /** The connection has ended. */
+  /** Rejects all open requests, because the connection has ended. */
   end(error: Error): void {
     for (const { reject } of [...this.#waiting.values()]) reject(error)
   }
@@ -87,6 +96,6 @@ export class Requests {
 function timedOut(type: string, timeout: number): KoaWsError {
   return new KoaWsError(
     'ERR_KOAWS_TIMEOUT',
-    `The client did not answer "${type}" within ${timeout} ms. It may have carried it out.`,
+    `The client did not answer "${type}" within ${timeout} ms. The request may have been carried out.`,
   )
 }

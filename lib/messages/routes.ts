@@ -1,8 +1,12 @@
+// Holds the handlers of `messages()` with their schemas, and composes the middleware around them.
+
 import compose from 'koa-compose'
 import { OptionsError } from '../errors.ts'
 import type { ProtocolDefinition, ProtocolEntry } from '../protocol/definition.ts'
 import type { StandardSchema } from '../protocol/standard-schema.ts'
-import type { Message } from './message.ts'
+import { KeptReply } from '../retry/attempt.ts'
+import { describe } from '../validate.ts'
+import { attemptOf, type Message } from './message.ts'
 
 /** Any message, where nothing depends on its types. */
 // biome-ignore lint/suspicious/noExplicitAny: see above
@@ -10,16 +14,17 @@ export type AnyMessage = Message<any, any, any, any>
 type Handle = (message: AnyMessage) => unknown
 type MessageMiddleware = (message: AnyMessage, next: () => Promise<unknown>) => unknown
 
-/** How messages of one type are handled. */
+/** The handler of one type, with its schemas. */
 export interface Route {
+  readonly type: string
   readonly schema: StandardSchema | undefined
   readonly reply: StandardSchema | undefined
   readonly handler: Handle
-  /** Middleware and handler; null without middleware. */
+  /** Middleware and handler, composed; null without middleware. */
   readonly chain: ((message: AnyMessage) => Promise<unknown>) | null
 }
 
-/** Returned in place of a value by middleware that ended before the handler. */
+/** The result of a chain in which middleware did not call the handler. */
 export const UNREACHED: unique symbol = Symbol('koaws.unreached')
 
 /** The handlers of `messages()`, each with its schemas, and the middleware around them. */
@@ -30,7 +35,7 @@ export class Routes {
   /** Composed when the first connection is served. */
   #routes: Map<string, Route> | null = null
 
-  /** @param definition null where any type may be handled */
+  /** @param definition null when any type may be handled */
   constructor(definition: ProtocolDefinition | null) {
     this.#definition = definition
   }
@@ -42,7 +47,9 @@ export class Routes {
   use(middleware: unknown): void {
     this.assertOpen('use')
     if (typeof middleware !== 'function') {
-      throw new OptionsError('messages().use() takes middleware: async (message, next) => { ... }')
+      throw new OptionsError(
+        `messages().use() takes middleware, not ${describe(middleware)}: async (message, next) => { ... }`,
+      )
     }
     this.#middleware.push(guarded(middleware as MessageMiddleware))
   }
@@ -50,32 +57,34 @@ export class Routes {
   add(type: string, handler: unknown, schema: StandardSchema | undefined): void {
     this.assertOpen('on')
     if (typeof handler !== 'function') {
-      throw new OptionsError(`messages().on("${type}") needs a handler: (message) => { ... }`)
+      throw new OptionsError(
+        `messages().on("${type}") needs a handler, not ${describe(handler)}: (message) => { ... }`,
+      )
     }
     if (this.#definition) this.#assertKnown(type, schema)
     if (this.#handlers.has(type)) {
       throw new OptionsError(`messages().on("${type}"): this type has a handler already.`)
     }
-    this.#handlers.set(type, { handler: handler as Handle, schema })
+    this.#handlers.set(type, { handler: once(handler as Handle), schema })
   }
 
-  /** How a type is handled; undefined for one that is not. */
+  /** Returns the route of a type; undefined when the type has no handler. */
   find(type: string): Route | undefined {
     return this.#routes?.get(type)
   }
 
-  /** A connection is served: from now on nothing can be added. */
+  /** Composes the routes for the first connection. Later additions throw. */
   seal(): void {
     this.#routes ??= this.#compose()
   }
 
-  /** The schema of what the server sends with a type; undefined where anything goes. */
+  /** Returns the entry of a type in the protocol; undefined when it has none. */
   entry(type: string): ProtocolEntry | undefined {
     const { definition } = this
     return Object.hasOwn(definition, type) ? definition[type] : undefined
   }
 
-  /** Whether any type may be sent and handled. */
+  /** Whether any type may be sent and handled, because there is no protocol. */
   get isOpen(): boolean {
     return this.#definition === null
   }
@@ -86,6 +95,7 @@ export class Routes {
       const entry = this.entry(type)
       const none = entry && !entry.data ? NO_DATA : undefined
       routes.set(type, {
+        type,
         schema: schema ?? entry?.data ?? none,
         reply: entry?.reply,
         handler,
@@ -95,11 +105,11 @@ export class Routes {
     return routes
   }
 
-  /** @throws OptionsError once a connection was served */
+  /** @throws OptionsError after the first connection was served */
   assertOpen(method: string): void {
     if (this.#routes === null) return
     throw new OptionsError(
-      `messages().${method}() came too late: a connection was served already. Add everything when the app is built.`,
+      `messages().${method}() was called after a connection was served. Call it before the server listens.`,
     )
   }
 
@@ -113,31 +123,41 @@ export class Routes {
     }
     if (entry.push) {
       throw new OptionsError(
-        `messages().on("${type}"): the protocol says that the server sends this type ("push").`,
+        `messages().on("${type}"): the server sends this type ("push" in the protocol). Handle a type that clients send.`,
       )
     }
     if (schema) {
       throw new OptionsError(
-        `messages().on("${type}"): the protocol has the schema of this type; leave it out here.`,
+        `messages().on("${type}"): the protocol has the schema of this type: leave it out here.`,
       )
     }
   }
 }
 
-/** A type whose entry has no `data`: nothing of what a client sends with it reaches the handler. */
+/** The schema of a type without `data`: it discards the data that a client sends. */
 const NO_DATA: StandardSchema = {
   '~standard': { version: 1, vendor: 'koaws', validate: () => ({ value: undefined }) },
 }
 
-/** What came of the handler below the middleware. */
+/** Runs a handler, or for a request that was sent again and has run, repeats the answer. */
+function once(handler: Handle): Handle {
+  return (message) => {
+    const attempt = attemptOf(message)
+    return attempt ? attempt.run(() => handler(message)) : handler(message)
+  }
+}
+
+/** The progress of the handler below the middleware. */
 interface Reached {
   value: unknown
   running: Promise<unknown> | null
-  /** The handler has returned, or failed. */
+  /** The handler has returned or thrown. */
   done: boolean
 }
 
-/** Koa's own composition. What the handler returned counts, whatever middleware around it returns. */
+/**
+ * Composes as in Koa. The handler's result is the reply, regardless of what the middleware returns.
+ */
 function around(middleware: readonly MessageMiddleware[], handler: Handle): Route['chain'] {
   const chain = compose(middleware as never) as unknown as (
     message: AnyMessage,
@@ -154,7 +174,7 @@ function around(middleware: readonly MessageMiddleware[], handler: Handle): Rout
       if (!reached.done) await reached.running?.catch(ignore)
       throw error
     }
-    // Middleware that did not wait for next(): what comes of the handler counts all the same.
+    // Middleware may not have awaited next(): the handler's result or error still counts.
     if (!reached.done) await reached.running
     return reached.value
   }
@@ -164,13 +184,16 @@ async function run(handler: Handle, message: AnyMessage, reached: Reached): Prom
   try {
     reached.value = undefined
     reached.value = await handler(message)
-    return reached.value
+    return reached.value instanceof KeptReply ? reached.value.data : reached.value
   } finally {
     reached.done = true
   }
 }
 
-/** A promise of next() that nobody waits for does not end the process when it rejects. */
+/**
+ * Prevents an unhandled rejection, which would end the process, when middleware does not await
+ * next().
+ */
 function guarded(middleware: MessageMiddleware): MessageMiddleware {
   return (message, next) =>
     middleware(message, () => {

@@ -1,48 +1,53 @@
+// Holds what all conversations of one `messages()` share: routes, hooks and checks of sent data.
+
 import type { Context } from 'koa'
 import type { PushCheck } from '../connection/checked-audience.ts'
-import { type Connection, internals } from '../connection/connection.ts'
+import { type Connection, coreOf } from '../connection/connection.ts'
 import type { CloseInfo } from '../connection/types.ts'
 import { toError } from '../errors.ts'
 import { isThenable } from '../thenable.ts'
-import type { MessagesOptions } from './options.ts'
+import type { ResolvedMessagesOptions } from './options.ts'
+import { pushCheck } from './push-check.ts'
 import type { Route, Routes } from './routes.ts'
-import { checkOutgoing } from './schema.ts'
+import { checkReply } from './schema.ts'
 
 export type OpenHook = (connection: Connection, ctx: Context) => unknown
 export type CloseHook = (connection: Connection, info: CloseInfo) => unknown
 
-/** What all conversations of one `messages()` share. */
 export class Service {
   readonly routes: Routes
   readonly concurrency: number
   readonly maxMessage: number
   readonly maxOffences: number
-  /** Looks at what is pushed; null where nobody wants that. */
+  /** Checks pushes; null when checking is off or there is no protocol. */
   readonly check: PushCheck | null
   readonly onOpen: OpenHook[] = []
   readonly onClose: CloseHook[] = []
   readonly #validatesOut: boolean
 
-  constructor(routes: Routes, options: Required<MessagesOptions>) {
+  constructor(routes: Routes, options: ResolvedMessagesOptions) {
     this.routes = routes
-    this.concurrency = options.concurrency as number
-    this.maxMessage = options.maxMessage as number
-    this.maxOffences = options.maxOffences as number
+    this.concurrency = options.concurrency
+    this.maxMessage = options.maxMessage
+    this.maxOffences = options.maxOffences
     this.#validatesOut = options.validateOut === true
-    this.check = this.#validatesOut && !routes.isOpen ? checkAgainst(routes) : null
+    this.check = this.#validatesOut && !routes.isOpen ? pushCheck(routes.definition, true) : null
   }
 
-  /** @throws what keeps a value from being a reply of a route */
-  checkReply({ reply }: Route, value: unknown): void {
-    if (this.#validatesOut && reply) checkReply(reply, value)
+  /** @throws MessageError when the value does not match the reply schema of the route */
+  checkReply({ reply, type }: Route, value: unknown): void {
+    if (this.#validatesOut && reply) checkReply(reply, value, type)
   }
 
-  /** A connection is served: nothing can be added any more. */
+  /** Ends registration when the first connection is served. */
   seal(): void {
     this.routes.seal()
   }
 
-  /** A connection is open: the hooks run one after the other. Null when they are done at once. */
+  /**
+   * Runs the `onOpen` hooks of a connection in order. Returns null when all have finished
+   * synchronously.
+   */
   opened(connection: Connection, ctx: Context): Promise<void> | null {
     const { onOpen } = this
     for (let i = 0; i < onOpen.length; i++) {
@@ -57,11 +62,14 @@ export class Service {
     return null
   }
 
-  /** A connection has ended; the hooks wait for those of its opening. Errors go to the application. */
+  /**
+   * Runs the `onClose` hooks after the connection has ended and its `onOpen` hooks have settled.
+   * Errors go to the application.
+   */
   closed(connection: Connection, opening: Promise<void> | null): void {
     const { onClose } = this
     if (onClose.length === 0) return
-    const owner = internals.ownerOf(connection)
+    const { owner } = coreOf(connection)
     const told = connection.closed.then(async (info) => {
       await opening
       for (const hook of onClose) {
@@ -84,26 +92,4 @@ async function goOn(
 ): Promise<void> {
   await first
   for (const hook of rest) await hook(connection, ctx)
-}
-
-/** Throws for a push that the protocol does not have, or whose data do not fit. */
-function checkAgainst(routes: Routes): PushCheck {
-  return (type, data) => {
-    const push = routes.entry(type)?.push
-    if (!push) throw new TypeError(`The protocol has no push ${JSON.stringify(type)}.`)
-    if (push !== true) checkOutgoing(push, data)
-    else if (data !== undefined) {
-      throw new TypeError(`The protocol has no data for the push ${JSON.stringify(type)}.`)
-    }
-  }
-}
-
-/** A handler that returns nothing replies null: either may be what the schema means. */
-function checkReply(schema: NonNullable<Route['reply']>, value: unknown): void {
-  try {
-    checkOutgoing(schema, value)
-  } catch (error) {
-    if (value !== undefined) throw error
-    checkOutgoing(schema, null)
-  }
 }

@@ -1,129 +1,184 @@
+// `protocol()`: the message types of an application, and the TypeScript types derived from them.
+import { fieldsOf } from '../fields.ts'
+import type {
+  Arriving,
+  ArrivingElement,
+  Serializable,
+  Serialized,
+  SerializedElement,
+} from './serialized.ts'
 import type { SchemaInput, SchemaOutput, StandardSchema } from './standard-schema.ts'
 
 /**
- * One type of message. `data`: from the client. `push`: from the server, `true` where there are no
- * data. `reply`: what the answer holds; where it is not set, any answer goes.
+ * One message type. `data`: sent by the client. `push`: sent by the server, `true` for a push
+ * without data. `reply`: the answer; without it, any answer is accepted.
  */
 export interface ProtocolEntry {
+  /** The data of a message that clients send. */
   readonly data?: StandardSchema | undefined
+  /** The data of a message that the server sends; `true` without data. */
   readonly push?: StandardSchema | true | undefined
+  /** The answer. Beside `push`, the client answers. */
   readonly reply?: StandardSchema | undefined
 }
 
-/** The types of messages of a protocol, by name. */
+/** The message types of a protocol, by name. */
 export type ProtocolDefinition = Readonly<Record<string, ProtocolEntry>>
 
-/** What `protocol()` makes: shared by server and client. */
+/** The result of `protocol()`, shared by server and client. */
 export interface Protocol<D extends ProtocolDefinition = ProtocolDefinition> {
+  /** The definition that `protocol()` got. */
   readonly types: D
 }
 
-/** The definition behind a protocol, or behind `messages()`: what `connect<typeof chat>` is given. */
+/**
+ * The definition of a protocol, or of `messages()`. Wherever koaws takes a definition as a type
+ * parameter, it also takes `typeof chatProtocol` or `typeof chat`.
+ */
 export type DefinitionOf<P> = P extends { readonly types: infer D extends ProtocolDefinition }
   ? D
   : P extends ProtocolDefinition
     ? P
     : ProtocolDefinition
 
-/** Types that a client sends. Any string, where no protocol says which there are. */
-export type ClientType<D> = string extends keyof D
-  ? string
-  : { [T in keyof D]: D[T] extends { readonly push: unknown } ? never : T }[keyof D] & string
+/** A protocol or its definition, as accepted by type parameters. */
+export type AnyProtocol = ProtocolDefinition | { readonly types: ProtocolDefinition }
 
-/** Types that a server sends. */
-export type ServerType<D> = string extends keyof D
-  ? string
-  : { [T in keyof D]: D[T] extends { readonly push: unknown } ? T : never }[keyof D] & string
+/** The entry of a type, or never for an unknown type. */
+type Entry<P, T> = DefinitionOf<P> extends infer D ? (T extends keyof D ? D[T] : never) : never
 
-/** Types that a server sends and that are answered. */
-export type ServerRequestType<D> = string extends keyof D
-  ? string
-  : {
-      [T in keyof D]: D[T] extends { readonly push: unknown; readonly reply: unknown } ? T : never
-    }[keyof D] &
-      string
+/** The schema in a part of an entry, or undefined. */
+type Schema<P, T, Part extends keyof ProtocolEntry> =
+  Entry<P, T> extends { readonly [K in Part]: infer S } ? S : undefined
 
-type DataSchema<D, T> = T extends keyof D
-  ? D[T] extends { readonly data: infer S }
-    ? S
-    : undefined
-  : undefined
-type PushSchema<D, T> = T extends keyof D
-  ? D[T] extends { readonly push: infer S }
-    ? S
-    : undefined
-  : undefined
-type ReplySchema<D, T> = T extends keyof D
-  ? D[T] extends { readonly reply: infer S }
-    ? S
+/** Whether the message types are unknown, so that any string is accepted. */
+type IsOpen<P> = string extends keyof DefinitionOf<P> ? true : false
+
+type TypesWith<D, Parts> = {
+  [T in keyof D]: D[T] extends Parts ? T : never
+}[keyof D] &
+  string
+
+/** The types that a client sends; any string without a protocol. */
+export type ClientType<P> =
+  IsOpen<P> extends true
+    ? string
+    : Exclude<
+        keyof DefinitionOf<P> & string,
+        TypesWith<DefinitionOf<P>, { readonly push: unknown }>
+      >
+
+/** The types that a server sends; any string without a protocol. */
+export type ServerType<P> =
+  IsOpen<P> extends true ? string : TypesWith<DefinitionOf<P>, { readonly push: unknown }>
+
+/** The types that a server sends and a client answers. */
+export type ServerRequestType<P> =
+  IsOpen<P> extends true
+    ? string
+    : TypesWith<DefinitionOf<P>, { readonly push: unknown; readonly reply: unknown }>
+
+/** The data that a client passes with a message: the input of the schema, if it survives JSON. */
+export type ClientData<P, T> =
+  IsOpen<P> extends true ? unknown : Arriving<SchemaInput<Schema<P, T, 'data'>>>
+
+/** The same data on the wire, before the schema runs. */
+export type WireData<P, T> =
+  IsOpen<P> extends true ? unknown : Serialized<SchemaInput<Schema<P, T, 'data'>>>
+
+/** The data that a handler receives: the output of the schema. */
+export type ReceivedData<P, T> =
+  IsOpen<P> extends true ? unknown : SchemaOutput<Schema<P, T, 'data'>>
+
+/** The data that a server passes with a push. They are sent unchanged: the schema is not run. */
+export type PushGiven<P, T> =
+  IsOpen<P> extends true ? unknown : Serializable<SchemaInput<Schema<P, T, 'push'>>>
+
+/**
+ * The data of a push as a client's listener receives them: in JSON form, since a client has no
+ * schemas.
+ */
+export type PushData<P, T> =
+  IsOpen<P> extends true ? unknown : Serialized<SchemaInput<Schema<P, T, 'push'>>>
+
+/** The reply that a server's handler returns. */
+export type ReplyGiven<P, T> =
+  Schema<P, T, 'reply'> extends StandardSchema
+    ? Serializable<SchemaInput<Schema<P, T, 'reply'>>>
     : unknown
-  : unknown
 
-/** What a client gives with a message. */
-export type ClientData<D, T> = string extends keyof D ? unknown : SchemaInput<DataSchema<D, T>>
-
-/** What a handler gets of it: what the schema made. */
-export type ReceivedData<D, T> = string extends keyof D ? unknown : SchemaOutput<DataSchema<D, T>>
-
-/** What a server gives with a push, and what the listener of a client gets. */
-export type PushData<D, T> = string extends keyof D ? unknown : SchemaInput<PushSchema<D, T>>
-
-/** What whoever answers has to give. */
-export type ReplyGiven<D, T> = string extends keyof D
-  ? unknown
-  : ReplySchema<D, T> extends StandardSchema
-    ? SchemaInput<ReplySchema<D, T>>
+/** The reply as the client receives it: in JSON form, since a client has no schemas. */
+export type ReplyTaken<P, T> =
+  Schema<P, T, 'reply'> extends StandardSchema
+    ? SerializedElement<SchemaInput<Schema<P, T, 'reply'>>>
     : unknown
 
-/** What a client gets that asked: what is on the wire, for a client has no schemas. */
-export type ReplyTaken<D, T> = ReplyGiven<D, T>
-
-/** What a server gets that asked: what the schema made of the answer. */
-export type ReplyChecked<D, T> = string extends keyof D
-  ? unknown
-  : ReplySchema<D, T> extends StandardSchema
-    ? SchemaOutput<ReplySchema<D, T>>
+/** The answer that a client's listener returns: the input of the schema, if it survives JSON. */
+export type AnswerGiven<P, T> =
+  Schema<P, T, 'reply'> extends StandardSchema
+    ? ArrivingElement<SchemaInput<Schema<P, T, 'reply'>>>
     : unknown
 
-/** The rest of the arguments after a type: data may be left out where there are none. */
+/** The answer as the server receives it: the output of the schema. */
+export type ReplyChecked<P, T> =
+  Schema<P, T, 'reply'> extends StandardSchema ? SchemaOutput<Schema<P, T, 'reply'>> : unknown
+
+/** The arguments after a type: `data` is optional when undefined is allowed. */
 export type DataArguments<Data> = unknown extends Data
   ? [data?: unknown]
   : undefined extends Data
     ? [data?: Data]
     : [data: Data]
 
-/** The arguments after a type, with options behind the data. */
+/** The arguments after a type: data, then options. */
 export type DataAndOptions<Data, Options> = undefined extends Data
   ? [data?: Data, options?: Options]
   : [data: Data, options?: Options]
 
-/** Types that begin so are the protocol's own. */
+/** The prefix of the protocol's own message types. */
 export const RESERVED = 'koaws:'
 
-/** Error codes that begin so are koaws' own. */
+/** The prefix of the error codes of koaws. */
 export const RESERVED_CODE = 'ERR_KOAWS_'
 
 const PARTS = new Set(['data', 'push', 'reply'])
 
 /**
- * The messages that a server and its clients exchange over `koaws.v1`, one entry for each type:
+ * Defines the messages that a server and its clients exchange over `koaws.v1`, one entry per type.
+ * A schema comes from any library that follows Standard Schema. Pass the result to `messages()`,
+ * and its type to `connect<typeof chat>()`.
  *
- * ```ts
+ * @example
+ * ```js
+ * import { protocol } from 'koaws'
+ * import { z } from 'zod'
+ *
  * export const chat = protocol({
  *   say: { data: z.object({ text: z.string() }), reply: z.object({ ok: z.boolean() }) },
  *   said: { push: z.object({ text: z.string() }) },
- *   confirm: { push: z.string(), reply: z.boolean() }, // asked by the server
+ *   confirm: { push: z.string(), reply: z.boolean() }, // the server asks, the client answers
  *   typing: {}, // no data
  * })
+ * console.log(Object.keys(chat.types)) // [ 'say', 'said', 'confirm', 'typing' ]
  * ```
  *
- * A schema is one of any library that follows Standard Schema. Give it to `messages()`, and its type
- * to `connect<typeof chat>()`.
- *
- * @throws TypeError for a name that is no string of 1 to 255 bytes or begins with `koaws:`, for an
- * entry with other parts than `data`, `push` and `reply` or with both of the first, and for a part that is no schema
+ * @param definition the entries by type: what is sent, in which direction, and the answer
+ * @returns the protocol, frozen
+ * @throws TypeError for a name that is not a string of 1 to 255 bytes or begins with `koaws:`
+ * @throws TypeError for an entry with both `data` and `push`, or with parts other than these and `reply`
+ * @throws TypeError for a part that is not a schema
  */
 export function protocol<const D extends ProtocolDefinition>(definition: D): Protocol<D> {
+  if (typeof definition !== 'object' || definition === null || Array.isArray(definition)) {
+    throw new TypeError(
+      'protocol() takes an object with an entry for each type, such as { say: { data: schema } }.',
+    )
+  }
+  if (isSchema(definition)) {
+    throw new TypeError(
+      'protocol() takes an object with an entry for each type, such as { say: { data: schema } }, not a schema.',
+    )
+  }
   for (const [type, entry] of Object.entries(definition)) {
     const problem = typeProblem(type) ?? entryProblem(entry)
     if (problem) throw new TypeError(`protocol(): the type ${JSON.stringify(type)} ${problem}.`)
@@ -131,21 +186,24 @@ export function protocol<const D extends ProtocolDefinition>(definition: D): Pro
   return Object.freeze({ types: Object.freeze({ ...definition }) })
 }
 
-/** What is wrong with the name of a type of an application, as the end of a sentence, or null. */
+/** Returns the problem of a type name, as the end of a sentence, or null. */
 export function typeProblem(type: unknown): string | null {
-  if (typeof type !== 'string') return 'is no string'
+  if (typeof type !== 'string') return 'is not a string'
   if (type === '') return 'is empty'
   if (type.length > 255 || (type.length > 85 && new TextEncoder().encode(type).length > 255))
     return 'is longer than 255 bytes'
-  if (type.startsWith(RESERVED)) return `begins with "${RESERVED}", which is the protocol's own`
+  if (!type.isWellFormed()) return 'has a lone surrogate'
+  if (type.startsWith(RESERVED)) return `begins with "${RESERVED}", which is reserved for koaws.v1`
   return null
 }
 
 function entryProblem(entry: unknown): string | null {
-  if (typeof entry !== 'object' || entry === null)
+  if (!isSchema(entry) && (typeof entry !== 'object' || entry === null))
     return 'needs an object, such as { data: schema } or {}'
+  if (isSchema(entry))
+    return 'has a schema in place of its parts: { data: schema } for what clients send, { push: schema } for what the server sends'
   for (const [name, part] of Object.entries(entry)) {
-    if (!PARTS.has(name)) return `has a part "${name}"; there are data, push and reply`
+    if (!PARTS.has(name)) return `has an unknown part "${name}": the parts are data, push and reply`
     if (part === undefined || (name === 'push' && part === true)) continue
     if (!isSchema(part)) return `needs a Standard Schema as "${name}"`
   }
@@ -153,9 +211,9 @@ function entryProblem(entry: unknown): string | null {
   return data && push ? 'has both "data" and "push": a type goes one way' : null
 }
 
-/** Whether something is a Standard Schema; some libraries make functions of theirs. */
+/** Returns whether a value is a Standard Schema; in some libraries, schemas are functions. */
 export function isSchema(value: unknown): value is StandardSchema {
   if ((typeof value !== 'object' && typeof value !== 'function') || value === null) return false
-  const standard = (value as Partial<StandardSchema>)['~standard']
-  return typeof standard?.validate === 'function'
+  const standard = fieldsOf(value)['~standard']
+  return typeof fieldsOf(standard)['validate'] === 'function'
 }

@@ -1,15 +1,21 @@
+// Encodes the messages of `koaws.v1` that a server sends.
 import { assertName } from '../validate.ts'
 import { RESERVED } from './definition.ts'
+import { jsonText } from './json-form.ts'
 
-/** A message of `koaws.v1` that was read: `docs/protocol.md`, section 2. */
+/** A message of `koaws.v1` as read: `docs/protocol.md`, section 2. */
 export interface Envelope {
   readonly type: string
   readonly id?: number
   readonly data?: unknown
   readonly error?: unknown
+  /** In a request that may be sent again: the same each time. */
+  readonly key?: string
+  /** Whether the request was sent before. */
+  readonly again?: boolean
 }
 
-/** The error of a message: `docs/protocol.md`, section 4. */
+/** The error in a message: `docs/protocol.md`, section 4. */
 export interface ErrorBody {
   readonly code: string
   readonly message: string
@@ -18,7 +24,7 @@ export interface ErrorBody {
   readonly data?: unknown
 }
 
-/** What a welcome tells: `docs/protocol.md`, section 3.1. */
+/** The data of a welcome: `docs/protocol.md`, section 3.1. */
 export interface Welcome {
   readonly version: 1
   readonly connection: string
@@ -28,38 +34,61 @@ export interface Welcome {
   readonly maxDepth: number
   readonly expiresAt: number | null
   readonly refresh: boolean
+  readonly retry: number | null
 }
 
 /**
- * A message of the application that asks for no answer.
+ * Returns the text of a push.
  *
- * @throws TypeError when the type is no string of 1 to 255 bytes, or is reserved, or the data has no
- * JSON form
+ * @throws TypeError when the type is not a string of 1 to 255 bytes, the type is reserved, or the
+ * data have no JSON form
  */
 export function pushText(type: string, data: unknown): string {
   assertType(type)
   return data === undefined
     ? `{"type":${JSON.stringify(type)}}`
-    : `{"type":${JSON.stringify(type)},"data":${dataText(data)}}`
+    : `{"type":${JSON.stringify(type)},"data":${jsonText(data, 'push', type)}}`
 }
 
 /**
- * A message of the application that asks for an answer.
+ * Returns the text of a request to a client.
  *
  * @throws TypeError as {@link pushText}
  */
 export function requestText(type: string, id: number, data: unknown): string {
   assertType(type)
-  const rest = data === undefined ? '' : `,"data":${dataText(data)}`
+  const rest = data === undefined ? '' : `,"data":${jsonText(data, 'request', type)}`
   return `{"type":${JSON.stringify(type)},"id":${id}${rest}}`
 }
 
-/** @throws TypeError when the data has no JSON form */
-export function replyText(id: number, data: unknown): string {
-  return `{"type":"koaws:reply","id":${id},"data":${data === undefined ? 'null' : dataText(data)}}`
+/**
+ * Returns the data of a reply as JSON.
+ *
+ * @param type the type of the request, for the error message
+ * @throws TypeError when the data have no JSON form
+ */
+export function replyData(data: unknown, type: string): string {
+  return data === undefined ? 'null' : jsonText(data, 'reply to', type)
 }
 
-/** An error that answers a message, or where it has no id, one that is about its type. */
+/**
+ * Returns the text of a reply.
+ *
+ * @param type the type of the request, for the error message
+ * @throws TypeError when the data have no JSON form
+ */
+export function replyText(id: number, data: unknown, type: string): string {
+  return replyWith(id, replyData(data, type))
+}
+
+/** Returns the text of a reply with data that are JSON already. */
+export function replyWith(id: number, json: string): string {
+  return `{"type":"koaws:reply","id":${id},"data":${json}}`
+}
+
+/**
+ * Returns the text of an error: the answer to a request, or without an id, a report about a type.
+ */
 export function errorText(error: ErrorBody, id?: number, about?: string): string {
   return JSON.stringify({
     type: 'koaws:error',
@@ -73,22 +102,32 @@ export function welcomeText(welcome: Welcome): string {
   return JSON.stringify({ type: 'koaws:welcome', data: welcome })
 }
 
-/** The server asks for a token, within so many milliseconds. */
+/** Returns the text that asks for a token within `timeout` milliseconds. */
 export function authenticateText(timeout: number): string {
   return `{"type":"koaws:authenticate","data":{"timeout":${timeout}}}`
 }
 
-/** The last message before a shutdown closes: when to come back, in milliseconds. */
+/** Returns the last message before a shutdown; `after`: reconnect after this many milliseconds. */
 export function byeText(code: number, reason: string, after: number | undefined): string {
   return JSON.stringify({ type: 'koaws:bye', data: { code, reason, after } })
 }
 
-/** Something for a room, or without one for the receiver itself, was lost: it should ask anew. */
+/**
+ * Returns the text that reports lost messages: for a room, or without one for the receiver itself.
+ */
 export function resyncText(room: string | undefined): string {
   return `{"type":"koaws:resync","data":{"room":${JSON.stringify(room ?? null)}}}`
 }
 
-/** Who is in a room: everything, or what has changed. */
+/**
+ * Returns the text that announces the size of the next message, in bytes. A client on a slow link
+ * can then tell a long transfer from a dead connection.
+ */
+export function incomingText(bytes: number): string {
+  return `{"type":"koaws:incoming","data":{"bytes":${bytes}}}`
+}
+
+/** Returns the text of a presence message: all members, or the changes. */
 export function presenceText(data: object): string {
   return JSON.stringify({ type: 'koaws:presence', data })
 }
@@ -96,14 +135,8 @@ export function presenceText(data: object): string {
 function assertType(type: string): void {
   assertName('message type', type)
   if (type.startsWith(RESERVED)) {
-    throw new TypeError(`Message types that begin with "${RESERVED}" are the protocol's own.`)
+    throw new TypeError(
+      `The message type ${JSON.stringify(type)} begins with "${RESERVED}", which is reserved for koaws.v1.`,
+    )
   }
-}
-
-function dataText(data: unknown): string {
-  const text = JSON.stringify(data) as string | undefined
-  if (text === undefined) {
-    throw new TypeError(`The data of a message needs a JSON form; ${typeof data} has none.`)
-  }
-  return text
 }

@@ -1,23 +1,30 @@
-/** Somebody in a room. */
+// The presence data that clients receive.
+
+/** A person in a room. */
 export interface PresentMember {
-  /** Of this person, as long as the connection lasts: no id of a user. */
+  /**
+   * Identifies this person in this room while the person stays. It is not the id of a user or
+   * connection.
+   */
   readonly key: string
+  /** The number of connections of this person in the room. */
   readonly connections: number
-  /** What the application makes public of it. */
+  /** The public information that the application gives about this person. */
   readonly info: unknown
 }
 
-/** Data of `koaws:presence`: `docs/protocol.md`, section 3.5. */
+/** The data of `koaws:presence`: `docs/protocol.md`, section 3.5. */
 export interface PresenceData {
+  /** The name of the room. */
   readonly room: string
-  /** One more than the last, or something was missed. */
+  /** Increases by one with each message. After a gap, messages were missed. */
   readonly version: number
-  /** How many people. */
+  /** The number of people. */
   readonly count: number
-  /** All of them; null where there are too many to tell. */
+  /** All people; null when there are too many to list. */
   readonly members?: readonly PresentMember[] | null
-  /** Those who came, or whose number of connections changed. */
+  /** The people that joined, or that have a different number of connections. */
   readonly set?: readonly PresentMember[]
-  /** The keys of those who left. */
+  /** The keys of the people that left. */
   readonly left?: readonly string[]
 }

@@ -1,10 +1,16 @@
-import type { MessageFault } from '../errors.ts'
+// Reads the messages of clients, and names their faults.
+import type { MessageFault } from '../error-table.ts'
+import { fieldsOf, isIntegerWithin } from '../fields.ts'
 import type { Envelope } from './envelope.ts'
+import { MAX_RESUME } from './history.ts'
 
-/** How deep arrays and objects of a message may be nested; the envelope counts as 1. */
+/** The type of the message that presents positions: `docs/protocol.md`, section 3.6. */
+export const RESUME = 'koaws:resume'
+
+/** The limit on the nesting of arrays and objects in a message; the envelope counts as 1. */
 export const MAX_DEPTH = 32
 
-/** A message that cannot be handled: why, and whatever could be read of it. */
+/** A message that cannot be handled: the reason, and the parts that could be read. */
 export class Fault {
   readonly code: MessageFault
   readonly message: string
@@ -20,8 +26,8 @@ export class Fault {
 }
 
 /**
- * Read one text message of `koaws.v1`: `docs/protocol.md`, section 2. What is in `data` is checked for
- * what can do harm in any program, and not for what it means.
+ * Reads one text message of `koaws.v1`: `docs/protocol.md`, section 2. Rejects `data` that are
+ * dangerous to any program. Schemas check the rest.
  */
 export function readEnvelope(text: string): Envelope | Fault {
   const value = parse(text)
@@ -31,23 +37,36 @@ export function readEnvelope(text: string): Envelope | Fault {
   const { type, id } = value as { type?: unknown; id?: unknown }
   const trap = findTrap(value, MAX_DEPTH)
   if (trap) return new Fault(trap, TRAPS[trap], known(type, id))
-  if (!isType(type)) return malformed('"type" must be a string of 1 to 255 bytes', known(type, id))
+  if (!isType(type))
+    return malformed('"type" must be a well-formed string of 1 to 255 bytes', known(type, id))
   if (id !== undefined && !isId(id)) {
     return malformed('"id" must be an integer from 1 to 9007199254740991', known(type, id))
   }
+  const { key, again } = fieldsOf(value)
+  if (id !== undefined && key !== undefined && !(isKey(key) && isFlag(again))) {
+    return malformed(
+      '"key" must have 16 to 64 characters of A-Z a-z 0-9 _ -, and "again" must be a boolean',
+      known(type, id),
+    )
+  }
   return value as Envelope
+}
+
+/** Returns whether a text may be a `koaws:resume`: its sender does not know `maxMessage` yet. */
+export function isResume(text: Buffer): boolean {
+  return text.length <= MAX_RESUME && text.includes(`"${RESUME}"`)
 }
 
 function malformed(message: string, read?: Partial<Envelope>): Fault {
   return new Fault('ERR_KOAWS_MALFORMED', message, read)
 }
 
-/** What of a bad message can be used all the same, to answer it. */
+/** Returns the valid parts of a bad message, so that the error can name them. */
 function known(type: unknown, id: unknown): Partial<Envelope> {
   return { ...(isId(id) && { id }), ...(isType(type) && { type }) }
 }
 
-/** Undefined for what is no JSON. */
+/** Returns undefined for a text that is not JSON. */
 function parse(text: string): unknown {
   try {
     return JSON.parse(text)
@@ -58,23 +77,33 @@ function parse(text: string): unknown {
 
 function isType(type: unknown): type is string {
   if (typeof type !== 'string' || type.length === 0) return false
+  if (!type.isWellFormed()) return false
   return type.length <= 85 || (type.length <= 255 && Buffer.byteLength(type) <= 255)
 }
 
 function isId(id: unknown): id is number {
-  return Number.isSafeInteger(id) && (id as number) > 0
+  return isIntegerWithin(id, 1, Number.MAX_SAFE_INTEGER)
+}
+
+/** Whether a value has the form of a key: docs/protocol.md, section 3.7. */
+function isKey(key: unknown): key is string {
+  return typeof key === 'string' && /^[\w-]{16,64}$/.test(key)
+}
+
+function isFlag(again: unknown): again is boolean | undefined {
+  return again === undefined || typeof again === 'boolean'
 }
 
 type Trap = 'ERR_KOAWS_TOO_DEEP' | 'ERR_KOAWS_PROTOTYPE_KEY'
 
 const TRAPS: Record<Trap, string> = {
   ERR_KOAWS_TOO_DEEP: `Nested more than ${MAX_DEPTH} deep`,
-  ERR_KOAWS_PROTOTYPE_KEY: 'The name of a property is not allowed',
+  ERR_KOAWS_PROTOTYPE_KEY: 'The property names __proto__ and constructor.prototype are not allowed',
 }
 
 /**
- * The first trap in a value, which may be so many levels deep: recursion ends there. Walking over every
- * message costs less than a search of its text for what could be a trap.
+ * Returns the first trap in a value. Recursion ends after `levels`. Walking over every message
+ * costs less than searching its text for possible traps.
  */
 function findTrap(value: object, levels: number): Trap | null {
   if (levels === 0) return 'ERR_KOAWS_TOO_DEEP'

@@ -1,10 +1,11 @@
+// A pair of connected streams in memory.
 import { Duplex, type DuplexOptions } from 'node:stream'
 
-/** One end of an in-memory connection. What is written to one end is read from the other. */
+/** One end of an in-memory connection. Bytes written to one end are read from the other. */
 class End extends Duplex {
   peer: End | null = null
   #waiting: (() => void) | null = null
-  /** As a client on this machine has it. */
+  /** The address of a client on this machine. */
   readonly remoteAddress = '127.0.0.1'
 
   constructor(options?: DuplexOptions) {
@@ -25,7 +26,7 @@ class End extends Duplex {
     const peer = this.peer as End
     if (peer.destroyed) done()
     else if (peer.push(chunk)) process.nextTick(done)
-    else peer.#waiting = done // the reader is behind: backpressure
+    else peer.#waiting = done // the reader is slow: backpressure
   }
 
   override _final(done: (error?: Error | null) => void): void {
@@ -51,7 +52,7 @@ class End extends Duplex {
     resume?.()
   }
 
-  // What http and ws call on a socket, where it is one.
+  // Methods of `net.Socket` that http and ws call.
   setTimeout(): this {
     return this
   }
@@ -69,7 +70,7 @@ class End extends Duplex {
   }
 }
 
-/** Two connected ends, no port between them. */
+/** Returns two connected ends, without a port. */
 export function socketPair(): [client: Duplex, server: Duplex] {
   const client = new End()
   const server = new End()

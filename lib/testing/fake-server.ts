@@ -1,85 +1,14 @@
-import type { WebSocketClass } from '../client/web-socket.ts'
-import type {
-  ClientData,
-  ClientType,
-  DataArguments,
-  DefinitionOf,
-  PushData,
-  ReplyGiven,
-  ReplyTaken,
-  ServerRequestType,
-  ServerType,
-} from '../protocol/definition.ts'
+// `fakeServer()`: a server in memory, for tests of code that uses `koaws/client`.
+import { fieldsOf } from '../fields.ts'
+import type { Protocol } from '../protocol/definition.ts'
 import { bearerToken, isBearerEntry, KOAWS_V1 } from '../protocol/subprotocol.ts'
+import type {
+  FakeServer,
+  FakeServerOptions,
+  PresentedPositions,
+  ReceivedMessage,
+} from './fake-server-types.ts'
 import { FakeWebSocket } from './fake-web-socket.ts'
-
-/** A message of the application, from the client. */
-export interface ReceivedMessage {
-  readonly type: string
-  /** Where it is a request. */
-  readonly id?: number
-  readonly data?: unknown
-}
-
-/** How the fake server differs from one that takes all clients. */
-export interface FakeServerOptions {
-  /** Ask for the token with `koaws:authenticate`. @default false */
-  authenticate?: boolean
-  /** Fields of the welcome, such as `refresh`, `expiresAt`, `heartbeat` or `maxMessage`. */
-  welcome?: Readonly<Record<string, unknown>>
-}
-
-/** A server for tests of code that uses `koaws/client`. */
-export interface FakeServer<D> {
-  /** For the option `WebSocket` of `connect()`. */
-  readonly WebSocket: WebSocketClass
-  /** Messages of the application that clients sent, oldest first. */
-  readonly received: readonly ReceivedMessage[]
-  /** Tokens that clients offered, in the handshake and in `koaws:auth`, oldest first. */
-  readonly tokens: readonly string[]
-  /** How many connections are open. */
-  readonly connections: number
-  /** How many WebSockets were made so far. */
-  readonly attempts: number
-  /**
-   * Handle a type: what the handler returns, or its promise, answers a request. An error with `code`
-   * and `status` that it throws is sent as it is, any other as `internal`. A request without a
-   * handler is answered with `ERR_KOAWS_UNKNOWN_TYPE`. Data are not checked against the protocol.
-   */
-  on<T extends ClientType<D>>(
-    type: T,
-    handler: (data: ClientData<D, T>) => ReplyGiven<D, T> | Promise<ReplyGiven<D, T>>,
-  ): () => void
-  /**
-   * Push to every open connection.
-   *
-   * @throws Error when there is none
-   */
-  push<T extends ServerType<D>>(type: T, ...data: DataArguments<PushData<D, T>>): void
-  /**
-   * Ask the client that connected last. Rejects with an Error that has the fields of the client's
-   * error, or when there is no connection, or it ends.
-   */
-  request<T extends ServerRequestType<D>>(
-    type: T,
-    ...data: DataArguments<PushData<D, T>>
-  ): Promise<ReplyTaken<D, T>>
-  /** The next message, of the type if one is given, that no `next()` has returned so far. */
-  next(type?: ClientType<D>): Promise<ReceivedMessage>
-  /** Resolves when a connection is open: at once, if one is. */
-  connected(): Promise<void>
-  /** Close all connections. 1006 stands for a connection that breaks. @default 1000 */
-  close(code?: number, reason?: string): void
-  /** Close all connections as a server does that restarts: come back in `after` milliseconds. */
-  bye(after: number): void
-  /**
-   * Reject the attempts that follow, as a server does: accept the handshake, and close. 1006: let
-   * the handshake fail, as a server does that is not there.
-   */
-  reject(code: number, reason?: string): void
-  /** Accept the attempts that follow. */
-  accept(): void
-}
 
 interface Envelope extends ReceivedMessage {
   readonly error?: { readonly message: string }
@@ -93,27 +22,45 @@ type Asker = {
 }
 
 /**
- * A server without a network, for tests of code that uses `koaws/client`. It speaks `koaws.v1`; what
- * the client gets from it, it gets as from a browser's WebSocket, in microtasks.
+ * Creates a server without a network, for tests of code that uses `koaws/client`. It speaks
+ * `koaws.v1`. The client receives its events in microtasks, as if from a browser's WebSocket.
  *
- * ```ts
- * const server = fakeServer(chatProtocol)
- * server.on('say', ({ text }) => ({ ok: text !== '' }))
- * const client = connect<typeof chatProtocol>('ws://test/chat', { WebSocket: server.WebSocket })
- * expect(await client.request('say', { text: 'hi' })).to.deep.equal({ ok: true })
+ * @example
+ * ```js
+ * import { connect } from 'koaws/client'
+ * import { fakeServer } from 'koaws/testing'
+ *
+ * const server = fakeServer()
+ * server.on('say', (data) => ({ heard: data }))
+ *
+ * const client = connect('ws://test/chat', { WebSocket: server.WebSocket })
+ * console.log(await client.request('say', 'hi')) // { heard: 'hi' }
+ * console.log(server.received.length) // 1
+ * client.close()
  * ```
+ *
+ * @param options whether it asks for a token, and fields of its welcome
+ * @throws TypeError for options that are not an object
  */
-export function fakeServer<const P>(
+export function fakeServer<const P = Protocol>(
   _protocol?: P,
   options: FakeServerOptions = {},
-): FakeServer<DefinitionOf<P>> {
+): FakeServer<P> {
+  if (typeof options !== 'object' || options === null) {
+    throw new TypeError(
+      `fakeServer() takes a protocol, and then an object of options, not ${options === null ? 'null' : `a ${typeof options}`}.`,
+    )
+  }
   const received: ReceivedMessage[] = []
   const unread: ReceivedMessage[] = []
   const readers: Reader[] = []
   const tokens: string[] = []
+  const resumes: PresentedPositions[] = []
   const handlers = new Map<string, (data: unknown) => unknown>()
   const open = new Set<FakeWebSocket>()
   const askers = new Map<number, Asker>()
+  /** The answers to requests with `retry`, by their keys. */
+  const answers = new Map<string, Promise<object>>()
   let waiting: (() => void)[] = []
   let rejection: { code: number; reason: string } | undefined
   let attempts = 0
@@ -147,6 +94,7 @@ export function fakeServer<const P>(
       maxDepth: 32,
       expiresAt: null,
       refresh: false,
+      retry: 120_000,
     }
     send(socket, { type: 'koaws:welcome', data: { ...defaults, ...options.welcome } })
     open.add(socket)
@@ -158,6 +106,7 @@ export function fakeServer<const P>(
     const message = JSON.parse(text) as Envelope
     const { type, id } = message
     if (type === 'koaws:auth') onAuth(socket, message)
+    else if (type === 'koaws:resume') resumes.push(message.data as PresentedPositions)
     else if (type === 'koaws:ping') send(socket, { type: 'koaws:reply', id, data: null })
     else if (type === 'koaws:reply' || type === 'koaws:error') onAnswer(message)
     else if (!type.startsWith('koaws:')) onApplicationMessage(socket, message)
@@ -186,14 +135,22 @@ export function fakeServer<const P>(
     void handle(socket, message)
   }
 
-  const handle = async (socket: FakeWebSocket, { type, id, data }: ReceivedMessage) => {
+  /** Handles a message. A request with a key is handled once; others with the key get its answer. */
+  const handle = async (socket: FakeWebSocket, message: ReceivedMessage) => {
+    const { id, key } = message
+    const answer = (key !== undefined && answers.get(key)) || answerTo(message)
+    if (key !== undefined) answers.set(key, answer)
+    const text = await answer
+    if (id !== undefined || 'error' in text) send(socket, { ...text, id })
+  }
+
+  const answerTo = async ({ type, id, data }: ReceivedMessage): Promise<object> => {
     const handler = handlers.get(type)
     try {
       if (!handler && id !== undefined) throw unknownType(type)
-      const reply = await handler?.(data)
-      if (id !== undefined) send(socket, { type: 'koaws:reply', id, data: reply ?? null })
+      return { type: 'koaws:reply', data: (await handler?.(data)) ?? null }
     } catch (error) {
-      send(socket, { type: 'koaws:error', id, about: type, error: errorObject(error) })
+      return { type: 'koaws:error', about: type, error: errorObject(error) }
     }
   }
 
@@ -224,6 +181,7 @@ export function fakeServer<const P>(
     WebSocket,
     received,
     tokens,
+    resumes,
     get connections() {
       return open.size
     },
@@ -236,7 +194,10 @@ export function fakeServer<const P>(
         if (handlers.get(type) === handler) handlers.delete(type)
       }
     },
-    push(type, data) {
+    push(type, data, place) {
+      for (const socket of opened()) send(socket, { ...place, type, data })
+    },
+    tell(type, data) {
       for (const socket of opened()) send(socket, { type, data })
     },
     async request(type, data) {
@@ -274,7 +235,7 @@ export function fakeServer<const P>(
       rejection = undefined
     },
   }
-  return server as unknown as FakeServer<DefinitionOf<P>>
+  return server as unknown as FakeServer<P>
 }
 
 function send(socket: FakeWebSocket, message: object): void {
@@ -283,11 +244,11 @@ function send(socket: FakeWebSocket, message: object): void {
 
 function unknownType(type: string): Error {
   const fields = { code: 'ERR_KOAWS_UNKNOWN_TYPE', status: 404 }
-  return Object.assign(new Error(`No handler for ${type}`), fields)
+  return Object.assign(new Error(`No handler for ${JSON.stringify(type)}`), fields)
 }
 
 function errorObject(error: unknown): object {
-  const { code, message, status, retryable, data } = (error ?? {}) as Record<string, unknown>
+  const { code, message, status, retryable, data } = fieldsOf(error)
   if (typeof code !== 'string' || typeof status !== 'number') {
     return { code: 'internal', message: 'Internal Server Error', status: 500, retryable: false }
   }

@@ -1,9 +1,12 @@
-/** What a fake WebSocket talks to. Nothing of it is called in the middle of a call of the client. */
+// The client's end of a fake server, which behaves like a browser's WebSocket.
+import { byteLength } from '../client/envelope.ts'
+
+/** The server's end of a fake WebSocket. Its methods never run inside a call of the client. */
 export interface FakePeer {
-  /** A client wants to connect: answer with `accept()` or `end()`, once. */
+  /** A client connects: answer once, with `accept()` or `end()`. */
   onHandshake(socket: FakeWebSocket): void
   onMessage(socket: FakeWebSocket, text: string): void
-  /** It has ended, from either side. */
+  /** The connection has ended, from either side. */
   onEnd(socket: FakeWebSocket): void
 }
 
@@ -15,8 +18,8 @@ const CLOSING = 2
 const CLOSED = 3
 
 /**
- * A WebSocket as a page sees it, without a network. Events come in microtasks: never within a call of
- * the client, and not held up by the fake timers of a test.
+ * A WebSocket as a page sees it, without a network. Events are sent in microtasks: never inside a
+ * call of the client, and independent of a test's fake timers.
  */
 export class FakeWebSocket extends EventTarget {
   static readonly CONNECTING: number = CONNECTING
@@ -25,7 +28,7 @@ export class FakeWebSocket extends EventTarget {
   static readonly CLOSED: number = CLOSED
 
   readonly url: string
-  /** What the client offered. */
+  /** The subprotocols that the client offered. */
   readonly offered: readonly string[]
   readonly extensions = ''
   readonly bufferedAmount = 0
@@ -48,7 +51,11 @@ export class FakeWebSocket extends EventTarget {
     })
   }
 
-  /** The client sends. */
+  /**
+   * Sends a message of the client.
+   *
+   * @throws DOMException while connecting, as a browser does
+   */
   send(data: string): void {
     if (this.readyState === CONNECTING) {
       throw new DOMException('Still in CONNECTING state', 'InvalidStateError')
@@ -58,7 +65,11 @@ export class FakeWebSocket extends EventTarget {
     })
   }
 
-  /** The client closes. */
+  /**
+   * Closes from the client's side.
+   *
+   * @throws DOMException for a code or reason that a browser rejects
+   */
   close(code?: number, reason = ''): void {
     assertClosable(code, reason)
     if (this.readyState >= CLOSING) return
@@ -67,21 +78,21 @@ export class FakeWebSocket extends EventTarget {
     queueMicrotask(() => this.#finish(answered ? (code ?? 1005) : 1006, reason))
   }
 
-  /** The server accepts. */
+  /** Accepts the connection, for the server. */
   accept(protocol: string): void {
     this.readyState = OPEN
     this.protocol = protocol
     this.#fire('open', {})
   }
 
-  /** The server sends. */
+  /** Sends a message of the server. */
   deliver(data: string): void {
     queueMicrotask(() => {
       if (this.readyState === OPEN) this.#fire('message', { data })
     })
   }
 
-  /** The server, or the network, ends it: 1006 is an end without a close frame. */
+  /** Ends the connection, for the server or the network: 1006 is an end without a close frame. */
   end(code: number, reason: string): void {
     queueMicrotask(() => this.#finish(code, reason))
   }
@@ -102,12 +113,12 @@ export class FakeWebSocket extends EventTarget {
   }
 }
 
-/** What a browser lets a page close with. */
+/** Asserts that a browser lets a page close with this code and reason. */
 function assertClosable(code: number | undefined, reason: string): void {
   if (code !== undefined && code !== 1000 && !(code >= 3000 && code <= 4999)) {
     throw new DOMException(`A page cannot close with ${code}`, 'InvalidAccessError')
   }
-  if (new TextEncoder().encode(reason).length > 123) {
+  if (byteLength(reason) > 123) {
     throw new DOMException('The reason is longer than 123 bytes', 'SyntaxError')
   }
 }

@@ -1,3 +1,5 @@
+// The entry `koaws/testing`: its public names.
+
 export type {
   AdapterFault,
   AdapterSubject,
@@ -5,7 +7,14 @@ export type {
   MakeSubject,
 } from './adapters/subject.ts'
 export { adapterSuite } from './adapters/suite.ts'
-export type { FakeServer, FakeServerOptions, ReceivedMessage } from './fake-server.ts'
 export { fakeServer } from './fake-server.ts'
+export type {
+  FakeServer,
+  FakeServerOptions,
+  HistoryMessages,
+  PresentedPositions,
+  PushPlace,
+  ReceivedMessage,
+} from './fake-server-types.ts'
 export type { ConnectOptions, RequestOptions, TestApp, TestResponse } from './test-app.ts'
 export { RejectedError, TestSocket, testApp } from './test-app.ts'

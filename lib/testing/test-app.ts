@@ -1,3 +1,4 @@
+// `testApp()`: a client for an app without a port.
 import { once } from 'node:events'
 import {
   createServer,
@@ -7,17 +8,20 @@ import {
 } from 'node:http'
 import type Koa from 'koa'
 import { type RawData, WebSocket } from 'ws'
+import { describe } from '../validate.ts'
 import { socketPair } from './duplex-socket.ts'
 
-/** An HTTP answer, read whole. */
+/** An HTTP response, read completely. */
 export interface TestResponse {
+  /** The HTTP status. */
   readonly status: number
+  /** The headers, with names in lower case. */
   readonly headers: IncomingHttpHeaders
   /** The body as text. */
   readonly body: string
 }
 
-/** How a test opens a WebSocket. */
+/** The options of a WebSocket in a test. */
 export interface ConnectOptions {
   /** Request headers, such as `authorization` or `cookie`. */
   headers?: Record<string, string>
@@ -25,20 +29,42 @@ export interface ConnectOptions {
   protocols?: string | readonly string[]
 }
 
-/** How a test makes a plain HTTP request. */
+/** The options of a plain HTTP request in a test. */
 export interface RequestOptions {
-  /** @default 'GET' */
+  /** The method. @default 'GET' */
   method?: string
+  /** Request headers. */
   headers?: Record<string, string>
+  /** The body. */
   body?: string
 }
 
-/** What `connect()` rejects with when the app answers over HTTP. */
+/**
+ * The error that `connect()` rejects with when the app answers over HTTP.
+ *
+ * @example
+ * ```js
+ * import Koa from 'koa'
+ * import koaWs from 'koaws'
+ * import { RejectedError, testApp } from 'koaws/testing'
+ *
+ * const app = new Koa()
+ * app.use(koaWs())
+ * app.use((ctx) => ctx.throw(401, 'Log in first'))
+ *
+ * try {
+ *   await testApp(app).connect('/')
+ * } catch (error) {
+ *   if (error instanceof RejectedError) console.log(error.status, error.body) // 401 Log in first
+ * }
+ * ```
+ */
 export class RejectedError extends Error implements TestResponse {
   readonly status: number
   readonly headers: IncomingHttpHeaders
   readonly body: string
 
+  /** @param path the path of the handshake */
   constructor(path: string, { status, headers, body }: TestResponse) {
     super(`${path} was answered with ${status}: ${body.slice(0, 200)}`)
     this.name = 'RejectedError'
@@ -50,10 +76,31 @@ export class RejectedError extends Error implements TestResponse {
 
 /**
  * The client's end of a WebSocket in a test: a ws WebSocket that keeps every message until it is
- * asked for, so that nothing is lost between two awaits.
+ * read, so that messages between two awaits are kept.
+ *
+ * @example
+ * ```js
+ * import Koa from 'koa'
+ * import koaWs, { accept } from 'koaws'
+ * import { testApp } from 'koaws/testing'
+ *
+ * const app = new Koa()
+ * app.use(koaWs())
+ * app.use(
+ *   accept((connection) => {
+ *     connection.send('one')
+ *     connection.json({ two: 2 })
+ *     connection.close(4000, 'enough')
+ *   }),
+ * )
+ *
+ * const socket = await testApp(app).connect('/')
+ * console.log(await socket.next(), await socket.nextJson()) // one { two: 2 }
+ * console.log(await socket.closed) // { code: 4000, reason: 'enough' }
+ * ```
  */
 export class TestSocket extends WebSocket {
-  /** The headers of the 101. */
+  /** The headers of the 101 response. */
   readonly handshake: IncomingHttpHeaders = {}
   readonly #messages: (string | Buffer)[] = []
   readonly #readers: {
@@ -61,14 +108,15 @@ export class TestSocket extends WebSocket {
     reject: (error: Error) => void
   }[] = []
   #end: { code: number; reason: string } | null = null
-  /** How it ended. Never rejects. */
+  /** Resolves with the close code and reason. Never rejects. */
   readonly closed: Promise<{ code: number; reason: string }>
 
+  /** @internal */
   constructor(address: string, protocols: string[], options: object) {
     super(address, protocols, options)
     this.on('upgrade', (res) => Object.assign(this.handshake, res.headers))
     this.on('message', (data, isBinary) => this.#take(data, isBinary))
-    this.on('error', () => {}) // told by `connect()`, or by `closed`
+    this.on('error', () => {}) // reported by `connect()` or `closed`
     this.closed = new Promise((resolve) => {
       this.on('close', (code, reason) => {
         this.#end = { code, reason: reason.toString() }
@@ -78,7 +126,10 @@ export class TestSocket extends WebSocket {
     })
   }
 
-  /** The next message: a string for text, a Buffer for binary. Rejects when the socket closes first. */
+  /**
+   * Resolves with the next message: a string for text, a Buffer for binary. Rejects when the socket
+   * closes first.
+   */
   next(): Promise<string | Buffer> {
     const message = this.#messages.shift()
     if (message !== undefined) return Promise.resolve(message)
@@ -86,12 +137,12 @@ export class TestSocket extends WebSocket {
     return new Promise((resolve, reject) => this.#readers.push({ resolve, reject }))
   }
 
-  /** The next message, parsed as JSON. */
+  /** Resolves with the next message, parsed as JSON. */
   async nextJson(): Promise<unknown> {
     return JSON.parse(String(await this.next()))
   }
 
-  /** Send a value as JSON. */
+  /** Sends a `value` as JSON. */
   json(value: unknown): void {
     this.send(JSON.stringify(value))
   }
@@ -112,39 +163,63 @@ export class TestSocket extends WebSocket {
 /** An app under test. */
 export interface TestApp {
   /**
-   * Open a WebSocket. Rejects with a {@link RejectedError} (`status`, `headers`, `body`) when the app
-   * answers anything but 101.
+   * Opens a WebSocket. Rejects with a {@link RejectedError} (`status`, `headers`, `body`) when the
+   * app answers with another status than 101.
+   *
+   * @param path the path and query of the handshake
+   * @param options headers and subprotocols
    */
   connect(path: string, options?: ConnectOptions): Promise<TestSocket>
   /**
-   * A class of WebSockets that lead to the app, for `connect()` of `koaws/client`:
-   * `connect('ws://app/chat', { WebSocket: test.webSocket() })`. Whatever host the URL names, the app
-   * is reached.
+   * Returns a class of WebSockets that connect to the app, for `connect()` of `koaws/client`:
+   * `connect('ws://app/chat', { WebSocket: test.webSocket() })`. The host in the URL is ignored.
    *
-   * @param options `headers` of every handshake, such as a cookie
+   * @param options `headers` for every handshake, such as a cookie
    */
   webSocket(options?: { headers?: Record<string, string> }): typeof WebSocket
-  /** Make a plain HTTP request. */
+  /**
+   * Sends a plain HTTP request, and resolves with the whole response.
+   *
+   * @param path the path and query
+   * @param options the method, headers and body
+   */
   request(path: string, options?: RequestOptions): Promise<TestResponse>
-  /** End every connection of the test. */
+  /** Ends all WebSockets of the test. */
   close(): Promise<void>
 }
 
 const HOST = 'koaws.test'
 
 /**
- * Test an app without a port: its chain, its upgrades and its connections run over in-memory
+ * Tests an app without a port: its chain, its upgrades and its connections run over in-memory
  * streams.
  *
- * ```ts
+ * @example
+ * ```js
+ * import assert from 'node:assert/strict'
+ * import Koa from 'koa'
+ * import koaWs, { accept } from 'koaws'
+ * import { testApp } from 'koaws/testing'
+ *
+ * const app = new Koa()
+ * app.use(koaWs())
+ * app.use(accept((connection) => connection.on('message', (data) => connection.send(`${data}`))))
+ *
  * const test = testApp(app)
- * const socket = await test.connect('/chat/lobby', { headers: { authorization: 'Bearer …' } })
+ * const socket = await test.connect('/', { headers: { authorization: 'Bearer secret' } })
  * socket.send('hi')
- * expect(await socket.next()).to.equal('hi')
+ * assert.equal(await socket.next(), 'hi')
+ * console.log((await test.request('/')).status) // 426
  * await test.close()
  * ```
+ *
+ * @param app with `koaWs()` among its middleware; it needs no server
+ * @throws TypeError for a value that is not a Koa app
  */
 export function testApp(app: Koa): TestApp {
+  if (typeof (app as Partial<Koa> | null | undefined)?.callback !== 'function') {
+    throw new TypeError(`testApp() takes an app of Koa, not ${describe(app)}.`)
+  }
   const server = createServer(app.callback())
   const sockets = new Set<WebSocket>()
   const keep = (socket: WebSocket): void => {
@@ -165,7 +240,7 @@ export function testApp(app: Koa): TestApp {
   }
 }
 
-/** A class whose WebSockets all lead to a server. */
+/** Returns a class of WebSockets that all connect to a server. */
 function webSocketTo(
   server: Server,
   headers: Record<string, string> | undefined,
@@ -174,7 +249,7 @@ function webSocketTo(
   return class extends WebSocket {
     constructor(url: string | URL | null, protocols?: string | string[]) {
       super(url as string, protocols, { headers, createConnection: () => dial(server) } as object)
-      this.on('error', () => {}) // told by `close`
+      this.on('error', () => {}) // reported by `close`
       keep(this)
     }
   } as typeof WebSocket

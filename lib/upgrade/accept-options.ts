@@ -1,114 +1,154 @@
+// Checks the options of one accept, and computes values from them.
+
 import type { Context, Middleware } from 'koa'
-import { epochMilliseconds } from '../connection/instant.ts'
+import { epochMilliseconds } from '../connection/expiry.ts'
 import { type RuleOptions, ruleChecks } from '../connection/rules.ts'
 import { type Speaker, speakerOf } from '../connection/speaker.ts'
-import { OptionsError, UpgradeError } from '../errors.ts'
+import { OptionsError, toError, UpgradeError } from '../errors.ts'
+import { fieldsOf } from '../fields.ts'
 import { KOAWS_V1 } from '../protocol/subprotocol.ts'
-import { askOption, assertName, type Check, check, validate } from '../validate.ts'
-import type { RejectMode, UpgradeHost } from './host.ts'
+import {
+  askOption,
+  assertName,
+  type Check,
+  check,
+  describe,
+  isName,
+  validate,
+} from '../validate.ts'
+import { warnOnce } from '../warn.ts'
+import type { UpgradeHost } from './host.ts'
+import { type RejectOption, rejectCheck } from './reject.ts'
 
-/** A value, or a function that gives it from the ctx of the handshake. */
+/** A value, or a function that returns it for the ctx of the handshake. */
 export type FromContext<T, C = Context> = T | ((ctx: C) => T)
 
-/** Chooses a subprotocol from what the client offers, credentials left out; false for none. */
+/** Returns one of the offered subprotocols, which come without credentials; false for none. */
 export type SubprotocolChooser<C = Context> = (offered: readonly string[], ctx: C) => string | false
 
-/** Middleware that authenticates, alone or in a row. */
+/** Koa middleware that authenticates: one function or a list. */
 export type AuthMiddleware = Middleware | readonly Middleware[]
 
-/** How one route accepts. What is not set is the plugin's. */
+/** The options of one route. An option that is not set has the value of the plugin. */
 export interface AcceptOptions<C = Context> extends RuleOptions {
   /**
-   * The subprotocol to speak: a name, a list by preference, or a chooser. Nothing that matches: 400.
-   * Not set: the first that is offered, other than a credential and `koaws.v1`.
+   * The subprotocol to speak: a name, a list in order of preference, or a function that chooses. An
+   * offer without a match gets 400. @default the first offered name that is neither a credential
+   * nor `koaws.v1`
    */
   subprotocol?: string | readonly string[] | SubprotocolChooser<C> | undefined
-  /** Rooms to be in from the start. */
+  /** The rooms that the connection joins at once. @default none */
   rooms?: FromContext<readonly string[], C> | undefined
-  /** Whose connection this is; never from what the client says of itself. */
+  /**
+   * The user of the connection. Take it from verified data only, not from a claim of the client.
+   */
   user?: FromContext<string | number | undefined, C> | undefined
   /**
-   * When the authorisation ends: the connection is then closed with 4401. Date, epoch milliseconds,
-   * or null for never. Not set: the `exp` that koa-jwt left in `ctx.state.user`.
+   * When the authorization ends; the connection is then closed with 4401. A Date, epoch
+   * milliseconds, or null for never. @default the `exp` in `ctx.state.user`, where koa-jwt stores
+   * it, if it is a time in seconds after the year 2000
    */
   expiresAt?: FromContext<Date | number | null, C> | undefined
   /**
-   * False keeps the connection out of all rooms and audiences: it may speak a foreign protocol. It is
-   * counted, limited and shut down like any other. @default true
+   * False keeps the connection out of all rooms and audiences, for a subprotocol of another
+   * library. The connection is still counted, limited and shut down. `close()` of its id, of its
+   * user and of `all()` still closes it. @default true
    */
   hub?: boolean | undefined
   /**
-   * With `messages()`: authenticate by a token in the first message. Middleware of Koa, such as
-   * koa-jwt's, that runs on a ctx like that of the handshake, with the token as `Authorization: Bearer`.
-   * Nothing is handled before it has called `next()`, and the connection is in no audience; `user`,
-   * `expiresAt`, `rooms` and `onConnect` are asked after it.
+   * With `messages()`: authenticates with a token in the first message. Takes Koa middleware such
+   * as koa-jwt's, which runs with a ctx like that of the handshake, and with the token in
+   * `Authorization: Bearer`. Until it calls `next()`, other messages are not handled and the
+   * connection is in no audience. `user`, `expiresAt`, `rooms` and `onConnect` run after it.
    */
   authenticate?: AuthMiddleware | undefined
-  /** How long that may take; then 4408. @default 10_000 */
+  /**
+   * Milliseconds until the first token must be accepted; then the connection is closed with 4408.
+   * @default 10_000
+   */
   authenticateTimeout?: number | undefined
   /**
-   * With `messages()`: the same for a new token on an open connection. Another user than before closes
-   * with 4403; a token that is rejected changes nothing. @default `authenticate`
+   * With `messages()`: authenticates with a new token on an open connection. A token of another
+   * user closes the connection with 4403; a rejected token changes nothing. @default `authenticate`
    */
   refresh?: AuthMiddleware | undefined
-  /** See the plugin's option. */
-  reject?: RejectMode | undefined
-  /** The largest message in bytes; 1009 above it. */
+  /**
+   * See the plugin's option. It applies to rejections after the accept, and in `hub.route()` after
+   * the path has matched. Earlier rejections use the plugin's option.
+   */
+  reject?: RejectOption | undefined
+  /** The largest message, in bytes; a larger one closes the connection with 1009. */
   maxPayload?: number | undefined
-  /** The most fragments of one message. */
+  /** The largest number of fragments per message; more close the connection with 1008. */
   maxFragments?: number | undefined
 }
 
-const token: Check = (value) =>
+const isToken = (value: unknown): boolean =>
   typeof value === 'string' && /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(value)
-    ? null
-    : 'must be a subprotocol name (a token of RFC 9110), a list of them, or a function.'
 
-const tokens: Check = (value) =>
-  Array.isArray(value) && value.length > 0 && value.every((one) => token(one) === null)
+const subprotocol: Check = (value) => {
+  if (isToken(value) || typeof value === 'function') return null
+  if (!Array.isArray(value)) {
+    return `must be a subprotocol name (a token of RFC 9110), a list of them, or a function, not ${describe(value)}.`
+  }
+  if (value.length === 0) return 'must hold at least one subprotocol name.'
+  const wrong = value.findIndex((one) => !isToken(one))
+  return wrong < 0
     ? null
-    : token(undefined)
+    : `must hold subprotocol names (tokens of RFC 9110), not ${describe(value[wrong])}.`
+}
 
 const instant: Check = (value) => {
   try {
     epochMilliseconds(value as number)
     return null
   } catch (error) {
-    return `is wrong: ${(error as Error).message}`
+    return toError(error).message.replace('expiresAt ', '')
   }
 }
 
+const roomNames: Check = (value) => {
+  if (!Array.isArray(value))
+    return `must be an array of names, or a function of the ctx, not ${describe(value)}.`
+  const wrong = check.strings(value)
+  if (wrong) return wrong
+  const long = (value as string[]).find((name) => !isName(name))
+  return long === undefined ? null : `holds ${describe(long)}, which is longer than 255 bytes.`
+}
+
 const plainUser: Check = (value) =>
-  (typeof value === 'string' && value.length > 0) || Number.isFinite(value)
+  isName(value) || Number.isFinite(value)
     ? null
-    : 'must be a non-empty string, a number, or a function of the ctx.'
+    : `must be a well-formed string of 1 to 255 bytes, a number, or a function of the ctx, not ${describe(value)}.`
 
-const middleware: Check = (value) =>
-  [value].flat().every((one) => typeof one === 'function')
+const middleware: Check = (value) => {
+  const wrong = [value].flat().filter((one) => typeof one !== 'function')
+  return wrong.length === 0
     ? null
-    : 'must be middleware of Koa, or an array of such.'
+    : `must be Koa middleware, or an array of it, not ${describe(wrong[0])}.`
+}
 
-/** The options that a route may set, with their checks. */
+/** The options of a route, with their checks. */
 export const acceptChecks: Record<string, Check> = {
-  subprotocol: check.either(token, tokens, check.isFunction),
-  rooms: check.either(check.strings, check.isFunction),
+  subprotocol: subprotocol,
+  rooms: check.either(roomNames, check.isFunction),
   user: check.either(plainUser, check.isFunction),
   expiresAt: check.either(instant, check.isFunction),
   hub: check.boolean,
   authenticate: middleware,
   authenticateTimeout: check.milliseconds,
   refresh: middleware,
-  reject: check.oneOf('auto', 'http', 'close'),
+  reject: rejectCheck,
   maxPayload: check.count,
   maxFragments: check.count,
   ...ruleChecks,
 }
 
 /**
- * Check what `accept()` and `ctx.ws()` are given.
+ * Checks the options of `accept()` and `ctx.ws()`.
  *
- * @param handler what the connection is for; undefined for one that is accepted without
- * @throws OptionsError
+ * @param handler the handler of the connection; undefined without one
+ * @throws OptionsError for an option that is unknown, wrong, or contradicts another
  */
 export function checkAcceptOptions(where: string, options: unknown, handler?: object): void {
   validate(where, options, acceptChecks)
@@ -116,7 +156,7 @@ export function checkAcceptOptions(where: string, options: unknown, handler?: ob
   const { hub, rooms } = options as AcceptOptions
   if (hub === false && rooms !== undefined) {
     throw new OptionsError(
-      `${where}: "rooms" contradicts "hub: false", which keeps out of all rooms.`,
+      `${where}: "rooms" contradicts "hub: false": such a connection cannot join rooms. Leave one of them out.`,
     )
   }
 }
@@ -125,22 +165,23 @@ function checkSpeaker(where: string, options: AcceptOptions, speaker: Speaker | 
   const { authenticate, authenticateTimeout, refresh, subprotocol } = options
   if ((authenticate || refresh) && !speaker?.authenticates) {
     throw new OptionsError(
-      `${where}: "authenticate" and "refresh" work with messages() alone; authenticate other connections in the chain.`,
+      `${where}: "authenticate" and "refresh" work only with messages(). Authenticate other connections in middleware before the accept.`,
     )
   }
   if (authenticateTimeout !== undefined && !authenticate) {
-    throw new OptionsError(
-      `${where}: "authenticateTimeout" counts for nothing without "authenticate".`,
-    )
+    throw new OptionsError(`${where}: "authenticateTimeout" has no effect without "authenticate".`)
   }
   if (subprotocol !== undefined && speaker) {
     throw new OptionsError(
-      `${where}: "subprotocol" is said by the handler already: ${speaker.subprotocols.join(', ')}. For others beside it there is bySubprotocol().`,
+      `${where}: the handler already sets the subprotocol (${speaker.subprotocols.join(', ')}). Leave "subprotocol" out, or use bySubprotocol() to add others.`,
     )
   }
 }
 
-/** The subprotocol for a handshake, or false for none. */
+/**
+ * Returns the subprotocol for a handshake; false for none.
+ * @throws UpgradeError when no offered subprotocol is acceptable
+ */
 export function chooseSubprotocol(
   { subprotocol }: AcceptOptions,
   speaker: Speaker | undefined,
@@ -153,7 +194,7 @@ export function chooseSubprotocol(
   if (subprotocol === undefined) return firstForeign(offered, hadBearers)
   if (typeof subprotocol === 'function') {
     const name = askOption('subprotocol', () => subprotocol(offered, ctx))
-    return name === false && mayDecline.has(subprotocol) ? false : chosen(name, offered)
+    return chosen(name, offered)
   }
   return match(typeof subprotocol === 'string' ? [subprotocol] : subprotocol, offered)
 }
@@ -164,25 +205,23 @@ function match(wanted: readonly string[], offered: readonly string[]): string {
   throw new UpgradeError('ERR_KOAWS_SUBPROTOCOL', `This route speaks ${wanted.join(', ')}.`)
 }
 
-/** Choosers whose `false` accepts without a subprotocol, as ws's `handleProtocols` does. */
-export const mayDecline: WeakSet<object> = new WeakSet()
-
 function chosen(name: string | false, offered: readonly string[]): string | false {
   if (name === false) {
     throw new UpgradeError(
       'ERR_KOAWS_SUBPROTOCOL',
-      'This route speaks none of the subprotocols that were offered.',
+      'This route does not speak the offered subprotocols.',
     )
   }
   if (offered.includes(name)) return name
   throw new OptionsError(
-    `The option "subprotocol" chose ${JSON.stringify(name)}, which the client did not offer.`,
+    `The option "subprotocol" chose ${JSON.stringify(name)}, which the client did not offer. Return one of the offered names, or false.`,
   )
 }
 
 /**
- * Without a say of the route. A browser fails a WebSocket whose offers were all passed over, so an
- * offer of credentials or of koaws' own protocol alone is an error that it can be told of.
+ * Returns the subprotocol for a route without the option. A browser fails a WebSocket when the
+ * server accepts no offer. So an offer of only credentials or only `koaws.v1` is rejected, with an
+ * error that explains it.
  */
 function firstForeign(offered: readonly string[], hadBearers: boolean): string | false {
   const first = offered.find((name) => name !== KOAWS_V1)
@@ -191,12 +230,12 @@ function firstForeign(offered: readonly string[], hadBearers: boolean): string |
   throw new UpgradeError(
     'ERR_KOAWS_SUBPROTOCOL',
     hadBearers
-      ? 'Offer a subprotocol beside the credential: a browser fails a WebSocket that gets none of its offers.'
+      ? 'Offer a subprotocol beside the credential: a browser fails a WebSocket for which the server selects no subprotocol.'
       : 'This route does not speak koaws.v1.',
   )
 }
 
-/** Whose connection it is. */
+/** Returns the user of the connection. */
 export function userOf(
   { user }: AcceptOptions,
   host: UpgradeHost,
@@ -207,45 +246,65 @@ export function userOf(
   )
   if (value === undefined || value === null) return undefined
   if (typeof value === 'number' && Number.isFinite(value)) return String(value)
-  if (typeof value === 'string' && value.length > 0 && Buffer.byteLength(value) <= 255) return value
+  if (isName(value)) return value
   throw new OptionsError(
-    'The option "user" must give a string of 1 to 255 bytes, a number, or undefined.',
+    `The option "user" must return a well-formed string of 1 to 255 bytes, a number, or undefined, not ${describe(value)}.${typeof value === 'object' || typeof value === 'bigint' ? ' Call toString() on it.' : ''}`,
   )
 }
 
-/** The rooms to be in from the start. */
+/** Returns the rooms that the connection joins at once. */
 export function roomsOf({ rooms }: AcceptOptions, ctx: Context): readonly string[] {
   const names = typeof rooms === 'function' ? askOption('rooms', () => rooms(ctx)) : (rooms ?? [])
   if (!Array.isArray(names))
-    throw new OptionsError('The option "rooms" must give an array of names.')
+    throw new OptionsError(
+      `The option "rooms" must return an array of names, not ${describe(names)}.`,
+    )
   for (const name of names) assertName('room', name)
   return names
 }
 
-/** @throws OptionsError when there are more than a connection may be in */
+/** @throws OptionsError when there are more rooms than a connection may join */
 export function assertRooms(rooms: readonly string[], most: number): void {
   const { size } = rooms.length <= most ? { size: 0 } : new Set(rooms)
   if (size <= most) return
-  throw new OptionsError(`The option "rooms" gave ${size} rooms, and "maxRooms" allows ${most}.`)
+  throw new OptionsError(`The option "rooms" names ${size} rooms, and "maxRooms" allows ${most}.`)
 }
 
 /**
- * When the authorisation ends, in epoch milliseconds, or null for never.
+ * Returns when the authorization ends, in epoch milliseconds; null for never.
  *
- * @throws UpgradeError with status 401 when that is past already
+ * @throws UpgradeError with status 401 when that time is past
  */
 export function expiryOf({ expiresAt }: AcceptOptions, ctx: Context): number | null {
   const value =
     typeof expiresAt === 'function' ? askOption('expiresAt', () => expiresAt(ctx)) : expiresAt
   const at = value === undefined ? tokenExpiry(ctx) : epochMilliseconds(value)
   if (at !== null && at <= Date.now()) {
-    throw new UpgradeError('ERR_KOAWS_EXPIRED', 'The authorisation has expired.')
+    throw new UpgradeError('ERR_KOAWS_EXPIRED', 'The authorization has expired.')
   }
   return at
 }
 
-/** The `exp` of a JSON Web Token (RFC 7519, section 4.1.4: seconds), where koa-jwt puts its claims. */
+/**
+ * Returns the `exp` of a JSON Web Token (RFC 7519, section 4.1.4), in milliseconds, from the claims
+ * that koa-jwt stores.
+ */
 function tokenExpiry(ctx: Context): number | null {
-  const exp: unknown = (ctx.state as { user?: { exp?: unknown } } | undefined)?.user?.exp
-  return typeof exp === 'number' && Number.isFinite(exp) ? Math.floor(exp * 1000) : null
+  const exp: unknown = fieldsOf(fieldsOf(ctx.state)['user'])['exp']
+  if (exp === undefined || exp === null) return null
+  if (typeof exp === 'number' && exp >= EARLIEST && exp <= LATEST) return Math.floor(exp * 1000)
+  const what = typeof exp === 'number' ? String(exp) : `a ${typeof exp}`
+  warnOnce(
+    'KOAWS_EXP',
+    `ctx.state.user.exp is ${what} and is ignored: it is not a time in seconds since 1970 (RFC 7519, section 4.1.4). The connection does not expire. Set the option "expiresAt" of the route; null means never.`,
+    { inProduction: true },
+  )
+  return null
 }
+
+/**
+ * The first second of 2001, and the last of the year 9999: other numbers are not an `exp` in
+ * seconds.
+ */
+const EARLIEST = 978_307_200
+const LATEST = 253_402_300_799

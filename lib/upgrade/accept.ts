@@ -1,10 +1,11 @@
+// Implements both forms of accept, and the rejection by close code.
+
 import type { Context } from 'koa'
-import { captureAsyncContext } from '../connection/async-context.ts'
-import { type Connection, internals } from '../connection/connection.ts'
+import { type Connection, coreOf } from '../connection/connection.ts'
 import { speakerOf } from '../connection/speaker.ts'
-import { debugUpgrade, loggablePath } from '../debug.ts'
-import { OptionsError, toError, UpgradeError } from '../errors.ts'
+import { isTurnedAway, OptionsError, toError, UpgradeError } from '../errors.ts'
 import { isThenable } from '../thenable.ts'
+import { askOption } from '../validate.ts'
 import {
   type AcceptOptions,
   assertRooms,
@@ -13,30 +14,35 @@ import {
   roomsOf,
   userOf,
 } from './accept-options.ts'
-import { type Accepted, clientGone } from './acceptor.ts'
+import { type Accepted, type Acceptor, clientGone } from './acceptor.ts'
 import { accessOf } from './access.ts'
+import { captureAsyncContext } from './async-context.ts'
+import type { AcceptHandler } from './chain.ts'
+import { assertTakes, chooseAsWs, type Forwarded, forwardedTo, keepRequest } from './forwarded.ts'
 import type { UpgradeHost } from './host.ts'
+import { reportWith } from './koa-errors.ts'
 import { slimContext } from './records.ts'
 import { refusalError } from './refusal.ts'
 import { releaseGuard } from './socket-guard.ts'
-import { type AcceptHandler, alreadyResponded, type Upgrade } from './upgrade.ts'
+import { alreadyResponded, type Passed, passedOf, type Upgrade } from './upgrade.ts'
 
 /** Accept now: the promise of the first form of `ctx.ws`. */
 export function acceptInside(upgrade: Upgrade, options: AcceptOptions): Promise<Connection> {
   if (upgrade.accepting) return upgrade.accepting
   const accepting = tryAccept(upgrade, options)
-  // Whoever does not await it must not end the process.
+  // A handler that does not await it must not end the process.
   accepting.catch(ignore)
   // A failed attempt may be followed by another; an accepted connection is given to all.
-  if (upgrade.connection) upgrade.accepting = accepting
+  if (upgrade.connection) upgrade.acceptInside(accepting)
   return accepting
 }
 
 async function tryAccept(upgrade: Upgrade, options: AcceptOptions): Promise<Connection> {
   assertOpen(upgrade)
   if (upgrade.deferred) throw mixedForms()
-  const ctx = upgrade.ctx as Context
-  const subprotocol = subprotocolFor(upgrade, undefined, options)
+  const { ctx } = passedOf(upgrade)
+  upgrade.rejectAs(options.reject)
+  const subprotocol = subprotocolFor(upgrade, ctx, undefined, options)
   const { connection, admitted } = performHandshake(upgrade, options, subprotocol, ctx)
   const failure = await admitted
   if (failure) throw failure
@@ -51,40 +57,53 @@ export function acceptAfter(
 ): void {
   if (upgrade.deferred || upgrade.accepting) throw mixedForms()
   assertOpen(upgrade)
-  const ctx = upgrade.ctx as Context
-  if (options.reject) upgrade.reject = options.reject
-  upgrade.deferred = { handler, options, subprotocol: subprotocolFor(upgrade, handler, options) }
+  const { ctx } = passedOf(upgrade)
+  upgrade.rejectAs(options.reject)
+  const forwarded = forwardedTo(handler)
+  if (forwarded) assertTakes(forwarded)
+  upgrade.defer({ handler, options, subprotocol: subprotocolFor(upgrade, ctx, handler, options) })
   ctx.status = upgrade.carrier.acceptStatus
   // An accept has no body. Left alone Koa would make one of the status text, and set headers for it that
   // are dropped again. Should Koa rename this member, that is what happens.
-  ;(ctx.response as { _body?: unknown })._body = ''
+  const response: object & { _body?: unknown } = ctx.response
+  response._body = ''
 }
 
 function subprotocolFor(
-  { offer, ctx }: Upgrade,
+  { offer }: Upgrade,
+  ctx: Context,
   handler: AcceptHandler | undefined,
   options: AcceptOptions,
 ): string | false {
   const speaker = handler && speakerOf(handler)
+  const direct = handler && forwardedTo(handler)
+  if (direct && options.subprotocol === undefined) {
+    return askOption('handleProtocols', () => chooseAsWs(direct, offer.subprotocols, ctx.req))
+  }
   const hadBearers = offer.bearers.length > 0
-  return chooseSubprotocol(options, speaker, offer.subprotocols, hadBearers, ctx as Context)
+  return chooseSubprotocol(options, speaker, offer.subprotocols, hadBearers, ctx)
 }
 
 /** The chain has ended with 101: handshake, then the handler, outside of the chain. */
 export function acceptDeferred(upgrade: Upgrade): void {
-  const { deferred, ctx, socket } = upgrade as Upgrade & { ctx: Context }
+  const { deferred, socket } = upgrade
   if (!deferred) return
-  const host = upgrade.host as UpgradeHost
+  const { ctx, host } = passedOf(upgrade)
   const { handler, options, subprotocol } = deferred
-  const { connection, admitted } = performHandshake(upgrade, options, subprotocol, ctx)
+  const forwarded = forwardedTo(handler, subprotocol)
+  if (forwarded) {
+    assertTakes(forwarded)
+    keepRequest(ctx, upgrade.req)
+  }
+  const { connection, admitted } = performHandshake(upgrade, options, subprotocol, ctx, forwarded)
   slimContext(ctx, socket)
   upgrade.release()
   const goOn = (failure: Error | null): void => {
     if (failure === null) runHandler(connection, handler, ctx, host, options)
     else {
-      internals.handlerSettled(connection)
+      coreOf(connection).handlerSettled()
       // Closing in onConnect is how an application turns somebody away: no error.
-      if (!('turnedAway' in failure)) host.report(failure, ctx)
+      if (!isTurnedAway(failure)) host.report(failure, ctx, connection)
     }
   }
   if (admitted instanceof Promise) void admitted.then(goOn)
@@ -105,12 +124,12 @@ function runHandler(
       : handler(connection, ctx)
     if (isThenable(result)) {
       result.then(
-        () => internals.handlerSettled(connection),
+        () => coreOf(connection).handlerSettled(),
         (error: unknown) => handlerFailed(connection, error, ctx, host),
       )
       return
     }
-    internals.handlerSettled(connection)
+    coreOf(connection).handlerSettled()
   } catch (error) {
     handlerFailed(connection, error, ctx, host)
   }
@@ -123,17 +142,21 @@ function handlerFailed(
   host: UpgradeHost,
 ): void {
   const error = toError(thrown)
-  internals.fail(connection, error, false)
-  internals.handlerSettled(connection)
-  host.report(error, ctx)
+  coreOf(connection).fail(error, false)
+  coreOf(connection).handlerSettled()
+  host.report(error, ctx, connection)
 }
 
 /** The accept happened inside, and the chain below the plugin has ended. */
 export function chainEnded(upgrade: Upgrade, error: unknown, failed: boolean): void {
-  const { connection, ctx, socket } = upgrade
+  const { connection, ctx, socket, host } = upgrade
   if (!connection) return
-  if (failed) internals.fail(connection, error, false) // Koa reports what the chain threw
-  internals.handlerSettled(connection)
+  if (failed) {
+    coreOf(connection).fail(error, false)
+    // Koa hears what the chain throws, unless middleware in front catches it.
+    if (ctx) reportWith(ctx, (thrown) => host?.report(thrown, ctx, connection))
+  }
+  coreOf(connection).handlerSettled()
   if (ctx) slimContext(ctx, socket)
   upgrade.release()
 }
@@ -144,11 +167,12 @@ function performHandshake(
   options: AcceptOptions,
   subprotocol: string | false,
   ctx: Context,
+  forwarded?: Forwarded,
 ): { connection: Connection; admitted: Error | null | Promise<Error | null> } {
-  const { req, socket } = upgrade
-  const host = upgrade.host as UpgradeHost
+  const { socket } = upgrade
+  const { host } = passedOf(upgrade)
   assertOpen(upgrade)
-  // Who authenticates with a message is nobody yet.
+  // A connection that authenticates with a message has no user yet.
   const later = options.authenticate !== undefined
   if (later && !upgrade.deferred) throw mayNotAuthenticate()
   const userId = later ? undefined : userOf(options, host, ctx)
@@ -156,14 +180,16 @@ function performHandshake(
   const rooms = later ? [] : roomsOf(options, ctx)
   const rules = host.rules.for(options)
   assertRooms(rooms, rules.maxRooms)
-  const { connection, compression } = writeSwitch(upgrade, options, subprotocol)
-  if (debugUpgrade.enabled) debugUpgrade('%s accepted', loggablePath(req.url))
-  const { seat } = upgrade
-  upgrade.seat = undefined // from here on the connection is what is counted
+  // Nothing can come between this count and the connection.
+  const full = host.connections.refusal(userId)
+  if (full) throw full
+  const { connection, compression } = writeSwitch(upgrade, options, subprotocol, forwarded)
+  const seat = upgrade.takeSeat()
   upgrade.settle()
-  upgrade.connection = connection
-  finish(upgrade, ctx)
-  const admitted = host.admit(connection, {
+  upgrade.connected(connection)
+  finish(upgrade, { ctx, host })
+  if (seat) host.connections.onEnd(connection, () => seat.release())
+  const admitted = host.connections.add(connection, {
     ctx,
     userId,
     expiresAt,
@@ -171,8 +197,8 @@ function performHandshake(
     inAudiences: options.hub !== false,
     letInLater: later,
     rules,
+    since: upgrade.arrival.at,
     compression,
-    seat,
     socket,
     scope: captureAsyncContext(),
   })
@@ -181,7 +207,7 @@ function performHandshake(
 
 /**
  * A client that reads no HTTP answer gets the rejection as a close code: accept, and close with
- * 4000 + status. No handler runs and nobody can reach the connection.
+ * 4000 + status. No handler runs, and the connection is in no audience.
  */
 export function rejectByClose(
   upgrade: Upgrade,
@@ -189,32 +215,28 @@ export function rejectByClose(
   code: number,
   reason: string,
 ): void {
-  const { res, ctx } = upgrade
-  const { connection } = writeSwitch(upgrade, {}, subprotocol, res.statusCode)
+  const { res } = upgrade
+  const passed = passedOf(upgrade)
+  const { connection } = writeSwitch(upgrade, {}, subprotocol, undefined, res.statusCode)
   // It counts as long as it is open.
-  const { seat } = upgrade
-  const counted = upgrade.checkedFor
-  upgrade.seat = undefined
-  if (seat) connection.once('close', () => counted?.limits.release(seat))
+  const seat = upgrade.takeSeat()
+  if (seat) connection.once('close', () => seat.release())
   upgrade.settle()
-  finish(upgrade, ctx as Context)
-  internals.handlerSettled(connection)
+  finish(upgrade, passed)
+  coreOf(connection).handlerSettled()
   connection.close(code, reason)
 }
 
 /** The response looks finished from here on, to hooks of `end` (express-session) as well. */
-function finish(upgrade: Upgrade, ctx: Context): void {
+function finish(upgrade: Upgrade, { ctx, host }: Passed): void {
   const { res } = upgrade
-  const report = (error: unknown): void => (upgrade.host as UpgradeHost).report(error, ctx)
+  const report = (error: unknown): void => host.report(error, ctx)
   upgrade.carrier.finish(upgrade, report)
   if (!upgrade.takenOver) return
-  upgrade.collecting = true
   try {
-    res.end()
+    upgrade.collect(() => res.end())
   } catch (error) {
     report(error)
-  } finally {
-    upgrade.collecting = false
   }
 }
 
@@ -223,26 +245,39 @@ function writeSwitch(
   upgrade: Upgrade,
   options: AcceptOptions,
   subprotocol: string | false,
+  forwarded: Forwarded | undefined,
   status = upgrade.carrier.acceptStatus,
 ): Accepted {
-  const { carrier, res, socket } = upgrade
+  const { res, socket } = upgrade
   const { maxPayload, maxFragments } = options
   const before = res.statusCode
   res.statusCode = status
-  upgrade.collecting = true
   try {
-    // Hooks that wait for the head of the response (on-headers) get their moment.
-    res.writeHead(status)
-    const acceptor = (upgrade.host as UpgradeHost).acceptors.for(maxPayload, maxFragments)
-    const accepted = carrier.switch(upgrade, acceptor, subprotocol)
-    upgrade.phase = 'accepted'
-    releaseGuard(socket) // ws guards it now
-    return accepted
+    return upgrade.collect(() => {
+      // Hooks that wait for the head of the response (on-headers) get their moment.
+      res.writeHead(status)
+      const { acceptors } = passedOf(upgrade).host
+      const all = forwarded ? acceptors.forwarding(forwarded) : acceptors
+      const acceptor = all.for(maxPayload, maxFragments)
+      const accepted = switchOf(upgrade, acceptor, subprotocol)
+      upgrade.accepted()
+      releaseGuard(socket) // ws guards it now
+      return accepted
+    })
   } catch (error) {
     res.statusCode = before
     throw error
-  } finally {
-    upgrade.collecting = false
+  }
+}
+
+/** The socket's next owner is the connection, unless the handshake fails. */
+function switchOf(upgrade: Upgrade, acceptor: Acceptor, subprotocol: string | false): Accepted {
+  upgrade.watch(false)
+  try {
+    return upgrade.carrier.switch(upgrade, acceptor, subprotocol)
+  } catch (error) {
+    upgrade.watch(true)
+    throw error
   }
 }
 
@@ -265,10 +300,10 @@ function mixedForms(): UpgradeError {
   )
 }
 
-/** Nobody may be served who was to authenticate, and cannot. */
+/** Rejects: `authenticate` is set, and this handler cannot authenticate. */
 function mayNotAuthenticate(): OptionsError {
   return new OptionsError(
-    '"authenticate" works with accept(messages(...)) and ctx.ws(messages(...)) alone.',
+    '"authenticate" works only with accept(messages(...)) and ctx.ws(messages(...)).',
   )
 }
 

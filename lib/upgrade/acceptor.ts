@@ -1,11 +1,14 @@
+// Performs the WebSocket handshake with ws.
+
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { WebSocketServer } from 'ws'
 import { Connection } from '../connection/connection.ts'
 import type { Compression } from '../connection/outbox.ts'
 import { UpgradeError } from '../errors.ts'
+import type { Forwarded } from './forwarded.ts'
 
-/** What ws is told about the connections that it makes. */
+/** The options of ws for connections. */
 export interface WsOptions {
   readonly maxPayload: number
   readonly maxFragments: number
@@ -13,7 +16,7 @@ export interface WsOptions {
   readonly perMessageDeflate: boolean | object
 }
 
-/** A handshake that is done. */
+/** The result of a handshake. */
 export interface Accepted {
   readonly connection: Connection
   readonly compression: Compression
@@ -22,8 +25,9 @@ export interface Accepted {
 const NON_ASCII = /\P{ASCII}/u
 
 /**
- * The handshake itself (RFC 6455, section 4.2.2), by ws. `handleUpgrade` calls back synchronously
- * or never: what never calls back becomes an error here, so that nobody waits for it.
+ * Performs the handshake (RFC 6455, section 4.2.2) with ws. `handleUpgrade` calls back
+ * synchronously or never. When it does not call back, `accept` throws an error instead, so that its
+ * caller cannot hang.
  */
 export class Acceptor {
   readonly #server: WebSocketServer
@@ -32,7 +36,8 @@ export class Acceptor {
   #failure: Error | null = null
   #compression: Compression = 'none'
 
-  constructor(options: WsOptions) {
+  /** @param forwarded the application's WebSocketServer that the connections are for, if any */
+  constructor(options: WsOptions, forwarded?: Forwarded) {
     this.#server = new WebSocketServer({
       ...options,
       noServer: true,
@@ -40,20 +45,21 @@ export class Acceptor {
       WebSocket: Connection as never,
       handleProtocols: () => this.#subprotocol,
     } as never)
-    this.#server.on('headers', (lines) => {
-      this.#compression = compressionOf(lines)
+    this.#server.on('headers', (lines, req) => {
       for (const line of this.#headers) lines.push(line)
+      forwarded?.wss.emit('headers', lines, req)
+      this.#compression = compressionOf(lines)
     })
-    // With a listener ws writes nothing of its own to a client that it turns away.
+    // With this listener, ws writes no response of its own to a client that it rejects.
     this.#server.on('wsClientError', (error) => {
       this.#failure = error
     })
   }
 
   /**
-   * Write the 101 and make the connection.
+   * Writes the 101 and makes the connection.
    *
-   * @param headers complete header lines, without CRLF, that the 101 carries besides ws's own
+   * @param headers complete header lines without CRLF, added to those of ws
    * @throws UpgradeError when the handshake is malformed or the client has left
    */
   accept(
@@ -66,7 +72,7 @@ export class Acceptor {
     this.#subprotocol = subprotocol
     this.#headers = headers
     this.#failure = null
-    // ws writes the head as UTF-8 text; header values are latin1 (as Node writes them itself).
+    // ws writes the head as UTF-8, but header values are latin1, as Node itself writes them.
     const latin1 = headers.length > 0 && NON_ASCII.test(headers.join(''))
     if (latin1) socket.setDefaultEncoding('latin1')
     let connection: Connection | null = null
@@ -84,8 +90,8 @@ export class Acceptor {
 const EXTENSIONS = 'Sec-WebSocket-Extensions: '
 
 /**
- * How the 101 says that messages are compressed (RFC 7692, section 7.1). A frame can be shared when
- * it begins anew and may look back as far as deflate can.
+ * Returns how the 101 negotiates compression (RFC 7692, section 7.1). Connections can share a
+ * compressed frame when they negotiated no context takeover and the full window.
  */
 function compressionOf(lines: readonly string[]): Compression {
   const line = lines.find((one) => one.startsWith(EXTENSIONS))
@@ -95,7 +101,7 @@ function compressionOf(lines: readonly string[]): Compression {
   return bits === null || bits[1] === '15' ? 'shared' : 'own'
 }
 
-/** The error of an accept that nobody waits for any more. */
+/** Returns the error of an accept after the client has left. */
 export function clientGone(): UpgradeError {
   return new UpgradeError(
     'ERR_KOAWS_CLIENT_GONE',
@@ -103,18 +109,33 @@ export function clientGone(): UpgradeError {
   )
 }
 
-/** Acceptors for options that differ by route, one for each set of options. */
+/** Caches acceptors, one for each set of options. */
 export class Acceptors {
   readonly #base: WsOptions
   readonly #byOptions = new Map<string, Acceptor>()
+  readonly #byServer = new WeakMap<Forwarded, Acceptors>()
+  readonly #forwarded: Forwarded | undefined
   readonly #default: Acceptor
 
-  constructor(base: WsOptions) {
+  constructor(base: WsOptions, forwarded?: Forwarded) {
     this.#base = base
-    this.#default = new Acceptor(base)
+    this.#forwarded = forwarded
+    this.#default = new Acceptor(base, forwarded)
   }
 
-  /** The acceptor for a route's own limits, or the plugin's. */
+  /**
+   * Returns the acceptors for a WebSocketServer. Its own options take precedence over the plugin's.
+   */
+  forwarding(forwarded: Forwarded): Acceptors {
+    let acceptors = this.#byServer.get(forwarded)
+    if (!acceptors) {
+      acceptors = new Acceptors({ ...this.#base, ...forwarded.options }, forwarded)
+      this.#byServer.set(forwarded, acceptors)
+    }
+    return acceptors
+  }
+
+  /** Returns the acceptor for the limits of a route, or the plugin's default. */
   for(maxPayload: number | undefined, maxFragments: number | undefined): Acceptor {
     if (maxPayload === undefined && maxFragments === undefined) return this.#default
     const options = {
@@ -125,14 +146,14 @@ export class Acceptors {
     const key = `${options.maxPayload}/${options.maxFragments}`
     let acceptor = this.#byOptions.get(key)
     if (!acceptor) {
-      acceptor = new Acceptor(options)
+      acceptor = new Acceptor(options, this.#forwarded)
       this.#byOptions.set(key, acceptor)
     }
     return acceptor
   }
 }
 
-/** `maxFragments` grows with `maxPayload` unless set: one for each KiB, at least 1,024. */
+/** Returns the default of `maxFragments`: one for each KiB of `maxPayload`, at least 1,024. */
 export function defaultFragments(maxPayload: number): number {
   return Math.max(1024, Math.ceil(maxPayload / 1024))
 }

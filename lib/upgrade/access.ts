@@ -1,8 +1,12 @@
+// Implements `authenticate` and `refresh`: the application's middleware checks tokens in messages.
+
+import { performance } from 'node:perf_hooks'
 import type { Context, Middleware } from 'koa'
 import compose from 'koa-compose'
-import { type Connection, internals } from '../connection/connection.ts'
+import { type Connection, coreOf } from '../connection/connection.ts'
 import type { Access, Authorisation } from '../connection/speaker.ts'
 import { MessageError, UpgradeError } from '../errors.ts'
+import { fieldsOf } from '../fields.ts'
 import { CloseCode } from '../protocol/close-codes.ts'
 import {
   type AcceptOptions,
@@ -12,13 +16,13 @@ import {
   roomsOf,
   userOf,
 } from './accept-options.ts'
-import type { UpgradeHost } from './host.ts'
+import type { LateAdmission, UpgradeHost } from './host.ts'
 import { type HandshakeMemory, rebuildContext, rememberHandshake } from './rebuilt-context.ts'
 
-/** How long the first token may take, in milliseconds, unless the route says otherwise. */
+/** Default of `authenticateTimeout`, in milliseconds. */
 const DEADLINE = 10_000
 
-/** The options `authenticate` and `refresh` of a route, for one connection; null without them. */
+/** Returns how a connection authenticates with tokens in messages; null without the options. */
 export function accessOf(
   connection: Connection,
   ctx: Context,
@@ -29,7 +33,7 @@ export function accessOf(
   return refresh ? new RouteAccess(connection, ctx, { ...options, refresh }, host) : null
 }
 
-/** The application's own authentication, on tokens that come in messages. */
+/** Runs the application's middleware on tokens in messages. */
 class RouteAccess implements Access {
   readonly deadline: number | null
   readonly refreshes = true
@@ -38,7 +42,7 @@ class RouteAccess implements Access {
   readonly #options: AcceptOptions & { refresh: AuthMiddleware }
   readonly #host: UpgradeHost
   readonly #memory: HandshakeMemory
-  /** The names that the last authentication put into the state. */
+  /** Names in the state that the last authentication set. */
   #granted: readonly string[]
   #pending: boolean
 
@@ -61,21 +65,25 @@ class RouteAccess implements Access {
 
   async authorise(token: string): Promise<Authorisation> {
     const options = this.#options
+    const since = performance.now()
     const fresh = await this.#authenticated(token)
     const userId = userOf(options, this.#host, fresh)
     const expiresAt = expiryOf(options, fresh)
     if (this.#connection.readyState !== this.#connection.OPEN) throw gone()
-    if (this.#pending) await this.#letIn(fresh, userId, expiresAt)
+    if (this.#pending) await this.#letIn(fresh, { userId, expiresAt, since })
     else this.#renew(fresh, userId, expiresAt)
     return { expiresAt }
   }
 
-  /** The ctx of a token that was accepted. */
+  /**
+   * Runs the middleware on a token, and returns its ctx.
+   * @throws an error when the token is rejected
+   */
   async #authenticated(token: string): Promise<Context> {
     if (!/^[\x21-\x7e]+$/.test(token)) {
       throw new UpgradeError(
         'ERR_KOAWS_BEARER',
-        'The token holds characters that no header may hold.',
+        'The token has characters that are not allowed in a header.',
       )
     }
     const { authenticate, refresh } = this.#options
@@ -90,11 +98,13 @@ class RouteAccess implements Access {
     return fresh
   }
 
-  /** The first token: user, rooms and `onConnect`, as after a handshake. */
+  /**
+   * Lets the connection in after the first token: user, rooms and `onConnect`, as after a
+   * handshake.
+   */
   async #letIn(
     fresh: Context,
-    userId: string | undefined,
-    expiresAt: number | null,
+    authorised: Pick<LateAdmission, 'userId' | 'expiresAt' | 'since'>,
   ): Promise<void> {
     const rooms = roomsOf(this.#options, fresh)
     const rules = this.#host.rules.for(this.#options)
@@ -102,32 +112,31 @@ class RouteAccess implements Access {
     this.#take(fresh)
     const ctx = this.#ctx
     const inAudiences = this.#options.hub !== false
-    const admission = { ctx, userId, expiresAt, rooms, inAudiences, rules }
-    const failure = await this.#host.letIn(this.#connection, admission)
+    const admission = { ctx, ...authorised, rooms, inAudiences, rules }
+    const failure = await this.#host.connections.letIn(this.#connection, admission)
     if (failure) throw failure
     this.#pending = false
   }
 
-  /** A new token of the same user: the connection lives on with what it says. */
+  /** Applies a new token of the same user to the open connection. */
   #renew(fresh: Context, userId: string | undefined, expiresAt: number | null): void {
     const connection = this.#connection
-    const before = (connection.state as { user?: unknown } | undefined)?.user
-    const now = fresh.state['user'] as unknown
-    if (
-      (before !== undefined && now === undefined) ||
-      (userId === undefined && connection.userId)
-    ) {
-      throw new MessageError(401, 'The token names no user')
+    if (userId !== undefined) connection.refresh({ expiresAt, userId })
+    else {
+      // Without the option `user`, both tokens must name the same user.
+      const before = nameOf(fieldsOf(connection.state)['user'])
+      const now = nameOf(fresh.state['user'])
+      if (connection.userId !== undefined || before === null || now === null) {
+        throw new MessageError(401, NAMELESS)
+      }
+      if (before === now) connection.refresh({ expiresAt })
+      else coreOf(connection).closeForCause(CloseCode.otherUser, 'another user')
     }
-    // Without the option `user` the token itself has to say whose it is.
-    if (userId === undefined && nameOf(before) !== nameOf(now)) {
-      internals.closeForCause(connection, CloseCode.otherUser, 'another user')
-    } else connection.refresh({ expiresAt, userId })
     if (connection.readyState !== connection.OPEN) throw gone()
     this.#take(fresh)
   }
 
-  /** The state is the same object as before: what this token does not grant any more leaves it. */
+  /** Updates the state object in place. Names that the new token no longer grants are removed. */
   #take({ state: granted }: Context): void {
     const state = this.#connection.state as Record<string, unknown>
     for (const name of this.#granted) if (!Object.hasOwn(granted, name)) delete state[name]
@@ -149,19 +158,34 @@ function composed(middleware: AuthMiddleware): Chain {
   return chain
 }
 
-/** Who a user is, by the names that tokens and sessions have for that; undefined where it says nothing. */
-function nameOf(user: unknown): unknown {
-  const { sub, id } = (typeof user === 'object' && user !== null ? user : {}) as {
-    sub?: unknown
-    id?: unknown
-  }
-  return sub ?? id
+const NAMELESS =
+  'The token names no user: set the option "user", or give ctx.state.user a "sub" or an "id".'
+
+/**
+ * Returns a text that is equal for equal users only, from `ctx.state.user`; null when it names no
+ * user. A `sub` is unique within its issuer (RFC 7519, section 4.1.2), and unrelated to an `id`.
+ */
+function nameOf(user: unknown): string | null {
+  if (typeof user !== 'object' || user === null) return null
+  const { iss, sub, id } = fieldsOf(user)
+  const [claim, name] = isName(sub) ? ['sub', sub] : ['id', id]
+  if (!isName(name)) return null
+  return JSON.stringify([claim, typeof name, String(name), typeof iss === 'string' ? iss : null])
+}
+
+function isName(value: unknown): value is string | number | bigint {
+  if (typeof value === 'number') return Number.isFinite(value)
+  return typeof value === 'bigint' || (typeof value === 'string' && value !== '')
 }
 
 async function withDeadline(work: Promise<unknown>, timeout: number): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_resolve, reject) => {
-    const error = new MessageError(503, 'The authentication took too long', { expose: false })
+    const error = new MessageError(
+      503,
+      `The authentication took longer than ${timeout} ms ("handshakeTimeout")`,
+      { expose: false },
+    )
     timer = setTimeout(reject, timeout, error)
     timer.unref()
   })
@@ -173,5 +197,8 @@ async function withDeadline(work: Promise<unknown>, timeout: number): Promise<vo
 }
 
 function gone(): UpgradeError {
-  return new UpgradeError('ERR_KOAWS_CLIENT_GONE', 'The client left while its token was looked at.')
+  return new UpgradeError(
+    'ERR_KOAWS_CLIENT_GONE',
+    'The client left while its token was being checked.',
+  )
 }

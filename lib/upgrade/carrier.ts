@@ -1,55 +1,59 @@
+// Defines the differences between a handshake over HTTP/1.1 and over HTTP/2.
+
 import type { EventEmitter } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { Accepted, Acceptor } from './acceptor.ts'
 import type { Refusal } from './handshake.ts'
 
-/** What a carrier needs of an upgrade. */
+/** The parts of an upgrade that a carrier needs. */
 export interface Carried {
   readonly req: IncomingMessage
   readonly res: ServerResponse
   /** The TCP connection, or the stream of an HTTP/2 session. */
   readonly socket: Duplex
   readonly head: Buffer
-  /** Whether Node had taken the request for an ordinary one. */
+  /** Whether Node first treated the upgrade as an ordinary request. */
   readonly takenOver: boolean
 }
 
-/** A status that means an accept where nobody has accepted, and what is answered in its place. */
+/** The answer when the chain set an accepting status without accepting. */
 export interface Stray {
   readonly status: number
   readonly text: string
   readonly headers?: Readonly<Record<string, string>>
-  /** Where it is a fault of the application: what it is told. */
+  /** The message for the application, when this is its fault. */
   readonly error?: string
 }
 
 /**
- * What carries a handshake: an HTTP/1.1 request with `Upgrade` (RFC 6455, section 4), or an extended
- * CONNECT on a stream of HTTP/2 (RFC 8441). All that differs between the two is behind this.
+ * The HTTP version of a handshake: an HTTP/1.1 request with `Upgrade` (RFC 6455, section 4), or an
+ * extended CONNECT on a stream of HTTP/2 (RFC 8441). It contains all differences between the two.
  */
 export interface Carrier {
-  /** The status that accepts. */
+  /** The status of an accept. */
   readonly acceptStatus: number
-  /** Whether a client takes an answer with this status for an accept. */
+  /** Returns whether a client treats an answer with this status as an accept. */
   accepts(status: number): boolean
   readonly stray: Stray
-  /** What is wrong with a handshake, or null. */
+  /** Returns the problem with a handshake, or null. */
   check(req: IncomingMessage): Refusal | null
-  /** What emits `finish` when an HTTP answer has been written whole. */
+  /**
+   * Returns the emitter of `finish`, which follows when an HTTP answer has been written completely.
+   */
   answerOf(upgrade: Carried): EventEmitter
-  /** It has: tell whoever waits for the end of the response. */
+  /** Informs listeners of the response after that `finish`. */
   answered(upgrade: Carried): void
-  /** Answer a request that the application shall not see, or answers too late. */
+  /** Answers a request that the application must not see, or answers too late. */
   refuse(socket: Duplex, refusal: Refusal): void
   /**
-   * Answer with the accept, and make the connection.
+   * Answers with the accept, and makes the connection.
    *
    * @throws UpgradeError when the client has left, or an answer has begun
    */
   switch(upgrade: Carried, acceptor: Acceptor, subprotocol: string | false): Accepted
-  /** The accept has left: make the response look finished. */
+  /** Makes the response look finished after the accept has been sent. */
   finish(upgrade: Carried, onError: (error: unknown) => void): void
-  /** Request and response are done with: what lives as long as the connection shall not hold them. */
+  /** Drops references to request and response that would live as long as the connection. */
   letGo(upgrade: Carried): void
 }

@@ -1,10 +1,12 @@
+// Makes a response look finished, and selects its headers for the accept.
+
 import type { ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 
 /**
- * The 101 has left by another way: make the response look finished to everybody who waits for that
- * (loggers, spans, sessions, Koa itself), and take it off the socket, so that nothing which is
- * written to it later can reach the wire.
+ * Makes a response look finished after the 101 has been written past it. Loggers, sessions and Koa
+ * itself wait for its events. It is detached from the socket, so that later writes cannot reach the
+ * client.
  */
 export function finishResponse(
   res: ServerResponse,
@@ -17,15 +19,16 @@ export function finishResponse(
   emitSafely(res, 'finish', onError)
   if (res.socket) res.detachSocket(socket as never)
   if (takenOver) {
-    // Node's own: it emits `close` by itself, and has started its keep-alive timer.
-    ;(socket as { setTimeout?: (ms: number) => void }).setTimeout?.(0)
+    // Node's own response: Node emits `close` itself, and has started its keep-alive timer.
+    const timed: object & { setTimeout?: (ms: number) => void } = socket
+    timed.setTimeout?.(0)
     return
   }
   markClosed(res)
   emitSafely(res, 'close', onError)
 }
 
-/** The same for a response over HTTP/2, whose stream is the connection's from now on. */
+/** Does the same for a response over HTTP/2, after its stream has become the connection's. */
 export function finishStreamResponse(res: ServerResponse, onError: (error: unknown) => void): void {
   for (const name of ['finished', 'writableEnded']) {
     Object.defineProperty(res, name, { value: true, configurable: true })
@@ -33,21 +36,22 @@ export function finishStreamResponse(res: ServerResponse, onError: (error: unkno
   emitSafely(res, 'finish', onError)
   markClosed(res)
   emitSafely(res, 'close', onError)
-  // Node emits both once more when the stream ends; to whoever logs or measures it would be another.
+  // Node would emit both events again when the stream ends, and loggers would count a second
+  // request.
   res.emit = returnFalse
   silence(res)
 }
 
-/** The response's connection is gone, or no longer its own. */
+/** Emits `close` when the response has lost its connection. */
 export function emitClose(res: ServerResponse): void {
   markClosed(res)
   res.emit('close')
 }
 
-/** As Node does before `close`; `_closed` is what `stream.finished` looks at. */
-function markClosed(res: ServerResponse): void {
+/** Sets what Node sets before `close`; `stream.finished` reads `_closed`. */
+function markClosed(res: ServerResponse & { _closed?: boolean }): void {
   res.destroyed = true
-  ;(res as { _closed?: boolean })._closed = true
+  res._closed = true
 }
 
 function emitSafely(res: ServerResponse, event: string, onError: (error: unknown) => void): void {
@@ -59,8 +63,8 @@ function emitSafely(res: ServerResponse, event: string, onError: (error: unknown
 }
 
 /**
- * Answer with a text in place of the application, dropping the headers that it has set. What it still
- * does with its response goes nowhere.
+ * Answers with a text instead of the application, without the headers that it has set. Its later
+ * output is discarded.
  */
 export function answerText(
   res: ServerResponse,
@@ -78,8 +82,8 @@ export function answerText(
 }
 
 /**
- * Make a response that we have answered deaf: what an application that was too late does with it
- * goes nowhere, instead of throwing where nobody catches.
+ * Makes the methods of an answered response do nothing. Otherwise late output of the application
+ * would throw, possibly outside of any try block.
  */
 function silence(res: ServerResponse): void {
   const quiet = res as unknown as Record<string, (...args: unknown[]) => unknown>
@@ -97,7 +101,7 @@ const DEAF = [
   'flushHeaders',
 ]
 
-/** Whoever waits for a callback must not wait for ever. */
+/** Calls the callback of a discarded write, so that its caller does not wait forever. */
 export function callBack(args: readonly unknown[]): void {
   const callback = args.at(-1)
   if (typeof callback === 'function') process.nextTick(callback as () => void)
@@ -136,8 +140,8 @@ const HOP_BY_HOP = new Set([
 type Header = readonly [name: string, value: ReturnType<ServerResponse['getHeader']>]
 
 /**
- * The headers of a response that may stand on an accept: not what belongs to one hop
- * (RFC 9110, section 7.6.1), not what describes a body, and not what ws writes itself.
+ * Returns the headers of a response for an accept. Left out are headers of one hop (RFC 9110,
+ * section 7.6.1), headers that describe a body, and headers that ws writes itself.
  */
 export function carriedHeaders(res: ServerResponse): Header[] {
   const headers: Header[] = []
@@ -151,7 +155,7 @@ export function carriedHeaders(res: ServerResponse): Header[] {
   return headers
 }
 
-/** {@link carriedHeaders} as lines of a 101, without CRLF. */
+/** Returns {@link carriedHeaders} as lines of a 101, without CRLF. */
 export function headerLines(res: ServerResponse): string[] {
   const lines: string[] = []
   for (const [name, value] of carriedHeaders(res)) {
@@ -161,7 +165,7 @@ export function headerLines(res: ServerResponse): string[] {
   return lines
 }
 
-/** Names in the case that they were set with; over HTTP/2 in lower case. */
+/** Returns header names in the case in which they were set; over HTTP/2 in lower case. */
 function rawHeaderNames(res: ServerResponse): string[] {
   const { getRawHeaderNames } = res as unknown as { getRawHeaderNames?(): string[] }
   return getRawHeaderNames ? getRawHeaderNames.call(res) : res.getHeaderNames()

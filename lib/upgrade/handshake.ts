@@ -1,33 +1,56 @@
-import type { IncomingMessage } from 'node:http'
-import type { ErrorCode } from '../errors.ts'
-import { isBearerEntry, mayHoldBearer, parseSubprotocols } from '../protocol/subprotocol.ts'
+// Validates a handshake, and reads the offered subprotocols.
 
-/** An answer of ours to a request that the application shall not see. */
+import type { IncomingMessage } from 'node:http'
+import type { ErrorCode } from '../error-table.ts'
+import {
+  isBearerEntry,
+  KOAWS_RESUME,
+  mayHoldBearer,
+  parseSubprotocols,
+} from '../protocol/subprotocol.ts'
+
+/** An answer of koaws itself to a request that the application must not see. */
 export interface Refusal {
   readonly code: ErrorCode
   readonly status: number
   readonly message: string
   readonly headers?: Record<string, string>
-  /** The option that was reached. */
+  /** The option with the limit that was reached. */
   readonly limit?: string
 }
 
-/** What a client offers in `Sec-WebSocket-Protocol`: protocols, and carriers of a credential. */
+/** The entries of `Sec-WebSocket-Protocol`: subprotocols, and bearer entries with a credential. */
 export interface Offer {
   readonly subprotocols: readonly string[]
   readonly bearers: readonly string[]
+}
+
+/** An upgrade as it arrived. */
+export interface Arrival {
+  /** The time on the clock of `performance`, in milliseconds. */
+  readonly at: number
+  /** The URL before any mount or rewrite. */
+  readonly url: string | undefined
+}
+
+/** What the listener finds out about a handshake. */
+export interface Findings {
+  readonly offer: Offer
+  readonly arrival: Arrival
+  /** The forwarded address of a client, where all plugins of the server trust their proxy. */
+  readonly clientAddress: (req: IncomingMessage) => string | undefined
 }
 
 const NOTHING_OFFERED: Offer = { subprotocols: [], bearers: [] }
 
 /** 16 bytes in base64 (RFC 6455, section 4.1, item 7). */
 const KEY = /^[+/0-9A-Za-z]{22}==$/
-/** A host and perhaps a port (RFC 9110, section 7.2); no user, no path, no list. */
+/** A host with an optional port (RFC 9110, section 7.2); without a user, a path or a list. */
 export const HOST: RegExp = /^(?:\[[0-9a-f:.]+\]|[^\s/?#@:\\,[\]]+)(?::\d{1,5})?$/i
 const WEBSOCKET = /(?:^|,)\s*websocket\s*(?:,|$)/i
 const UPGRADE = /(?:^|,)\s*upgrade\s*(?:,|$)/i
 
-/** Whether the request asks for the WebSocket protocol, well-formed or not. */
+/** Returns whether a request asks for a WebSocket, well-formed or not. */
 export function asksForWebSocket(req: IncomingMessage): boolean {
   const { upgrade, connection } = req.headers
   if (upgrade === undefined || connection === undefined) return false
@@ -35,8 +58,8 @@ export function asksForWebSocket(req: IncomingMessage): boolean {
 }
 
 /**
- * What is wrong with a handshake, or null (RFC 6455, section 4.2.1). Nothing of the application
- * has run, so nothing of the application can be reached by a handshake that is not one.
+ * Returns the problem with a handshake, or null (RFC 6455, section 4.2.1). It is called before any
+ * code of the application, so a malformed handshake cannot reach the application.
  */
 export function checkHandshake(req: IncomingMessage): Refusal | null {
   const { headers } = req
@@ -44,10 +67,10 @@ export function checkHandshake(req: IncomingMessage): Refusal | null {
     return bad(405, `A WebSocket handshake is a GET request, not ${req.method}.`, { Allow: 'GET' })
   }
   if (req.httpVersion !== '1.1') {
-    return bad(400, 'A WebSocket handshake needs HTTP/1.1.')
+    return bad(400, `A WebSocket handshake needs HTTP/1.1, not HTTP/${req.httpVersion}.`)
   }
   if (headers.upgrade?.toLowerCase() !== 'websocket') {
-    return bad(400, 'The Upgrade header of a WebSocket handshake is "websocket", and nothing else.')
+    return bad(400, 'The Upgrade header of a WebSocket handshake must be exactly "websocket".')
   }
   if (!HOST.test(headers.host ?? '') || countHeader(req, 'host') !== 1) {
     return bad(
@@ -62,7 +85,9 @@ export function checkHandshake(req: IncomingMessage): Refusal | null {
   return headers['sec-websocket-version'] === '13' ? null : otherVersion(426)
 }
 
-/** The refusal of a version that is not spoken, with the one that is (RFC 6455, section 4.4). */
+/**
+ * Returns the refusal of an unsupported version, with the supported one (RFC 6455, section 4.4).
+ */
 export function otherVersion(status: number): Refusal {
   return {
     code: 'ERR_KOAWS_VERSION',
@@ -72,15 +97,16 @@ export function otherVersion(status: number): Refusal {
   }
 }
 
-/** Whether a request says that a body follows. */
+/** Returns whether the headers announce a body. */
 export function declaresBody({ headers }: IncomingMessage): boolean {
   const length = headers['content-length']
   return (length !== undefined && length !== '0') || headers['transfer-encoding'] !== undefined
 }
 
 /**
- * Read the offered subprotocols and strike the bearer entries from `headers` and `rawHeaders`, so
- * that no logger of the application ever holds the credential. Null: the list is malformed.
+ * Returns the offered subprotocols, and removes the bearer entries from `headers` and `rawHeaders`.
+ * Loggers of the application therefore never see the credential. Returns null when the list is
+ * malformed.
  */
 export function takeOffer(req: IncomingMessage): Offer | null {
   const header = req.headers['sec-websocket-protocol']
@@ -88,12 +114,12 @@ export function takeOffer(req: IncomingMessage): Offer | null {
   const names = parseSubprotocols(header)
   if (mayHoldBearer(header)) strikeBearers(req)
   if (names === null) return null
-  const subprotocols = names.filter((name) => !isBearerEntry(name))
+  const subprotocols = names.filter((name) => !isBearerEntry(name) && name !== KOAWS_RESUME)
   if (subprotocols.length === names.length) return { subprotocols, bearers: [] }
   return { subprotocols, bearers: names.filter(isBearerEntry) }
 }
 
-/** The protocol header without the entries that carry a credential. */
+/** Removes the bearer entries from the headers of a request. */
 function strikeBearers(req: IncomingMessage): void {
   const kept = withoutBearers(req.headers['sec-websocket-protocol'] as string)
   if (kept) req.headers['sec-websocket-protocol'] = kept
@@ -101,7 +127,7 @@ function strikeBearers(req: IncomingMessage): void {
   const raw = req.rawHeaders
   for (let i = raw.length - 2; i >= 0; i -= 2) {
     if ((raw[i] as string).toLowerCase() !== 'sec-websocket-protocol') continue
-    // The line stays, if empty: Node counts them for `headersDistinct`.
+    // The line stays even when empty: `headersDistinct` of Node has one entry per line.
     raw[i + 1] = withoutBearers(raw[i + 1] as string)
   }
 }
@@ -114,7 +140,7 @@ function withoutBearers(header: string): string {
     .trim()
 }
 
-/** How often a header was sent; Node keeps one of some, and joins others. */
+/** Returns how often a header was sent. Node keeps one value of some headers, and joins others. */
 export function countHeader(req: IncomingMessage, name: string): number {
   const raw = req.rawHeaders
   let count = 0
@@ -125,7 +151,7 @@ export function countHeader(req: IncomingMessage, name: string): number {
   return count
 }
 
-/** A refusal of a handshake that is none. */
+/** Returns the refusal of a malformed handshake. */
 export function bad(status: number, message: string, headers?: Record<string, string>): Refusal {
   const refusal = { code: 'ERR_KOAWS_BAD_HANDSHAKE', status, message } as const
   return headers ? { ...refusal, headers } : refusal

@@ -1,3 +1,5 @@
+// Defines `UpgradeHost`: the part of a plugin that an upgrade needs.
+
 import type { AsyncResource } from 'node:async_hooks'
 import type { Duplex } from 'node:stream'
 import type { Context } from 'koa'
@@ -6,18 +8,22 @@ import type { Compression } from '../connection/outbox.ts'
 import type { ConnectionRules, RuleBook } from '../connection/rules.ts'
 import type { Acceptors } from './acceptor.ts'
 import type { Refusal } from './handshake.ts'
-import type { Limits, Seat } from './limits.ts'
-import type { OriginRules } from './origin.ts'
+import type { RejectOption } from './reject.ts'
 
-/** An upgrade that is not decided, as far as a shutdown needs it. */
+/** The part of an undecided upgrade that a shutdown needs. */
 export interface PendingUpgrade {
-  /** Answer in place of the application. */
+  /** Answers instead of the application. */
   refuse(refusal: Refusal): void
-  /** End its TCP connection, or its stream, at once. */
+  /** Ends its TCP connection or stream at once. */
   terminate(): void
 }
 
-/** The upgrades that are decided now, or answered. */
+/** A place among the connections that the plugin limits. Its owner releases it once. */
+export interface Seat {
+  release(): void
+}
+
+/** The upgrades that are undecided, or are being answered. */
 export class PendingUpgrades extends Set<PendingUpgrade> {
   #waiting: (() => void)[] = []
 
@@ -28,72 +34,80 @@ export class PendingUpgrades extends Set<PendingUpgrade> {
     return found
   }
 
-  /** Resolves once there is none. */
+  /** Resolves when the set is empty. */
   async settled(): Promise<void> {
     if (this.size > 0) await new Promise<void>((resolve) => this.#waiting.push(resolve))
   }
 }
 
-/** When a rejection is told over the WebSocket instead of over HTTP. */
-export type RejectMode = 'auto' | 'http' | 'close'
-
-/** What is known of a connection once its handshake is done. */
+/** The data of a connection after its handshake. */
 export interface Admission {
   readonly ctx: Context
   readonly userId: string | undefined
   readonly expiresAt: number | null
   readonly rooms: readonly string[]
-  /** False keeps it out of all audiences. */
+  /** False keeps the connection out of all audiences. */
   readonly inAudiences: boolean
-  /** It authenticates with a message, and `letIn` follows then. */
+  /** The client authenticates with a message, and `letIn` is called after that. */
   readonly letInLater: boolean
   readonly rules: ConnectionRules
+  /**
+   * When the handshake, or the check of the token, began, in milliseconds on the clock of
+   * `performance`.
+   */
+  readonly since: number
   readonly compression: Compression
-  /** What the limits were told to count it under; undefined when nothing is counted. */
-  readonly seat: Seat | undefined
   readonly socket: Duplex
-  /** The async context of the handshake, where somebody stored something in it. */
+  /** The async context of the handshake; null when it holds no store. */
   readonly scope: AsyncResource | null
 }
 
-/** What is known of a connection once it has authenticated with a message. */
+/** The data of a connection after it has authenticated with a message. */
 export type LateAdmission = Pick<
   Admission,
-  'ctx' | 'userId' | 'expiresAt' | 'rooms' | 'inAudiences' | 'rules'
+  'ctx' | 'userId' | 'expiresAt' | 'rooms' | 'inAudiences' | 'rules' | 'since'
 >
 
-/** One plugin, as far as an upgrade needs it. `koa-ws.ts` provides it. */
-export interface UpgradeHost {
-  readonly origin: OriginRules
-  readonly limits: Limits
-  readonly acceptors: Acceptors
-  readonly rules: RuleBook
-  readonly filter: ((req: Context['req']) => boolean) | undefined
-  readonly reject: RejectMode
-  readonly handshakeTimeout: number
-  /** Upgrades that are decided by this plugin now. */
-  readonly pending: PendingUpgrades
-  /** The answer to new upgrades while the plugin shuts down. */
-  readonly draining: Refusal | null
-  /** Whether forwarded headers count; undefined while the app is unknown or several disagree. */
-  readonly proxy: boolean | undefined
-  /** `user` of the options. */
-  readonly user: ((ctx: Context) => string | number | undefined) | undefined
-  /** The address that `maxPerAddress` counts. */
-  addressOf(req: Context['req'], app: Context['app'] | null): string
-  /** The app that it is used in; null while none is known. */
-  readonly app: Context['app'] | null
-  /** One more of something that was refused or dropped. */
-  count(name: string): void
+/** The connections of a hub, to which upgrades add theirs. `hub/connections.ts` implements it. */
+export interface AdmittingConnections {
   /**
-   * Take over an accepted connection. Null when it is to be handled, else why not. Never throws or
-   * rejects.
+   * Returns and counts the error that rejects another connection of a user; null when it is
+   * allowed.
    */
-  admit(connection: Connection, admission: Admission): Error | null | Promise<Error | null>
+  refusal(userId: string | undefined): Error | null
+  /** Registers a function that is called once when the connection ends. */
+  onEnd(connection: Connection, release: () => void): void
   /**
-   * Let in a connection that was accepted with `letInLater`: null, or why not. Never rejects.
+   * Registers an accepted connection. Returns null when its handler should run, else the error. It
+   * never throws or rejects.
+   */
+  add(connection: Connection, admission: Admission): Error | null | Promise<Error | null>
+  /**
+   * Lets in a connection that was accepted with `letInLater`. Resolves with null, or with the
+   * error.
    */
   letIn(connection: Connection, admission: LateAdmission): Promise<Error | null>
-  /** Report an error to the application. */
-  report(error: unknown, ctx: Context): void
+}
+
+/** The part of a plugin that an upgrade needs. `plugin.ts` implements it. */
+export interface UpgradeHost {
+  readonly acceptors: Acceptors
+  readonly rules: RuleBook
+  readonly reject: RejectOption
+  readonly handshakeTimeout: number
+  /** The answer to new upgrades during a shutdown, else null. */
+  readonly draining: Refusal | null
+  /** The undecided upgrades of this plugin. */
+  readonly pending: PendingUpgrades
+  /** The option `user`. */
+  readonly user: ((ctx: Context) => string | number | undefined) | undefined
+  readonly connections: AdmittingConnections
+  /** Counts a rejection or a drop under its name. */
+  count(name: string): void
+  /**
+   * Reports an error to the app of the ctx, or without a ctx to the app that uses the plugin.
+   *
+   * @param connection the connection that the error ended
+   */
+  report(error: unknown, ctx: Context | null, connection?: Connection): void
 }

@@ -1,19 +1,25 @@
+// Implements the carrier for HTTP/1.1: `Upgrade`, answered with 101.
+
 import type { Carrier } from './carrier.ts'
 import { emitClose, finishResponse, headerLines } from './finished-response.ts'
 import { checkHandshake } from './handshake.ts'
 import { writeRefusal } from './refusal.ts'
 
-/** A GET request with `Upgrade: websocket`, accepted with 101; the TCP connection is the WebSocket's. */
+/**
+ * A GET request with `Upgrade: websocket`, accepted with 101. The WebSocket uses its TCP
+ * connection.
+ */
 export const http1: Carrier = {
   acceptStatus: 101,
 
   accepts: (status) => status === 101,
 
-  // A 101 that no handler stands behind would be a promise that nobody keeps.
+  // A 101 without an accept would promise a WebSocket that nothing serves.
   stray: {
     status: 500,
     text: 'Internal Server Error',
-    error: 'The chain ended with status 101, but nothing accepted: use ctx.ws(handler).',
+    error:
+      'The chain ended with status 101, but without an accept: use ctx.ws(handler) in place of the status.',
   },
 
   check: checkHandshake,
@@ -21,7 +27,7 @@ export const http1: Carrier = {
   answerOf: ({ res }) => res,
 
   answered({ res, socket, takenOver }) {
-    // The takeover's response is Node's own: Node detaches it and tells of its close.
+    // A takeover has Node's own response: Node detaches it and emits `close`.
     if (takenOver || res.socket !== socket) return
     res.detachSocket(socket as never)
     process.nextTick(emitClose, res)
@@ -37,5 +43,5 @@ export const http1: Carrier = {
     finishResponse(res, socket, takenOver, onError)
   },
 
-  letGo() {}, // Node has
+  letGo() {}, // Node does
 }

@@ -1,24 +1,29 @@
+// Waits for the answers to earlier requests that were pipelined on the same connection.
+
 import type { ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 
-/** Node's own mark on a socket: the response that writes to it now. Undocumented, unchanged since 0.x. */
-interface Answering {
-  _httpMessage?: ServerResponse | null
-}
+/**
+ * The response that currently writes to the socket, as Node records it. Undocumented, unchanged
+ * since 0.x.
+ */
+type Answering = Duplex & { _httpMessage?: ServerResponse | null }
 
 /**
- * Run something once the socket is free of the answers to requests that were pipelined before the
- * upgrade (RFC 9112, section 9.3.2: answers in the order of the requests). `own` may have it.
+ * Calls `run` when the answers to earlier pipelined requests have left the socket (RFC 9112,
+ * section 9.3.2: answers follow the order of requests). The response `own` may already use the
+ * socket.
  *
- * Node has let go of the socket by then, and forwards no `drain` any more: it is done here.
+ * Node has handed over the socket and no longer forwards `drain` to these responses, so this
+ * function does. It calls `gone` when the socket closes first.
  */
 export function whenAnswered(
-  socket: Duplex,
+  socket: Answering,
   own: ServerResponse | null,
   run: () => void,
   gone?: () => void,
 ): void {
-  const earlier = (socket as Answering)._httpMessage
+  const earlier = socket._httpMessage
   if (!earlier || earlier === own) {
     run()
     return
@@ -45,7 +50,7 @@ export function whenAnswered(
   earlier.on('finish', onFinish)
 }
 
-/** Tell a response that its socket takes more. */
+/** Emits `drain` on a response that waits for it, when its socket accepts data again. */
 export function forwardDrain(res: ServerResponse | null): void {
   if (res?.writableNeedDrain) res.emit('drain')
 }

@@ -1,36 +1,39 @@
+// Builds a ctx like that of a handshake, for a token that arrives later.
+
 import type { Context } from 'koa'
+import { fieldsOf } from '../fields.ts'
 import { RequestRecord, ResponseRecord } from './records.ts'
 
-/** What is kept of a handshake, to build a ctx like its own again. */
+/** The data of a handshake that is needed to build a similar ctx. */
 export interface HandshakeMemory {
   readonly app: Context['app']
   readonly hub: Context['hub']
   readonly req: RequestRecord
   readonly params: unknown
-  /** What the chain had put into `ctx.state`, without what authentication puts there. */
+  /** The `ctx.state` of the chain, without `user`, which authentication sets. */
   readonly state: Readonly<Record<string, unknown>>
 }
 
-/** @param ctx that of the handshake, with the record of its request */
+/** @param ctx the ctx of the handshake, after `slimContext` */
 export function rememberHandshake(ctx: Context): HandshakeMemory {
-  const { user: _, ...state } = ctx.state as Record<string, unknown>
+  const { user: _, ...state } = fieldsOf(ctx.state)
   const req = ctx.req as unknown as RequestRecord
   return { app: ctx.app, hub: ctx.hub, req, params: ctx['params'], state }
 }
 
 /**
- * A ctx like that of the handshake, with a token as `Authorization`. What is set on its response goes
- * nowhere.
+ * Returns a ctx like that of the handshake, with a token in `Authorization`. Output on its response
+ * is discarded.
  */
 export function rebuildContext(
   { app, hub, req: before, params, state }: HandshakeMemory,
   token: string,
 ): Context {
-  const req = before.withHeader('authorization', `Bearer ${token}`)
+  const req = before.withAuthorization(`Bearer ${token}`)
   const ctx = Object.create(app.context) as Context
   const request = Object.create(app.request) as Context['request']
   const response = Object.create(app.response) as Context['response']
-  // What Koa's own `createContext` links.
+  // The same links as `createContext` of Koa sets.
   const parts = { app, ctx, request, response, req, res: new ResponseRecord() }
   Object.assign(request, parts, { originalUrl: req.url })
   Object.assign(response, parts)
@@ -44,7 +47,7 @@ export function rebuildContext(
   return ctx
 }
 
-/** Whether a ctx is one of these. */
+/** Returns whether a ctx was rebuilt, or has been slimmed by `slimContext`. */
 export function isRebuilt(ctx: Context): boolean {
   return (ctx.req as unknown) instanceof RequestRecord
 }

@@ -1,8 +1,11 @@
+// Replaces Node's request and response after the accept by small records, to save memory.
+
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { Context } from 'koa'
+import { hintLateResponse } from './hints.ts'
 
-/** Listeners on a request or response whose events are over: accepted, and never called. */
+/** An emitter without events: it accepts listeners and never calls them. */
 class Quiet {
   on(): this {
     return this
@@ -43,8 +46,8 @@ class Quiet {
 }
 
 /**
- * What `ctx.req` is after the 101: method, target, headers and socket, and no stream. Node's own
- * request would keep about 2 KiB more of every open connection.
+ * The `ctx.req` after the accept: method, target, headers and socket, but no stream. Node's own
+ * request would keep about 2 KiB more per open connection.
  */
 export class RequestRecord extends Quiet {
   readonly method: string
@@ -60,11 +63,20 @@ export class RequestRecord extends Quiet {
     this.socket = socket
   }
 
-  /** The same request with another header. */
-  withHeader(name: string, value: string): RequestRecord {
-    const { method, url, headers } = this
+  /**
+   * Returns the same request with a credential. The header is not enumerable, so loggers that copy
+   * the headers do not get it.
+   */
+  withAuthorization(value: string): RequestRecord {
+    const { method, url } = this
+    const headers = { ...this.headers }
+    Object.defineProperty(headers, 'authorization', {
+      value,
+      configurable: true,
+      enumerable: false,
+    })
     const Same = this.constructor as typeof RequestRecord
-    return new Same({ method, url, headers: { ...headers, [name]: value } }, this.socket)
+    return new Same({ method, url, headers }, this.socket)
   }
 
   get connection(): Duplex {
@@ -99,7 +111,7 @@ export class RequestRecord extends Quiet {
   get upgrade(): boolean {
     return true
   }
-  /** Names and values by turns; names in lower case, as far as they are still known. */
+  /** Alternating names and values. Names are in lower case, and repeated lines are joined. */
   get rawHeaders(): string[] {
     return Object.entries(this.headers).flatMap(([name, value]) =>
       (Array.isArray(value) ? value : [value ?? '']).flatMap((one) => [name, one]),
@@ -107,7 +119,7 @@ export class RequestRecord extends Quiet {
   }
 }
 
-/** {@link RequestRecord} of a handshake that came over HTTP/2. */
+/** The {@link RequestRecord} of a handshake over HTTP/2. */
 export class Http2RequestRecord extends RequestRecord {
   override get httpVersion(): string {
     return '2.0'
@@ -129,7 +141,7 @@ export class Http2RequestRecord extends RequestRecord {
   }
 }
 
-/** What `ctx.res` is after the 101: finished, and deaf to whatever is set. It holds nothing itself. */
+/** The `ctx.res` after the accept: it looks finished, discards output, and holds no data. */
 export class ResponseRecord extends Quiet {
   get statusCode(): number {
     return 101
@@ -177,9 +189,11 @@ export class ResponseRecord extends Quiet {
     return []
   }
   hasHeader(): boolean {
+    hintLateResponse() // Koa calls it when a body is set
     return false
   }
   setHeader(): this {
+    hintLateResponse()
     return this
   }
   appendHeader(): this {
@@ -191,6 +205,7 @@ export class ResponseRecord extends Quiet {
     return this
   }
   write(): boolean {
+    hintLateResponse()
     return true
   }
   end(): this {
@@ -198,7 +213,7 @@ export class ResponseRecord extends Quiet {
   }
 }
 
-/** {@link ResponseRecord} of an accept with 200. */
+/** The {@link ResponseRecord} of an accept with 200. */
 class Http2ResponseRecord extends ResponseRecord {
   override get statusCode(): number {
     return 200
@@ -211,8 +226,8 @@ class Http2ResponseRecord extends ResponseRecord {
 }
 
 /**
- * Replace Node's request and response behind a ctx by their records, and drop what Koa has cached
- * of them, so that a handler that keeps its ctx keeps little.
+ * Replaces Node's request and response behind a ctx by records, and drops values that Koa cached
+ * from them. A handler that keeps its ctx then keeps little memory.
  */
 export function slimContext(ctx: Context, socket: Duplex): void {
   const overHttp2 = ctx.req.httpVersionMajor >= 2
@@ -221,13 +236,16 @@ export function slimContext(ctx: Context, socket: Duplex): void {
   const res = new Response() as unknown as Context['res']
   ctx.req = ctx.request.req = ctx.response.req = req
   ctx.res = ctx.request.res = ctx.response.res = res
-  // Both are built anew from the records when somebody asks again; unset they are left unset.
+  // Koa creates both again on demand from the records. A value that was never created stays so.
   if (Object.getOwnPropertySymbols(ctx).length > 1)
     ctx.cookies = undefined as unknown as Context['cookies']
   if (Object.hasOwn(ctx.request, '_accept')) ctx.accept = undefined as unknown as Context['accept']
 }
 
-/** Over HTTP/2 `req.socket` speaks for the session: addresses and TLS are asked there. */
+/**
+ * Returns the record of a request. Over HTTP/2 `req.socket` stands for the session, and has its
+ * addresses and TLS state.
+ */
 function recordOf(req: Context['req'], overHttp2: boolean, socket: Duplex): RequestRecord {
   return overHttp2 ? new Http2RequestRecord(req, req.socket) : new RequestRecord(req, socket)
 }

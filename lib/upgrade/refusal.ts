@@ -1,14 +1,16 @@
+// Writes refusals, and ends refused TCP connections.
+
 import { STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { UpgradeError } from '../errors.ts'
 import type { Refusal } from './handshake.ts'
+import { Waiter, WaitingList } from './waiting-list.ts'
 
 /** How long a refused client may take to close its side, in milliseconds. */
 const LINGER = 400
 
 /**
- * Answer a request that the application shall not see, whole and in one write, and end the TCP
- * connection.
+ * Answers a request that the application must not see, in one write, and ends the TCP connection.
  */
 export function writeRefusal(socket: Duplex, refusal: Refusal): void {
   const { status, message, headers } = refusal
@@ -23,33 +25,45 @@ export function writeRefusal(socket: Duplex, refusal: Refusal): void {
   linger(socket)
 }
 
-/** The same refusal as an error, for where Koa answers. */
+/** Returns a refusal as an error, for requests that Koa answers. */
 export function refusalError({ code, message, status, headers }: Refusal): UpgradeError {
   return new UpgradeError(code, message, headers ? { status, headers } : { status })
 }
 
 /**
- * End our side of a refused connection, and discard what the client still sends until it ends its
- * own: closing at once would reset the connection and could take the answer away from the client
- * (RFC 9112, section 9.6). Nothing reads those bytes as a request.
+ * Ends our side of a refused connection, and discards data until the client ends its side. Closing
+ * at once would reset the connection, and the client might lose the answer (RFC 9112, section 9.6).
+ * The discarded bytes are not parsed as a request.
  */
 export function linger(socket: Duplex): void {
   socket.resume()
   socket.end()
   if (socket.destroyed) return
-  const lingering = socket as Lingering
-  lingering[kTimer] = setTimeout(destroySocket, LINGER, socket)
-  lingering[kTimer].unref()
+  const lingering: LingeringSocket = socket
+  lingering[kLinger] = new Lingering(socket)
+  waiting.add(lingering[kLinger], LINGER)
   socket.on('close', clearLinger)
 }
 
-const kTimer: unique symbol = Symbol('koaws.linger')
-type Lingering = Duplex & { [kTimer]?: NodeJS.Timeout }
+const waiting = new WaitingList()
 
-function clearLinger(this: Lingering): void {
-  clearTimeout(this[kTimer])
+/** A refused socket, until the client ends its side. */
+class Lingering extends Waiter {
+  readonly #socket: Duplex
+
+  constructor(socket: Duplex) {
+    super()
+    this.#socket = socket
+  }
+
+  override expire(): void {
+    this.#socket.destroy()
+  }
 }
 
-function destroySocket(socket: Duplex): void {
-  socket.destroy()
+const kLinger: unique symbol = Symbol('koaws.linger')
+type LingeringSocket = Duplex & { [kLinger]?: Lingering }
+
+function clearLinger(this: LingeringSocket): void {
+  this[kLinger]?.leave()
 }

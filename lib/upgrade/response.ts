@@ -1,18 +1,19 @@
+// Puts methods in front of a response's own, so that its first output decides the upgrade.
+
 import { type OutgoingHttpHeaders, ServerResponse, STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
-import type { Context } from 'koa'
 import { debugUpgrade, loggablePath, messageOf } from '../debug.ts'
 import { exposureOf } from '../errors.ts'
-import { closeCodeForStatus, closeReason } from '../protocol/close-codes.ts'
+import { closeReason } from '../protocol/close-codes.ts'
 import { KOAWS_V1 } from '../protocol/subprotocol.ts'
 import { acceptDeferred, rejectByClose } from './accept.ts'
 import { answerText, callBack } from './finished-response.ts'
-import type { UpgradeHost } from './host.ts'
-import { type Upgrade, upgradeOf } from './upgrade.ts'
+import { type RejectionByClose, rejectionByClose } from './reject.ts'
+import { passedOf, type Upgrade, upgradeOf } from './upgrade.ts'
 
 /**
  * How long a 404 waits for another `upgrade` listener to take the socket, in milliseconds: less than
- * the second after which engine.io ends a socket that nobody has answered.
+ * the second after which engine.io ends an unanswered socket.
  */
 const NEIGHBOUR_WAIT = 700
 
@@ -25,12 +26,13 @@ interface Inner {
   readonly write: ServerResponse['write']
   readonly writeHead: ServerResponse['writeHead']
   readonly flushHeaders: ServerResponse['flushHeaders']
-  /** Whether they are Node's own: nobody has wrapped them. */
+  /** Whether they are Node's own, and not wrapped by a library. */
   readonly bare: boolean
 }
 
 const kInner: unique symbol = Symbol('koaws.inner')
 interface Armed extends ServerResponse {
+  _last?: boolean
   [kInner]: Inner
 }
 type Method<T> = (this: ServerResponse, ...args: unknown[]) => T
@@ -113,7 +115,7 @@ function armedWriteHead(this: Armed, ...args: unknown[]): ServerResponse {
       if (!this[kInner].bare) {
         this[kInner].writeHead.call(this, this.statusCode)
         // Node's own note that the connection ends with this answer; undocumented.
-        ;(this as { _last?: boolean })._last = false
+        this._last = false
       }
       return this
     }
@@ -141,7 +143,7 @@ function armedFlushHeaders(this: Armed): void {
 }
 
 /**
- * Whether a response is the accept of a handler that waits. A chain that has thrown accepts nobody: over
+ * Whether a response is the accept of a handler that waits. A chain that has thrown accepts nothing: over
  * HTTP/2 a status of 200 may be how the application tells of errors.
  */
 function acceptsLater({ carrier, deferred, error }: Upgrade, res: ServerResponse): boolean {
@@ -185,27 +187,23 @@ function decide(upgrade: Upgrade, res: ServerResponse, mayHold = false): Verdict
       return 'swallow'
     }
     if (res.statusCode === 404 && upgrade.claimed && mayHold) {
-      upgrade.phase = 'held'
+      upgrade.hold()
       return 'hold'
     }
     if (toldByClose(upgrade, res)) return 'swallow'
   }
-  upgrade.phase = 'http'
+  upgrade.respond()
   return 'pass'
 }
 
 function switchProtocols(upgrade: Upgrade): Verdict {
-  const ctx = upgrade.ctx as Context
+  const { ctx, host } = passedOf(upgrade)
   try {
     acceptDeferred(upgrade)
   } catch (error) {
     // Before the 101: an ordinary error of the chain, and Koa answers it.
-    if (upgrade.phase === 'accepted') (upgrade.host as UpgradeHost | null)?.report(error, ctx)
-    else {
-      upgrade.deferred = null
-      upgrade.error = error
-      ctx.onerror(error as Error)
-    }
+    if (upgrade.phase === 'accepted') host.report(error, ctx, upgrade.connection ?? undefined)
+    else upgrade.answerError(ctx, error)
   }
   return 'swallow'
 }
@@ -241,9 +239,9 @@ function holdNotFound(upgrade: Upgrade, answer: () => void): void {
       upgrade.abandon()
       return
     }
-    upgrade.phase = 'deciding'
+    upgrade.decideAgain()
     if (toldByClose(upgrade, upgrade.res)) return
-    upgrade.phase = 'http'
+    upgrade.respond()
     answer()
   }, NEIGHBOUR_WAIT)
   timer.unref()
@@ -252,16 +250,24 @@ function holdNotFound(upgrade: Upgrade, answer: () => void): void {
 /** Whether the rejection was told over the WebSocket, as the option `reject` says. */
 function toldByClose(upgrade: Upgrade, res: ServerResponse): boolean {
   const status = res.statusCode
-  const mode = upgrade.reject ?? upgrade.host?.reject
-  if (status < 400 || mode === undefined || mode === 'http' || !upgrade.ctx) return false
+  const { host, ctx } = upgrade
+  if (status < 400 || !host || !ctx) return false
   const { subprotocols, bearers } = upgrade.offer
   const speaksOurs = subprotocols.includes(KOAWS_V1)
-  if (mode === 'auto' && !speaksOurs) return false
   const subprotocol = speaksOurs ? KOAWS_V1 : (subprotocols[0] ?? false)
-  // A browser would fail a WebSocket that gets none of its offers, and never see the code.
+  // A browser fails a WebSocket without one of the offered subprotocols, and never sees the code.
   if (subprotocol === false && bearers.length > 0) return false
+  let told: RejectionByClose | null
   try {
-    rejectByClose(upgrade, subprotocol, closeCodeForStatus(status), reasonFor(upgrade, status))
+    told = rejectionByClose(upgrade.reject ?? host.reject, status, speaksOurs)
+  } catch (error) {
+    // The rejection stands, and goes out over HTTP.
+    host.report(error, ctx)
+    return false
+  }
+  if (!told) return false
+  try {
+    rejectByClose(upgrade, subprotocol, told.code, told.reason ?? reasonFor(upgrade, status))
     return true
   } catch (error) {
     debugUpgrade('%s: rejected over HTTP, %s', loggablePath(upgrade.req.url), messageOf(error))

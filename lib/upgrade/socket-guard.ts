@@ -1,15 +1,17 @@
+// Guards a raw socket from the `upgrade` event until its next owner listens for errors.
+
 import type { Duplex } from 'node:stream'
 import { debugUpgrade, messageOf } from '../debug.ts'
 
 /**
- * Keep an error of a raw socket from ending the process, as long as nobody else owns it: Node takes
- * its own listener off before the `upgrade` event.
+ * Prevents an error of a raw socket from ending the process. Node removes its own listener before
+ * the `upgrade` event, and the next owner adds one later.
  */
 export function guardSocket(socket: Duplex): void {
   socket.on('error', ignoreError)
 }
 
-/** Somebody else guards the socket from here on. */
+/** Removes the guard, because the next owner listens for errors. */
 export function releaseGuard(socket: Duplex): void {
   socket.removeListener('error', ignoreError)
 }

@@ -5,11 +5,12 @@ import { Publication } from '../../lib/backplane/turn-groups.ts'
 import { AdapterError } from '../../lib/index.ts'
 import { turn } from '../support/server.ts'
 
-/** A queue over an engine whose answers are given by hand. */
+/** Makes a queue over an engine that the test answers. */
 function setUp(bounds = {}) {
   const given: { text: string; resolve: () => void; reject: (error: Error) => void }[] = []
   const failed: [number, string][] = []
   const unsure: Error[] = []
+  const refusals: string[] = []
   const link = {
     publish: (_topics: readonly string[], payload: Buffer) =>
       new Promise<void>((resolve, reject) =>
@@ -19,21 +20,29 @@ function setUp(bounds = {}) {
   const queue = new SendQueue(link, bounds, {
     failed: (orders, why) => failed.push([orders, why]),
     unsure: (reason) => unsure.push(reason),
-    refused: () => {},
+    refused: (topics, { message }) => refusals.push(`${topics}: ${message}`),
   })
-  const add = (text: string, volatile = false): Publication => {
+  const add = (text: string, volatile = false, orders = 1): Publication => {
     const publication = new Publication()
-    queue.add(['all'], Buffer.from(text), 1, publication, volatile)
+    queue.add(['all'], Buffer.from(text), orders, publication, volatile)
     return publication
   }
-  return { queue, add, given, failed, unsure, texts: () => given.splice(0).map(({ text }) => text) }
+  return {
+    queue,
+    add,
+    given,
+    failed,
+    unsure,
+    refusals,
+    texts: () => given.splice(0).map(({ text }) => text),
+  }
 }
 
 const lost = new AdapterError('ERR_KOAWS_BACKPLANE', 'the connection was lost')
 const refused = new AdapterError('ERR_KOAWS_BACKPLANE_REFUSED', 'NOPERM')
 
-describe('what waits for the backplane', () => {
-  it('has been sent when the engine has it', async () => {
+describe('the send queue', () => {
+  it('resolves with sent when the engine has acknowledged', async () => {
     const { queue, add, given } = setUp()
     queue.up()
     const publication = add('1')
@@ -44,7 +53,41 @@ describe('what waits for the backplane', () => {
     await queue.drained()
   })
 
-  it('is queued while the engine is away, and given in order when it is back', async () => {
+  it('limits messages, each with its own result, rather than payloads', async () => {
+    const { queue, add, given, failed } = setUp({ messages: 10 })
+    const verdicts = [
+      add('1', false, 4),
+      add('2', false, 5),
+      add('3', false, 1),
+      add('4', false, 7),
+    ]
+    expect(await Promise.all(verdicts.map(({ result }) => result))).to.deep.equal([
+      ...Array(3).fill('queued'),
+      'failed',
+    ])
+    expect(queue.messages).to.equal(10)
+    expect(failed).to.deep.equal([[7, 'the queue of the backplane is full ("maxQueued")']])
+    queue.up()
+    given[0]?.resolve()
+    given[1]?.reject(refused)
+    await turn()
+    expect(queue.messages).to.equal(1)
+    expect(failed.at(-1)?.[0]).to.equal(5)
+    expect(queue.clear()).to.equal(1)
+    expect(queue.messages).to.equal(0)
+  })
+
+  it('reports the topics that the engine refuses', async () => {
+    const { queue, add, given, refusals } = setUp()
+    queue.up()
+    add('1')
+    const urgent = queue.urgent(['instance:x'], Buffer.from('2'))
+    for (const { reject } of given) reject(refused)
+    expect(await urgent).to.equal(false)
+    expect(refusals).to.deep.equal(['all: NOPERM', 'instance:x: NOPERM'])
+  })
+
+  it('queues during an outage, and publishes in order afterwards', async () => {
     const { queue, add, texts } = setUp()
     const first = add('1')
     expect(await first.result).to.equal('queued')
@@ -53,7 +96,7 @@ describe('what waits for the backplane', () => {
     expect(texts()).to.deep.equal(['1', '2'])
   })
 
-  it('is given again, before everything later, when nobody knows what became of it', async () => {
+  it('publishes again, before later messages, when the outcome is unknown', async () => {
     const { queue, add, given, texts, unsure } = setUp()
     queue.up()
     const [one, two, three] = [add('1'), add('2'), add('3')]
@@ -70,7 +113,7 @@ describe('what waits for the backplane', () => {
     expect(texts()).to.deep.equal(['2', '3', '4'])
   })
 
-  it('is not given twice for the rejection of an earlier time', async () => {
+  it('ignores a rejection from before the last outage', async () => {
     const { queue, add, given, texts, unsure } = setUp()
     queue.up()
     add('1')
@@ -84,34 +127,34 @@ describe('what waits for the backplane', () => {
     expect(queue.messages).to.equal(1)
   })
 
-  it('has failed when the engine refuses it, and the rest goes on', async () => {
+  it('resolves with failed when the engine refuses, and publishes the rest', async () => {
     const { queue, add, given, failed } = setUp()
     queue.up()
     const [one, two] = [add('1'), add('2')]
     given[0]?.reject(refused)
     given[1]?.resolve()
     expect([await one.result, await two.result]).to.deep.equal(['failed', 'sent'])
-    expect(failed).to.deep.equal([[1, '"NOPERM"']])
+    expect(failed).to.deep.equal([[1, 'NOPERM']])
   })
 
-  it('has failed beyond the bounds, in number and in bytes, and not at them', async () => {
+  it('resolves with failed above the limit, in messages and in bytes', async () => {
     const many = setUp({ messages: 2 })
     const results = [many.add('1'), many.add('2'), many.add('3')].map(({ result }) => result)
     expect(await Promise.all(results)).to.deep.equal(['queued', 'queued', 'failed'])
     const large = setUp({ bytes: 4 })
     const sizes = [large.add('12'), large.add('34'), large.add('5')].map(({ result }) => result)
     expect(await Promise.all(sizes)).to.deep.equal(['queued', 'queued', 'failed'])
-    expect(large.failed).to.deep.equal([[1, 'too much waits for the backplane']])
+    expect(large.failed).to.deep.equal([[1, 'the queue of the backplane is full ("maxQueued")']])
   })
 
-  it('what is on its way counts too', async () => {
+  it('counts messages that are under way', async () => {
     const { queue, add } = setUp({ messages: 1 })
     queue.up()
     add('1')
     expect(await add('2').result).to.equal('failed')
   })
 
-  it('volatile is not kept', async () => {
+  it('drops volatile messages during an outage', async () => {
     const { queue, add, texts } = setUp()
     expect(await add('1', true).result).to.equal('failed')
     queue.up()
@@ -119,7 +162,7 @@ describe('what waits for the backplane', () => {
     expect(texts()).to.deep.equal(['2'])
   })
 
-  it('given up has failed, unless its verdict was queued', async () => {
+  it('resolves unsent messages with failed when it is cleared', async () => {
     const { queue, add } = setUp()
     queue.up()
     const [one, two] = [add('1'), add('2')]
@@ -128,7 +171,7 @@ describe('what waits for the backplane', () => {
     expect(queue.messages).to.equal(0)
   })
 
-  it('is not taken for cut off by what an engine rejects that was cut before', async () => {
+  it('ignores the rejection of an urgent publish from before the last outage', async () => {
     const { queue, given, unsure } = setUp()
     queue.up()
     const early = queue.urgent(['all'], Buffer.from('1'))

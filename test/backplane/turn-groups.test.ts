@@ -13,8 +13,8 @@ const send = (target: Target): Order => {
 }
 const seen = (target: Target, text = '[]'): Order => ({ type: 'presence', target, text })
 
-describe('what is published in one turn', () => {
-  it('is one group for each room, however many come and go there', () => {
+describe('the orders of one turn', () => {
+  it('form one group per room, even with 1,000 presence changes', () => {
     const groups = new TurnGroups()
     for (let i = 0; i < 1_000; i++) groups.add(seen(room(i % 2 ? 'r' : 's')))
     groups.add(send(room('r')))
@@ -25,7 +25,7 @@ describe('what is published in one turn', () => {
     ])
   })
 
-  it('keeps what changes members between all sends', () => {
+  it('keep a join between the sends before and after it', () => {
     const groups = new TurnGroups()
     groups.add(send(room('r')))
     groups.add({ type: 'join', target: room('s'), rooms: ['r'] })
@@ -37,7 +37,7 @@ describe('what is published in one turn', () => {
     ])
   })
 
-  it('is not one group above a size', () => {
+  it('are split into groups of limited size', () => {
     const groups = new TurnGroups()
     for (let i = 0; i < 10; i++) groups.add(seen(room('r'), 'x'.repeat(100_000)))
     expect(groups.take().map(({ orders }) => orders.length)).to.deep.equal([3, 3, 3, 1])

@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import { Garbage } from '../../lib/backplane/bytes.ts'
 import type { Order, Target } from '../../lib/backplane/order.ts'
-import { decode, encode, type Message } from '../../lib/backplane/wire.ts'
+import { aged, decode, encode, type Message } from '../../lib/backplane/wire.ts'
 import { Frame } from '../../lib/connection/frame.ts'
 import { mulberry32 } from '../support/order.ts'
 
@@ -53,7 +53,24 @@ const MESSAGES: Record<string, Message> = {
     orders: [
       send({ kind: 'connections', names: ['c'], except: ['d'], exceptUsers: ['e'] }, 'hi'),
       send(all, 'hi'),
+      { type: 'close', target: rooms('a', 'é😀'), code: 4999, reason: 'é' },
+      { type: 'close', target: rooms('a', 'é😀'), id: 'i', code: 4999, reason: 'é' },
+      { type: 'leave', target: { ...rooms('é😀'), except: ['c'] }, id: 'é', rooms: ['x'] },
+      {
+        type: 'leave',
+        target: { kind: 'users', names: ['7'], except: ['c'], exceptUsers: [] },
+        rooms: ['x'],
+      },
     ],
+  },
+  'orders that waited': {
+    kind: 'orders',
+    positions: [
+      { topic: 'room:a', epoch: 1, next: 1, after: null },
+      { topic: 'room:b', epoch: 2, next: 1, after: 599_999 },
+    ],
+    orders: [send(rooms('a', 'b'), 'hi')],
+    age: 2 ** 31 - 1,
   },
   'a beat': { kind: 'beat', number: 9, period: 2_000 },
   'a question': { kind: 'question', id: 3, question: { type: 'members', target: rooms('a') } },
@@ -68,28 +85,34 @@ const MESSAGES: Record<string, Message> = {
     more: true,
   },
   'an answer without members': { kind: 'answer', id: 2 ** 33, count: 0, members: [], more: false },
-  'a request for tops': { kind: 'sync' },
   tops: {
     kind: 'tops',
     tops: [
       { topic: 'all', epoch: 1, next: 5, age: 0 },
       { topic: 'user:é', epoch: 2, next: 6, age: 600_000 },
     ],
-    forgotten: undefined,
-    last: true,
   },
-  'tops of one who forgets': { kind: 'tops', tops: [], forgotten: 0, last: false },
   'a note': { kind: 'note', text: '{"here":["é"]}' },
 }
 
-describe('the wire between instances', () => {
+describe('the wire format between instances', () => {
   for (const [name, message] of Object.entries(MESSAGES)) {
     it(`carries ${name}`, () => {
       expect(decode(encode('origin-é', message))).to.deep.equal({ origin: 'origin-é', message })
     })
   }
 
-  it('does not copy frames on arrival', () => {
+  it('carries how long orders waited', () => {
+    const { kind, ...orders } = MESSAGES['orders for rooms'] as Extract<Message, { kind: 'orders' }>
+    const payload = encode('o', { kind, ...orders })
+    expect(decode(aged(payload, 12.7)).message).to.deep.equal({ kind, ...orders, age: 12 })
+    expect(decode(aged(aged(payload, 12), 40)).message).to.include({ age: 40 })
+    expect(decode(aged(payload, 2 ** 40)).message).to.include({ age: 2 ** 31 - 1 })
+    const note = encode('o', { kind: 'note', text: '{}' })
+    expect(aged(note, 1)).to.equal(note)
+  })
+
+  it('shares the memory of the payload with frames on arrival', () => {
     const payload = encode('o', MESSAGES['orders for rooms'] as Message)
     const { message } = decode(payload)
     if (message.kind !== 'orders') throw new Error('not orders')
@@ -98,13 +121,13 @@ describe('the wire between instances', () => {
     }
   })
 
-  it('refuses another version, and says which', () => {
-    const payload = encode('o', { kind: 'sync' })
-    payload[2] = 2
-    expect(() => decode(payload)).to.throw(Garbage, 'its version is 2, not 1')
+  it('rejects another version, and names it', () => {
+    const payload = encode('o', { kind: 'beat', number: 1, period: 1 })
+    payload[2] = 1
+    expect(() => decode(payload)).to.throw(Garbage, 'its version is 1, not 2')
   })
 
-  it('refuses a frame that is none, though its checksum is right', () => {
+  it('rejects an invalid frame with a correct checksum', () => {
     const good = frame('hello')
     const masked = Buffer.from(good)
     masked[1] = 0x80 | (masked[1] as number)
@@ -121,11 +144,11 @@ describe('the wire between instances', () => {
       const order = { ...send(all, ''), frame: bytes } as Order
       const positions = [{ topic: 'all', epoch: 1, next: 1, after: null }]
       const payload = encode('o', { kind: 'orders', positions, orders: [order] })
-      expect(() => decode(payload)).to.throw(Garbage, 'it holds no frame')
+      expect(() => decode(payload)).to.throw(Garbage, 'its frame is malformed')
     }
   })
 
-  it('refuses whatever was changed, cut or lengthened', () => {
+  it('rejects every changed, truncated or extended payload', () => {
     const random = mulberry32(20261124)
     const payloads = Object.values(MESSAGES).map((message) => encode('origin', message))
     for (let round = 0; round < 20_000; round++) {
@@ -140,9 +163,9 @@ describe('the wire between instances', () => {
     }
   })
 
-  it('refuses random bytes behind a right header', () => {
+  it('rejects random bytes after a valid header', () => {
     const random = mulberry32(7)
-    const header = encode('o', { kind: 'sync' })
+    const header = encode('o', { kind: 'beat', number: 1, period: 1 })
     for (let round = 0; round < 5_000; round++) {
       const bytes = Buffer.from(
         Array.from({ length: Math.floor(random() * 60) }, () => random() * 256),

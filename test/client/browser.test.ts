@@ -8,6 +8,7 @@ import type { Browser, Page } from 'playwright-core'
 import { type WebSocket, WebSocketServer } from 'ws'
 import type { connect } from '../../lib/client/index.ts'
 import { launchChromium } from '../support/chromium.ts'
+import { needs } from '../support/programs.ts'
 
 type OnPage = {
   client: ReturnType<typeof connect>
@@ -26,18 +27,18 @@ const PAGE = `<!doctype html><title>client</title><link rel="icon" href="data:,"
   client.on('confirm', (question) => question === 'Sure?')
 </script>`
 
-describe('the bundle in Chromium', () => {
+describe('the client bundle in Chromium', () => {
+  needs('chromium')
   let browser: Browser
   let page: Page
   let server: Server
   let wss: WebSocketServer
   const offered: string[][] = []
 
-  before(async function () {
-    this.timeout(60_000)
+  before(async () => {
     browser = await launchChromium()
   })
-  after(() => browser.close())
+  after(() => browser?.close())
 
   beforeEach(async () => {
     offered.length = 0
@@ -71,6 +72,8 @@ describe('the bundle in Chromium', () => {
 
   async function welcomed(): Promise<WebSocket> {
     const [socket] = await once(wss, 'connection')
+    const [first] = await once(socket, 'message')
+    expect(JSON.parse(String(first)).type).to.equal('koaws:resume')
     socket.send(JSON.stringify({ type: 'koaws:welcome', data: { connection: 'r3Fq' } }))
     await page.waitForFunction(() => (window as unknown as OnPage).client.state.status === 'open')
     return socket
@@ -82,7 +85,7 @@ describe('the bundle in Chromium', () => {
 
   it('exchanges messages', async () => {
     const [socket] = await Promise.all([welcomed(), load()])
-    expect(offered).to.deep.equal([['koaws.v1', 'koaws.bearer64.YSBi']])
+    expect(offered).to.deep.equal([['koaws.v1', 'koaws.bearer64.YSBi', 'koaws.resume']])
     socket.send(JSON.stringify({ type: 'said', data: 'hi' }))
     socket.send(JSON.stringify({ type: 'confirm', id: 1, data: 'Sure?' }))
     const [reply] = await once(socket, 'message')
@@ -95,7 +98,7 @@ describe('the bundle in Chromium', () => {
     expect(await answer).to.deep.equal({ ok: true })
   })
 
-  it('comes back after a break, and stops when it is told to', async () => {
+  it('reconnects when the connection breaks, and stops when the server closes with 4403', async () => {
     const [socket] = await Promise.all([welcomed(), load()])
     const again = welcomed()
     socket.terminate()
@@ -114,7 +117,23 @@ describe('the bundle in Chromium', () => {
     })
   })
 
-  it('asks whether it is alive when the network comes back, and closes', async () => {
+  it('stays open after an offline event if the server answers the ping, and disconnects if it does not', async () => {
+    const [socket] = await Promise.all([welcomed(), load()])
+    const goOffline = () => page.evaluate(() => window.dispatchEvent(new Event('offline')))
+    const asked = once(socket, 'message')
+    await goOffline()
+    const { id } = JSON.parse(String((await asked)[0]))
+    socket.send(JSON.stringify({ type: 'koaws:reply', id, data: null }))
+    socket.send(JSON.stringify({ type: 'said', data: 'still here' }))
+    await page.waitForFunction(() => (window as unknown as OnPage).heard.length === 1)
+    expect(await fetchState()).to.include({ status: 'open' })
+    const again = once(socket, 'message')
+    await goOffline()
+    await again
+    await page.waitForFunction(() => (window as unknown as OnPage).states.includes('waiting'))
+  }).timeout(30_000)
+
+  it('pings the server on an online event, and closes with the code and reason of close()', async () => {
     const [socket] = await Promise.all([welcomed(), load()])
     const ping = once(socket, 'message')
     await page.evaluate(() => window.dispatchEvent(new Event('online')))

@@ -1,8 +1,8 @@
 import { expect } from 'chai'
 import { decode } from '../../lib/client/envelope.ts'
 
-describe('what the client reads', () => {
-  it('are objects with a type of 1 to 255 characters, and an id that is one', () => {
+describe('decode()', () => {
+  it('accepts objects with a type of 1 to 255 characters and an optional positive integer as id', () => {
     for (const text of ['{"type":"a"}', '{"type":"a","id":1}', `{"type":"${'x'.repeat(255)}"}`])
       expect(decode(text), text).to.have.property('type')
     for (const text of [

@@ -3,7 +3,7 @@ import { RequestError } from '../../lib/client/index.ts'
 import { openClient, scriptedClient, settle } from './support/client.ts'
 
 describe('on()', () => {
-  it('hears each push of its type, in order, until off', async () => {
+  it('calls the listener for each push of its type, in order, until it is removed', async () => {
     const { client, last } = await openClient()
     const heard: unknown[] = []
     const listener = (data: unknown): void => {
@@ -19,14 +19,14 @@ describe('on()', () => {
     client.close()
   })
 
-  it('throws for a bad type', async () => {
+  it('throws for an invalid type', async () => {
     const { client } = await openClient()
     expect(() => client.on('koaws:welcome', () => {})).to.throw(TypeError)
     expect(() => client.on('', () => {})).to.throw(TypeError)
     client.close()
   })
 
-  it('may take off itself and others while it hears', async () => {
+  it('lets a listener remove itself and add another during a call', async () => {
     const { client, last } = await openClient()
     const heard: string[] = []
     const off = client.on('said', () => {
@@ -40,7 +40,7 @@ describe('on()', () => {
     client.close()
   })
 
-  it('hears a push that comes before the welcome, and nothing of a connection that is gone', async () => {
+  it('delivers a push that precedes the welcome, and none from an earlier connection', async () => {
     const scripted = scriptedClient()
     const heard: unknown[] = []
     scripted.client.on('said', (data) => heard.push(data))
@@ -58,7 +58,7 @@ describe('on()', () => {
     scripted.client.close()
   })
 
-  it('tells onError what a listener throws, or rejects with, and goes on', async () => {
+  it('reports errors and rejections of a listener to onError, and calls the other listeners', async () => {
     const { client, last, errors } = await openClient()
     const heard: unknown[] = []
     client.on('said', () => {
@@ -78,7 +78,7 @@ describe('on()', () => {
     client.close()
   })
 
-  it('tells reportError() without an onError', async () => {
+  it('reports an error of a listener to reportError() when there is no onError', async () => {
     const reported: unknown[] = []
     Object.assign(globalThis, { reportError: (error: unknown) => reported.push(error) })
     try {
@@ -95,7 +95,7 @@ describe('on()', () => {
     expect(reported.map(String)).to.deep.equal(['Error: mine'])
   })
 
-  it('lets it be uncaught without either', async () => {
+  it('leaves an error of a listener uncaught when there is neither onError nor reportError()', async () => {
     const listeners = process.listeners('uncaughtException')
     process.removeAllListeners('uncaughtException')
     try {
@@ -112,7 +112,7 @@ describe('on()', () => {
     }
   })
 
-  it('survives an onError that throws', async () => {
+  it('reports an error of onError to reportError()', async () => {
     const reported: unknown[] = []
     Object.assign(globalThis, { reportError: (error: unknown) => reported.push(error) })
     try {
@@ -131,15 +131,15 @@ describe('on()', () => {
   })
 })
 
-describe('a request of the server', () => {
+describe('a request from the server', () => {
   const returned: [string, unknown, unknown][] = [
     ['a value', true, true],
     ['a promise', Promise.resolve({ a: 1 }), { a: 1 }],
-    ['nothing', undefined, null],
+    ['undefined', undefined, null],
     ['null', null, null],
   ]
   for (const [what, value, reply] of returned) {
-    it(`is answered with what the listener returns: ${what}`, async () => {
+    it(`is answered with the value that the listener returns: ${what}`, async () => {
       const { client, last } = await openClient()
       client.on('confirm', () => value)
       last.json({ type: 'confirm', id: 7, data: 'Sure?' })
@@ -149,7 +149,7 @@ describe('a request of the server', () => {
     })
   }
 
-  it('is answered by the first listener; others hear it', async () => {
+  it('is answered by the first listener, and delivered to all', async () => {
     const { client, last, errors } = await openClient()
     client.on('confirm', () => 'first')
     client.on('confirm', () => Promise.reject(new Error('second')))
@@ -164,6 +164,7 @@ describe('a request of the server', () => {
     const { client, last } = await openClient()
     client.on('confirm', () => 1)()
     last.json({ type: 'confirm', id: 1 })
+    await settle()
     expect(last.sent).to.deep.equal([
       {
         type: 'koaws:error',
@@ -179,7 +180,7 @@ describe('a request of the server', () => {
     client.close()
   })
 
-  it('is answered with the error that the listener throws, if it has code and status', async () => {
+  it('is answered with the thrown error if that has a code and a status', async () => {
     const { client, last, errors } = await openClient()
     const like = { code: 'no', message: 'Not now', status: 409, retryable: true, data: [1] }
     const thrown = [
@@ -195,7 +196,7 @@ describe('a request of the server', () => {
     client.close()
   })
 
-  it('is answered with internal for any other, of which the server learns nothing', async () => {
+  it('is answered with internal for any other thrown value, without its text', async () => {
     const { client, last, errors } = await openClient()
     const secret = new Error('secret')
     const thrown: unknown[] = [
@@ -216,7 +217,7 @@ describe('a request of the server', () => {
     client.close()
   })
 
-  it('whose answer has no JSON form, or is too large, is answered with an error', async () => {
+  it('is answered with an error when the reply has no JSON form or is too large', async () => {
     const { client, last, errors } = await openClient({}, { maxMessage: 200 })
     const replies = [1n, () => {}, 'x'.repeat(200)]
     client.on('confirm', () => replies.shift())
@@ -232,7 +233,7 @@ describe('a request of the server', () => {
     client.close()
   })
 
-  it('of a connection that is gone is not answered on the next one', async () => {
+  it('of a closed connection is not answered on the next connection', async () => {
     const scripted = await openClient()
     let give: (value: string) => void = () => {}
     scripted.client.on('confirm', () => new Promise((resolve) => (give = resolve)))
@@ -248,7 +249,7 @@ describe('a request of the server', () => {
 })
 
 describe('koaws:error without an id', () => {
-  it('is told to onError, with the type that it is about', async () => {
+  it('is reported to onError with the type in about', async () => {
     const { client, last, errors } = await openClient()
     const error = { code: 'ERR_KOAWS_INVALID', message: 'text: Expected string', status: 400 }
     last.json({ type: 'koaws:error', about: 'say', error })

@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import { openClient, pass, setRandom, settle, useFakeClock } from './support/client.ts'
 
-describe('the refresh', () => {
+describe('a refresh', () => {
   useFakeClock()
   const HOUR = 3_600_000
 
@@ -10,7 +10,7 @@ describe('the refresh', () => {
     return openClient({ token: token as () => string }, fields)
   }
 
-  it('sends a new token at 80 % of the time, at the earliest', async () => {
+  it('sends a new token after 80 % of the lifetime at the earliest', async () => {
     let count = 0
     const { client, last } = await authenticated(() => `t${++count}`)
     await pass(0.8 * HOUR - 1)
@@ -20,7 +20,7 @@ describe('the refresh', () => {
     client.close()
   })
 
-  it('and at 90 %, at the latest', async () => {
+  it('sends a new token after 90 % of the lifetime at the latest', async () => {
     setRandom(1)
     const { client, last } = await authenticated(() => 'abc')
     await pass(0.9 * HOUR - 1)
@@ -30,7 +30,7 @@ describe('the refresh', () => {
     client.close()
   })
 
-  it('is tried again before the end when it fails', async () => {
+  it('is retried before the expiry when the token function fails', async () => {
     let fails = false
     const { client, last, errors } = await authenticated(() => {
       if (fails) throw new Error('no network')
@@ -46,7 +46,7 @@ describe('the refresh', () => {
     client.close()
   })
 
-  it('comes ever less often, to once in 10 s, where the clocks make every token end soon', async () => {
+  it('slows down to once in 10 s when every token seems to expire soon', async () => {
     const { client, last } = await authenticated(() => 'abc', { expiresAt: Date.now() + 5_000 })
     for (let second = 0; second < 60; second++) {
       await pass(1_000)
@@ -58,7 +58,7 @@ describe('the refresh', () => {
     client.close()
   })
 
-  it('comes 10 s before the end of a short time', async () => {
+  it('starts 10 s before the end of a short lifetime', async () => {
     setRandom(1)
     const { client, last } = await authenticated(() => 'abc', { expiresAt: Date.now() + 30_000 })
     await pass(20_000)
@@ -66,7 +66,7 @@ describe('the refresh', () => {
     client.close()
   })
 
-  it('is armed anew by the answer', async () => {
+  it('is scheduled again by the reply', async () => {
     const { client, last } = await authenticated(() => 'abc')
     await pass(0.8 * HOUR)
     last.json({ type: 'koaws:reply', id: 1, data: { expiresAt: Date.now() + HOUR } })
@@ -82,7 +82,7 @@ describe('the refresh', () => {
     client.close()
   })
 
-  it('that the server rejects is told to onError, and the connection goes on', async () => {
+  it('is reported to onError when the server rejects it, and the connection stays open', async () => {
     const { client, last, errors } = await authenticated(() => 'abc')
     await pass(0.8 * HOUR)
     last.json({ type: 'koaws:error', id: 1, error: { code: 'ERR_KOAWS_AUTH', status: 401 } })
@@ -93,7 +93,7 @@ describe('the refresh', () => {
     client.close()
   })
 
-  it('whose token function fails, or has none, is told to onError', async () => {
+  it('is reported to onError when the token function rejects or returns undefined', async () => {
     for (const second of [() => undefined, () => Promise.reject(new Error('offline'))]) {
       let count = 0
       const token = (): unknown => (count++ === 0 ? 'abc' : second())
@@ -105,7 +105,7 @@ describe('the refresh', () => {
     }
   })
 
-  it('ends with the connection, also while its token is on its way', async () => {
+  it('ends with the connection, even while its token is pending', async () => {
     let give: (token: string) => void = () => {}
     let count = 0
     const token = (): unknown =>
@@ -120,7 +120,7 @@ describe('the refresh', () => {
     expect(errors).to.deep.equal([])
   })
 
-  it('that waits for its answer when the client closes is told to nobody', async () => {
+  it('reports no error when the client closes before the reply', async () => {
     const { client, errors } = await authenticated(() => 'abc')
     await pass(0.8 * HOUR)
     client.close()
@@ -128,10 +128,10 @@ describe('the refresh', () => {
     expect(errors).to.deep.equal([])
   })
 
-  it('comes in time when the time is longer than a timer runs', async () => {
+  it('is on time when the lifetime exceeds the longest timer', async () => {
     const YEAR = 365 * 24 * HOUR
     const { client, last } = await authenticated(() => 'abc', { expiresAt: Date.now() + YEAR })
-    const step = 2 ** 31 - 1 // the fake clock does not run timers that are set while it moves
+    const step = 2 ** 31 - 1 // The fake clock skips timers that are set while it advances.
     let left = 0.8 * YEAR - 1000
     for (; left > step; left -= step) await pass(step)
     await pass(left)
@@ -150,7 +150,7 @@ describe('the refresh', () => {
     { expiresAt: 1 },
     { expiresAt: [] },
   ]) {
-    it(`does not happen when the welcome says ${JSON.stringify(welcome)}`, async () => {
+    it(`is skipped when the welcome says ${JSON.stringify(welcome)}`, async () => {
       const { client, last } = await authenticated(() => 'abc', welcome)
       await pass(2 * HOUR)
       expect(last.sent).to.deep.equal([])
@@ -158,7 +158,7 @@ describe('the refresh', () => {
     })
   }
 
-  it('does not happen with a token that is no function', async () => {
+  it('is skipped when the token is a string', async () => {
     const welcome = { refresh: true, expiresAt: Date.now() + HOUR }
     const { client, last } = await openClient({ token: 'abc' }, welcome)
     await pass(HOUR)
@@ -166,7 +166,7 @@ describe('the refresh', () => {
     client.close()
   })
 
-  it('comes once a second at most, whatever end the server names', async () => {
+  it('waits at least one second, even for an expiry in 1 ms', async () => {
     const { client, last } = await authenticated(() => 'abc', { expiresAt: Date.now() + 1 })
     await pass(999)
     expect(last.sent).to.have.length(0)

@@ -13,7 +13,7 @@ import {
 describe('request()', () => {
   useFakeClock()
 
-  it('resolves with the reply, in whatever order the replies come', async () => {
+  it('resolves with its reply, regardless of the order of replies', async () => {
     const { client, last } = await openClient()
     const answers = [client.request('say', { text: 'hi' }), client.request('say')]
     expect(last.sent).to.deep.equal([
@@ -44,7 +44,7 @@ describe('request()', () => {
     { code: 1, status: '404', retryable: 1 },
     { code: { toString: 1 }, message: { toString: 1 } },
   ]) {
-    it(`rejects also when the error is ${JSON.stringify(error)}`, async () => {
+    it(`rejects with internal when the error is ${JSON.stringify(error)}`, async () => {
       const { client, last } = await openClient()
       const answer = rejection(client.request('say'))
       last.json({ type: 'koaws:error', id: 1, error })
@@ -53,7 +53,7 @@ describe('request()', () => {
     })
   }
 
-  it('that was sent and is not answered in time may have been carried out', async () => {
+  it('rejects with sent: true when a sent request times out', async () => {
     const { client, last } = await openClient()
     const answer = rejection(client.request('say'))
     await settle()
@@ -70,7 +70,7 @@ describe('request()', () => {
     client.close()
   })
 
-  it('takes its own timeout before that of the client', async () => {
+  it('prefers its own timeout to that of the client', async () => {
     const { client } = await openClient({ timeout: 50 })
     const codes: unknown[] = []
     for (const timeout of [undefined, 20]) {
@@ -85,7 +85,7 @@ describe('request()', () => {
     client.close()
   })
 
-  it('that was sent is rejected when the connection ends, and not sent again', async () => {
+  it('rejects a sent request when the connection ends, and does not send it again', async () => {
     const scripted = await openClient()
     const answer = rejection(scripted.client.request('say'))
     await settle()
@@ -103,7 +103,7 @@ describe('request()', () => {
     scripted.client.close()
   })
 
-  it('that is queued stays so over attempts, until there is a connection', async () => {
+  it('keeps a queued request over failed attempts until the client is open', async () => {
     const scripted = scriptedClient()
     const answer = scripted.client.request('say', 1)
     await settle()
@@ -118,7 +118,7 @@ describe('request()', () => {
     scripted.client.close()
   })
 
-  it('that is queued when its time is over is never sent', async () => {
+  it('never sends a queued request that has timed out', async () => {
     const scripted = scriptedClient()
     const answer = rejection(scripted.client.request('say', 1, { timeout: 100 }))
     await settle()
@@ -131,7 +131,7 @@ describe('request()', () => {
     scripted.client.close()
   })
 
-  it('is rejected when too much waits', async () => {
+  it('rejects when the queue is full', async () => {
     const { client } = scriptedClient({ queue: { messages: 1 } })
     expect(client.push('typing')).to.equal('queued')
     expect(await rejection(client.request('say'))).to.include({
@@ -143,7 +143,7 @@ describe('request()', () => {
     client.close()
   })
 
-  it('is rejected when the client is closed, sent or not', async () => {
+  it('rejects sent, queued and new requests when the client is closed', async () => {
     const { client } = await openClient()
     const sent = rejection(client.request('say'))
     await settle()
@@ -158,7 +158,7 @@ describe('request()', () => {
     expect(await queued).to.include({ code: 'ERR_KOAWS_CLOSED', sent: false })
   })
 
-  it('that is queued is rejected when the server says stop', async () => {
+  it('rejects a queued request when the server closes with 4403', async () => {
     const scripted = scriptedClient()
     const queued = rejection(scripted.client.request('say'))
     await settle()
@@ -166,7 +166,7 @@ describe('request()', () => {
     expect(await queued).to.include({ code: 'ERR_KOAWS_CLOSED', sent: false })
   })
 
-  it('is rejected with the reason of its signal, and taken out of the queue', async () => {
+  it('rejects with the reason of its signal, and leaves the queue', async () => {
     const scripted = scriptedClient()
     const controller = new AbortController()
     const answer = rejection(scripted.client.request('say', 1, { signal: controller.signal }))
@@ -178,7 +178,7 @@ describe('request()', () => {
     scripted.client.close()
   })
 
-  it('with a signal that is aborted already sends nothing', async () => {
+  it('sends nothing when its signal is aborted already', async () => {
     const { client, last } = await openClient()
     const signal = AbortSignal.abort(new Error('before'))
     expect(await rejection(client.request('say', 1, { signal }))).to.have.property(
@@ -204,7 +204,7 @@ describe('request()', () => {
     client.close()
   })
 
-  it('of a bad type, or with data without a JSON form, rejects before anything is sent', async () => {
+  it('rejects an invalid type, and data without a JSON form, before sending', async () => {
     const { client, last } = await openClient()
     const circular: Record<string, unknown> = {}
     circular['self'] = circular
@@ -218,7 +218,7 @@ describe('request()', () => {
     client.close()
   })
 
-  it('above what the server takes is rejected, and not sent', async () => {
+  it('rejects a request above maxMessage of the server without sending it', async () => {
     const { client, last } = await openClient({}, { maxMessage: 100 })
     const error = await rejection(client.request('say', 'é'.repeat(50)))
     expect(error).to.include({ code: 'ERR_KOAWS_TOO_LARGE', status: 413, sent: false })
@@ -232,7 +232,7 @@ describe('request()', () => {
 describe('push()', () => {
   useFakeClock()
 
-  it('is sent on an open connection', async () => {
+  it('sends on an open connection', async () => {
     const { client, last } = await openClient()
     expect(client.push('typing')).to.equal('sent')
     expect(client.push('say', null)).to.equal('sent')
@@ -245,7 +245,7 @@ describe('push()', () => {
     client.close()
   })
 
-  it('waits in order for the welcome, before anything newer', async () => {
+  it('queues until the welcome, and keeps the order', async () => {
     const scripted = scriptedClient()
     const { client } = scripted
     client.subscribe(() => {
@@ -262,13 +262,13 @@ describe('push()', () => {
     client.close()
   })
 
-  it('waits within the bounds of messages and bytes, and is dropped beyond', async () => {
+  it('drops pushes beyond the limits of the queue in messages and bytes', async () => {
     const many = scriptedClient().client
     for (let i = 0; i < 100; i++) expect(many.push('typing')).to.equal('queued')
     expect(many.push('typing')).to.equal('dropped')
     many.close()
     const large = scriptedClient().client
-    const text = 'é'.repeat(16_000) // 32_000 bytes
+    const text = 'é'.repeat(16_000)
     expect([1, 2, 3].map(() => large.push('say', text))).to.deep.equal([
       'queued',
       'queued',
@@ -278,7 +278,7 @@ describe('push()', () => {
     large.close()
   })
 
-  it('makes room when it leaves the queue', async () => {
+  it('frees its place when it leaves the queue', async () => {
     const scripted = scriptedClient({ queue: { messages: 1, bytes: 30 } })
     for (let i = 0; i < 3; i++) {
       expect(scripted.client.push('say', 'hello')).to.equal('queued')
@@ -290,7 +290,7 @@ describe('push()', () => {
     scripted.client.close()
   })
 
-  it('does not wait where it must not', async () => {
+  it('drops instead of queuing with queue: false', async () => {
     const { client } = scriptedClient({ queue: false })
     expect(client.push('typing')).to.equal('dropped')
     client.close()
@@ -299,7 +299,7 @@ describe('push()', () => {
     other.close()
   })
 
-  it('waits when the connection is closing already', async () => {
+  it('queues while the connection is closing', async () => {
     const scripted = await openClient()
     scripted.last.readyState = 2
     expect(scripted.client.push('typing')).to.equal('queued')
@@ -310,7 +310,7 @@ describe('push()', () => {
     scripted.client.close()
   })
 
-  it('that waits when the client stops is told to onError, one by one', async () => {
+  it('reports each queued push to onError when the client stops', async () => {
     const { client, errors } = scriptedClient()
     client.push('say', 1)
     client.push('typing')
@@ -323,7 +323,7 @@ describe('push()', () => {
     }
   })
 
-  it('of onError, when pushes were lost, is dropped and told no further', async () => {
+  it('returns dropped when onError calls it after close(), and calls onError no more', async () => {
     const told: unknown[] = []
     const { client } = scriptedClient({ onError: () => told.push(client.push('again')) })
     client.push('typing')
@@ -332,7 +332,7 @@ describe('push()', () => {
     expect(told).to.deep.equal(['dropped'])
   })
 
-  it('throws for a bad type, data without a JSON form, and more than the server takes', async () => {
+  it('throws for an invalid type, data without a JSON form, and more than maxMessage', async () => {
     const { client, last } = await openClient({}, { maxMessage: 50 })
     expect(() => client.push('koaws:ping')).to.throw(TypeError)
     expect(() => client.push('say', () => {})).to.throw(TypeError)
@@ -343,7 +343,7 @@ describe('push()', () => {
     client.close()
   })
 
-  it('that waited and is more than the server takes is told to onError, and others go', async () => {
+  it('reports a queued push above maxMessage to onError, and sends the others', async () => {
     const scripted = scriptedClient()
     scripted.client.push('say', 'x'.repeat(100))
     scripted.client.push('typing')
@@ -354,5 +354,128 @@ describe('push()', () => {
     expect(scripted.errors[0]).to.include({ code: 'ERR_KOAWS_TOO_LARGE', sent: false })
     expect(scripted.last.sent).to.deep.equal([{ type: 'typing' }])
     scripted.client.close()
+  })
+
+  describe('with `retry`', () => {
+    const RETRIES = { retry: 120_000 }
+
+    it('has a random key, and keeps waiting when the connection ends', async () => {
+      const { client, sockets, last } = await openClient({}, RETRIES)
+      const answer = client.request('say', 1, { retry: true })
+      void client.request('say', 2, { retry: true }).catch(() => {})
+      const [first, second] = last.sent
+      expect(first?.key)
+        .to.match(/^[\d-]{16,43}$/)
+        .and.not.equal(second?.key)
+      last.end(1006)
+      await pass(500)
+      sockets.at(-1)?.welcome(RETRIES)
+      expect(sockets.at(-1)?.sent).to.deep.equal([
+        { ...first, again: true },
+        { ...second, again: true },
+      ])
+      sockets.at(-1)?.json({ type: 'koaws:reply', id: 1, data: 'done' })
+      expect(await answer).to.equal('done')
+      client.close()
+    })
+
+    it('is sent again after onOpen functions, and before queued messages', async () => {
+      const { client, sockets, last } = await openClient({}, RETRIES)
+      void client.request('one', 1, { retry: true }).catch(() => {})
+      client.onOpen((connection) => void connection.push('enter'))
+      last.end(1006)
+      client.push('two')
+      void client.request('three', 3, { retry: true }).catch(() => {})
+      await pass(500)
+      sockets.at(-1)?.welcome(RETRIES)
+      await settle()
+      const sent = sockets.at(-1)?.sent.map(({ type, again }) => `${type} ${again}`)
+      expect(sent).to.deep.equal([
+        'enter undefined',
+        'one true',
+        'two undefined',
+        'three undefined',
+      ])
+      client.close()
+    })
+
+    it('is rejected with the connection when the server does not recognize it', async () => {
+      const { client, last } = await openClient()
+      const answer = rejection(client.request('say', 1, { retry: true }))
+      last.end(1006)
+      expect(await answer).to.include({ code: 'ERR_KOAWS_CLOSED', sent: true })
+      client.close()
+    })
+
+    it('is not sent again to a server that does not recognize it', async () => {
+      const { client, sockets, last } = await openClient({}, RETRIES)
+      const answer = rejection(client.request('say', 1, { retry: true }))
+      last.end(1006)
+      await pass(500)
+      sockets.at(-1)?.welcome()
+      expect(await answer).to.include({ code: 'ERR_KOAWS_CLOSED', sent: true })
+      expect(sockets.at(-1)?.sent).to.deep.equal([])
+      client.close()
+    })
+
+    it('is not sent again after the time in which the server recognizes it', async () => {
+      const { client, sockets, last } = await openClient({}, { retry: 3_000 })
+      const answer = rejection(client.request('say', 1, { retry: true }))
+      await pass(2_000)
+      last.end(1006)
+      await pass(1_000)
+      sockets.at(-1)?.welcome({ retry: 3_000 })
+      expect(await answer).to.include({ code: 'ERR_KOAWS_CLOSED', sent: true })
+      expect(sockets.at(-1)?.sent).to.deep.equal([])
+      client.close()
+    })
+
+    it('ends after 120 s by default, or after its timeout, as sent', async () => {
+      const { client, last } = await openClient({ timeout: 100 }, RETRIES)
+      const [long, short] = [{ retry: true }, { retry: true, timeout: 50 }].map((options) =>
+        rejection(client.request('say', 1, options)),
+      )
+      last.end(1006)
+      await pass(50)
+      expect(await short).to.include({ code: 'ERR_KOAWS_TIMEOUT', sent: true })
+      let code: unknown
+      void long?.then((error) => {
+        code = error['code']
+      })
+      await pass(119_949)
+      expect(code).to.equal(undefined)
+      await pass(1)
+      expect(code).to.equal('ERR_KOAWS_TIMEOUT')
+      client.close()
+    })
+
+    it('is rejected when the client stops: as sent, or as not sent', async () => {
+      const { client, last } = await openClient({}, RETRIES)
+      const first = rejection(client.request('say', 1, { retry: true }))
+      last.end(1006)
+      const second = rejection(client.request('say', 2, { retry: true }))
+      client.close()
+      expect(await first).to.include({ code: 'ERR_KOAWS_CLOSED', sent: true })
+      expect(await second).to.include({ code: 'ERR_KOAWS_CLOSED', sent: false })
+    })
+
+    it('stays sent when a later attempt cannot send it', async () => {
+      const { client, sockets, last } = await openClient({}, RETRIES)
+      const answer = rejection(client.request('say', { text: 'long enough' }, { retry: true }))
+      last.end(1006)
+      await pass(500)
+      sockets.at(-1)?.welcome({ ...RETRIES, maxMessage: 10 })
+      expect(await answer).to.include({ code: 'ERR_KOAWS_TOO_LARGE', sent: true })
+      client.close()
+    })
+
+    it('is a plain request without the option, which no other option makes one', async () => {
+      const { client, last } = await openClient({ retry: () => true }, RETRIES)
+      const answer = rejection(client.request('say', 1))
+      expect(last.last).to.deep.equal({ type: 'say', id: 1, data: 1 })
+      last.end(1006)
+      expect(await answer).to.include({ code: 'ERR_KOAWS_CLOSED' })
+      client.close()
+    })
   })
 })

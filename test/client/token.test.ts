@@ -15,7 +15,8 @@ async function offeredWith(token: unknown, tokenIn: 'handshake' | 'message' = 'h
   scripted.client.open()
   await settle()
   scripted.client.close()
-  return scripted.last.offered
+  expect(scripted.last.offered.at(-1)).to.equal('koaws.resume')
+  return scripted.last.offered.slice(0, -1)
 }
 
 describe('the token in the handshake', () => {
@@ -25,7 +26,7 @@ describe('the token in the handshake', () => {
     expect(await offeredWith(async () => 'b')).to.deep.equal(['koaws.v1', 'koaws.bearer.b'])
   })
 
-  it('is encoded when it is no token of RFC 9110, as the server decodes it', async () => {
+  it('is encoded in base64url when it is not a token of RFC 9110, as the server decodes it', async () => {
     for (const token of ['a b/c=', 'a,b', '(~)??>>', 'x"y']) {
       const [, entry = ''] = await offeredWith(token)
       expect(entry).to.match(/^koaws\.bearer64\.[\w-]+$/)
@@ -35,14 +36,14 @@ describe('the token in the handshake', () => {
     expect(Buffer.from(entry.slice(15), 'base64url').toString()).to.equal('hé€')
   })
 
-  it('is left out where there is none, or where it goes into a message', async () => {
+  it('is omitted when it is empty or goes into a message', async () => {
     for (const none of [undefined, null, '', () => undefined, async () => null]) {
       expect(await offeredWith(none)).to.deep.equal(['koaws.v1'])
     }
     expect(await offeredWith('abc', 'message')).to.deep.equal(['koaws.v1'])
   })
 
-  it('is asked for at each attempt', async () => {
+  it('is requested for each attempt', async () => {
     let count = 0
     const scripted = await openClient({ token: () => `t${++count}`, minDelay: 1 })
     scripted.last.end(1011)
@@ -71,7 +72,7 @@ describe('koaws:authenticate', () => {
     scripted.client.close()
   })
 
-  it('is when the token is asked for, where it goes into a message', async () => {
+  it("calls the token function first with tokenIn: 'message'", async () => {
     let asked = 0
     const token = async (): Promise<string> => `t${++asked}`
     const scripted = scriptedClient({ token, tokenIn: 'message' })
@@ -85,7 +86,7 @@ describe('koaws:authenticate', () => {
     scripted.client.close()
   })
 
-  it('is answered once, and not after the welcome', async () => {
+  it('is answered once, and ignored after the welcome', async () => {
     const scripted = await openClient({ token: 'a' })
     scripted.last.push('koaws:authenticate').push('koaws:authenticate')
     expect(scripted.last.sent).to.deep.equal([])
@@ -97,7 +98,7 @@ describe('koaws:authenticate', () => {
     scripted.client.close()
   })
 
-  it('without a token stops', async () => {
+  it('stops a client without a token', async () => {
     const scripted = scriptedClient()
     scripted.client.open()
     await settle()
@@ -120,7 +121,7 @@ describe('a token function', () => {
     },
     rejects: () => Promise.reject(new Error('offline')),
   })) {
-    it(`that ${what} is told to onError, and asked again later`, async () => {
+    it(`that ${what} is reported to onError, and called again after the backoff`, async () => {
       const { client, sockets, errors } = scriptedClient({ token })
       client.open()
       await settle()
@@ -133,7 +134,7 @@ describe('a token function', () => {
     })
   }
 
-  it('that does not answer is given up, and its late answer opens nothing', async () => {
+  it('times out after 15 s, and its late result opens no WebSocket', async () => {
     const give: ((token: string) => void)[] = []
     const token = (): Promise<string> => new Promise((resolve) => give.push(resolve))
     const { client, sockets } = scriptedClient({ token })
@@ -152,7 +153,7 @@ describe('a token function', () => {
     client.close()
   })
 
-  it('that throws while nobody listens leaves the client working', async () => {
+  it('that throws without onError leaves the client usable', async () => {
     const scripted = scriptedClient({
       onError: undefined,
       token: () => {
@@ -170,7 +171,7 @@ describe('a token function', () => {
 describe('a close with 4401', () => {
   useFakeClock()
 
-  it('gets a new token, and comes back after half a second', async () => {
+  it('fetches a new token, and reconnects after the backoff', async () => {
     let count = 0
     const scripted = await openClient({ token: () => `t${++count}` })
     scripted.last.end(4401, 'expired')
@@ -185,7 +186,7 @@ describe('a close with 4401', () => {
     scripted.client.close()
   })
 
-  it('stops without a token function', async () => {
+  it('stops a client without a token function', async () => {
     for (const token of ['abc', undefined]) {
       const { client, last } = await openClient({ token })
       last.end(4401)
@@ -193,7 +194,7 @@ describe('a close with 4401', () => {
     }
   })
 
-  it('stops when the new token is not taken either', async () => {
+  it('stops the client when the new token is rejected too', async () => {
     const scripted = scriptedClient({ token: () => 'abc' })
     scripted.client.open()
     await settle()
@@ -205,7 +206,7 @@ describe('a close with 4401', () => {
     expect(scripted.sockets).to.have.length(2)
   })
 
-  it('stops when the token after an expiry is not taken', async () => {
+  it('stops the client when the token after an expiry is rejected', async () => {
     const scripted = await openClient({ token: () => 'abc' })
     scripted.last.end(4401)
     await pass(500)
@@ -213,7 +214,7 @@ describe('a close with 4401', () => {
     expect(scripted.client.state.status).to.equal('stopped')
   })
 
-  it('comes back at every expiry of a connection that was open, later each time', async () => {
+  it('reconnects after every expiry of an open connection, with growing delays', async () => {
     setRandom(1)
     const scripted = await openClient({ token: () => 'abc' })
     const delays: number[] = []

@@ -3,7 +3,12 @@ import { expect } from 'chai'
 import { expectTypeOf } from 'expect-type'
 import { WebSocket } from 'ws'
 import { z } from 'zod'
-import { type Client, connect, type WebSocketClass } from '../../lib/client/index.ts'
+import {
+  type Client,
+  connect,
+  type Unrecovered,
+  type WebSocketClass,
+} from '../../lib/client/index.ts'
 import { type DefinitionOf, protocol } from '../../lib/protocol/definition.ts'
 import { fakeServer } from '../../lib/testing/index.ts'
 
@@ -18,7 +23,7 @@ const chat = protocol({
 
 type Chat = Client<DefinitionOf<typeof chat>>
 
-/** Compiled, never called. */
+/** The compiler checks this; it is never called. */
 function compiled(client: Chat): void {
   expectTypeOf(client.request('say', { text: 'hi' })).toEqualTypeOf<Promise<{ ok: boolean }>>()
   expectTypeOf(client.request('typing')).toEqualTypeOf<Promise<unknown>>()
@@ -32,6 +37,25 @@ function compiled(client: Chat): void {
   client.on('confirm', (data) => data === 'yes')
   client.on('confirm', async () => true)
 
+  client.on('koaws:recovered', ({ room, recovered, missed, reason }) => {
+    expectTypeOf(room).toEqualTypeOf<string>()
+    if (recovered) expectTypeOf(missed).toEqualTypeOf<number>()
+    else expectTypeOf(reason).toEqualTypeOf<Unrecovered>()
+    expectTypeOf(missed).toEqualTypeOf<number | null>()
+  })
+  expectTypeOf(client.positions).toEqualTypeOf<Record<string, string>>()
+  connect('/chat', { positions: client.positions, reload: async () => undefined })
+  connect('/chat', { reload: async (room) => room, positions: undefined })
+  connect('/chat', { reload: () => 'e1.7.k7' })
+
+  // @ts-expect-error not a position
+  connect('/chat', { positions: { a: 7 } })
+  // @ts-expect-error not a position
+  connect('/chat', { reload: async () => 7 })
+  // @ts-expect-error immutable
+  client.positions = {}
+  // @ts-expect-error no such message for applications
+  client.on('koaws:position', () => {})
   // @ts-expect-error wrong data
   client.request('say', { text: 7 })
   // @ts-expect-error no data
@@ -86,6 +110,18 @@ function compiledFakeServer(): void {
   server.on('say', ({ text }) => ({ ok: text === 'hi' }))
   server.push('said', { text: 'hi' })
   server.push('tick')
+  server.push('said', { text: 'hi' }, { room: 'a', position: 'e1.7.k7' })
+  server.push('tick', undefined, { room: 'a', position: 'e1.7.k7', once: 'x' })
+  server.tell('koaws:at', { room: 'a', position: 'e1.7.k7' })
+  server.tell('koaws:left', { room: 'a' })
+  server.tell('koaws:recovered', { room: 'a', recovered: true, missed: 3, position: 'e1.7.k7' })
+  expectTypeOf(server.resumes[0]?.positions['a']).toEqualTypeOf<string | undefined>()
+  // @ts-expect-error a refusal has a reason
+  server.tell('koaws:recovered', { room: 'a', recovered: false, missed: null, position: 'x' })
+  // @ts-expect-error not about history
+  server.tell('koaws:bye', { room: 'a' })
+  // @ts-expect-error a place has a position
+  server.push('tick', undefined, { room: 'a' })
   expectTypeOf(server.request('confirm', 'Sure?')).toEqualTypeOf<Promise<boolean>>()
   // @ts-expect-error wrong answer
   server.on('say', () => ({ ok: 1 }))
@@ -95,13 +131,13 @@ function compiledFakeServer(): void {
   server.push('said', { text: 1 })
   // @ts-expect-error the client's type
   server.push('say', { text: 'hi' })
-  // @ts-expect-error it is not answered
+  // @ts-expect-error a push without a reply
   server.request('said', { text: 'hi' })
 }
 
 describe('the types of the client', () => {
-  it('let the right things compile, and not the wrong ones', () => {
+  it('accept correct calls, and reject wrong ones', () => {
     const checked = [compiled, compiledWithoutProtocol, compiledClasses, compiledFakeServer]
-    expect(checked).to.have.length(4) // the compiler has the say: npm run typecheck
+    expect(checked).to.have.length(4) // checked by npm run typecheck
   })
 })

@@ -1,7 +1,17 @@
 import { expect } from 'chai'
-import { openClient, pass, setRandom, useFakeClock } from './support/client.ts'
+import {
+  openClient,
+  pass,
+  scriptedClient,
+  setRandom,
+  settle,
+  useFakeClock,
+} from './support/client.ts'
 
-/** A page, as far as the client looks at it. */
+/** The time for the bytes of `koaws:resume` on the slowest link, in milliseconds. */
+const RESUME = 8
+
+/** The part of a page that the client uses. */
 class Page extends EventTarget {
   visibilityState = 'visible'
   readonly listening = new Set<string>()
@@ -41,11 +51,11 @@ describe('a client on a page', () => {
   const wakes: Record<string, () => void> = {
     'the network comes back': () => window.fire('online'),
     'the page is shown again': () => window.fire('pageshow'),
-    'somebody looks': () => document.show('visible'),
+    'the page becomes visible': () => document.show('visible'),
   }
 
   for (const [what, wake] of Object.entries(wakes)) {
-    it(`that waits tries within 200 ms when ${what}`, async () => {
+    it(`reconnects within 200 ms when ${what}`, async () => {
       setRandom(1)
       const scripted = await openClient()
       scripted.last.end(1006)
@@ -63,7 +73,7 @@ describe('a client on a page', () => {
       scripted.client.close()
     })
 
-    it(`that is open asks whether it is alive when ${what}`, async () => {
+    it(`pings the server once when ${what}`, async () => {
       const { client, last } = await openClient()
       wake()
       wake()
@@ -74,7 +84,7 @@ describe('a client on a page', () => {
       client.close()
     })
 
-    it(`that the server sent away does not come sooner when ${what}`, async () => {
+    it(`keeps the delay of a bye when ${what}`, async () => {
       const scripted = await openClient()
       scripted.last.push('koaws:bye', { after: 3000 }).end(1012)
       const { state } = scripted.client
@@ -86,20 +96,20 @@ describe('a client on a page', () => {
     })
   }
 
-  it('does nothing when nobody looks any more', async () => {
+  it('ignores a page that becomes hidden', async () => {
     const { client, last } = await openClient()
     document.show('hidden')
     expect(last.sent).to.deep.equal([])
     client.close()
   })
 
-  it('drops a connection that does not answer, and does not wait for its close', async () => {
+  it('gives up a connection that leaves a ping unanswered, and does not wait for its close event', async () => {
     const scripted = await openClient()
     const [dead] = scripted.sockets
     window.fire('online')
     await pass(4999)
     expect(scripted.client.state.status).to.equal('open')
-    await pass(1)
+    await pass(1 + RESUME)
     expect(scripted.client.state).to.deep.equal({
       status: 'waiting',
       retryAt: Date.now() + 500,
@@ -107,33 +117,86 @@ describe('a client on a page', () => {
       reason: 'no answer to a ping',
     })
     expect(dead?.closes).to.have.length(1)
-    dead?.end(1006) // much later
+    dead?.end(1006)
     await pass(500)
     expect(scripted.sockets).to.have.length(2)
     scripted.client.close()
   })
 
-  it('hears the page while it runs, and not after close()', async () => {
+  it('pings on an offline event, and waits 2 s for the answer', async () => {
+    const scripted = await openClient()
+    window.fire('offline')
+    expect(scripted.last.sent).to.deep.equal([{ type: 'koaws:ping', id: 1 }])
+    await pass(1999)
+    expect(scripted.client.state.status).to.equal('open')
+    await pass(1 + RESUME)
+    expect(scripted.client.state).to.deep.include({
+      status: 'waiting',
+      code: 1006,
+      reason: 'no answer to a ping',
+    })
+    scripted.client.close()
+  })
+
+  it('stays open on an offline event when the server answers', async () => {
+    const { client, last } = await openClient()
+    window.fire('offline')
+    last.json({ type: 'koaws:reply', id: 1, data: null })
+    await pass(60_000)
+    expect(client.state.status).to.equal('open')
+    client.close()
+  })
+
+  it('sends one ping for several events, and the shortest wait applies', async () => {
+    const { client, last } = await openClient()
+    document.show('visible')
+    await pass(1000)
+    window.fire('offline')
+    await pass(1000)
+    window.fire('online')
+    document.show('visible')
+    expect(last.sent).to.have.length(1)
+    await pass(999)
+    expect(client.state.status).to.equal('open')
+    await pass(1)
+    expect(client.state.status).to.equal('waiting')
+    client.close()
+  })
+
+  it('ignores an offline event before the welcome', async () => {
+    const scripted = scriptedClient()
+    scripted.client.open()
+    await settle()
+    scripted.last.open()
+    window.fire('offline')
+    expect(scripted.last.sent).to.deep.equal([])
+    scripted.last.push('koaws:welcome', {})
+    expect(scripted.client.state.status).to.equal('open')
+    scripted.client.close()
+  })
+
+  it('listens to the page while it is started, and not after close()', async () => {
     const { client } = await openClient()
     expect([...window.listening, ...document.listening]).to.deep.equal([
       'online',
+      'offline',
       'pageshow',
       'visibilitychange',
     ])
     client.close()
     expect([...window.listening, ...document.listening]).to.deep.equal([])
     client.open()
-    expect(window.listening.size).to.equal(2)
+    expect(window.listening.size).to.equal(3)
     client.close()
   })
 
-  it('hears the page no more after the server stopped it', async () => {
+  it('stops listening to the page after a close with 4403', async () => {
     const { last } = await openClient()
     last.end(4403)
     expect([...window.listening, ...document.listening]).to.deep.equal([])
   })
 
-  it('asks no silent server while nobody looks', async () => {
+  it('sends no ping to a silent server while the page is hidden', async () => {
     const { client, last } = await openClient({}, { heartbeat: 10_000 })
     document.visibilityState = 'hidden'
     await pass(14_000)
@@ -142,60 +205,6 @@ describe('a client on a page', () => {
     document.visibilityState = 'visible'
     await pass(14_000)
     expect(last.sent.map(({ type }) => type)).to.deep.equal(['koaws:ping'])
-    client.close()
-  })
-})
-
-describe('silence', () => {
-  useFakeClock()
-
-  it('of 1.4 heartbeats makes the client ask, each time', async () => {
-    const { client, last } = await openClient({}, { heartbeat: 10_000 })
-    await pass(13_999)
-    expect(last.sent).to.have.length(0)
-    await pass(1)
-    expect(last.sent).to.deep.equal([{ type: 'koaws:ping', id: 1 }])
-    last.json({ type: 'koaws:reply', id: 1, data: null })
-    await pass(14_000)
-    expect(last.sent).to.have.length(2)
-    expect(last.last.id).to.equal(2)
-    await pass(5000)
-    expect(client.state).to.deep.include({ status: 'waiting', code: 1006 })
-    client.close()
-  })
-
-  it('is ended by any message', async () => {
-    const { client, last } = await openClient({}, { heartbeat: 10_000 })
-    for (const message of ['{"type":"said"}', 'no JSON', '[]']) {
-      await pass(10_000)
-      last.receive(message)
-    }
-    expect(last.sent).to.have.length(0)
-    client.close()
-  })
-
-  for (const heartbeat of [null, undefined, 0, -1, 'soon', {}, []]) {
-    it(`is not looked for when the heartbeat is ${JSON.stringify(heartbeat)}`, async () => {
-      const { client, last } = await openClient({}, { heartbeat })
-      await pass(1_000_000)
-      expect(last.sent).to.have.length(0)
-      client.close()
-    })
-  }
-
-  it('is looked for once a second at most', async () => {
-    const { client, last } = await openClient({}, { heartbeat: 1e-9 })
-    await pass(999)
-    expect(last.sent).to.have.length(0)
-    await pass(1)
-    expect(last.sent).to.have.length(1)
-    client.close()
-  })
-
-  it('of longer than a timer runs is no reason to ask', async () => {
-    const { client, last } = await openClient({}, { heartbeat: 1e300 })
-    await pass(1000)
-    expect(last.sent).to.have.length(0)
     client.close()
   })
 })

@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process'
-import { once } from 'node:events'
+import { on, once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import type { AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
@@ -11,6 +11,7 @@ import {
   type ConnectOptions,
   connect,
 } from '../../lib/client/index.ts'
+import { eventually } from '../support/server.ts'
 import { rejection } from './support/client.ts'
 
 type AnyClient = Client<Record<string, object>>
@@ -31,10 +32,14 @@ describe('the client over a WebSocket of ws', () => {
   let select: string | false = 'koaws.v1'
   const clients: AnyClient[] = []
   const offered: string[][] = []
+  /** The first message on each connection. */
+  const resumes: unknown[] = []
+  const messages = new WeakMap<WebSocket, AsyncIterator<unknown[]>>()
 
   beforeEach(async () => {
     select = 'koaws.v1'
     offered.length = 0
+    resumes.length = 0
     server = new WebSocketServer({
       port: 0,
       host: '127.0.0.1',
@@ -60,9 +65,11 @@ describe('the client over a WebSocket of ws', () => {
     return client
   }
 
-  /** The server's end of the next connection. */
+  /** Resolves with the server's end of the next connection. */
   async function accepted(): Promise<WebSocket> {
     const [socket] = await once(server, 'connection')
+    messages.set(socket, on(socket, 'message')[Symbol.asyncIterator]())
+    resumes.push(await next(socket))
     return socket
   }
 
@@ -71,8 +78,8 @@ describe('the client over a WebSocket of ws', () => {
   }
 
   async function next(socket: WebSocket): Promise<unknown> {
-    const [data] = await once(socket, 'message')
-    return JSON.parse(String(data))
+    const message = await messages.get(socket)?.next()
+    return JSON.parse(String(message?.value[0]))
   }
 
   async function welcomed(client: AnyClient): Promise<WebSocket> {
@@ -85,7 +92,7 @@ describe('the client over a WebSocket of ws', () => {
   it('exchanges messages in both directions', async () => {
     const client = open({ token: 'a b' })
     const socket = await welcomed(client)
-    expect(offered).to.deep.equal([['koaws.v1', 'koaws.bearer64.YSBi']])
+    expect(offered).to.deep.equal([['koaws.v1', 'koaws.bearer64.YSBi', 'koaws.resume']])
     const answer = client.request('say', { text: 'hé' })
     expect(await next(socket)).to.deep.equal({ type: 'say', id: 1, data: { text: 'hé' } })
     client.on('confirm', (data) => data === 'Sure?')
@@ -95,7 +102,7 @@ describe('the client over a WebSocket of ws', () => {
     expect(await answer).to.deep.equal({ ok: true })
   })
 
-  it('authenticates in a message', async () => {
+  it('authenticates in its first message', async () => {
     const client = open({ token: () => 'abc', tokenIn: 'message' })
     const socket = await accepted()
     send(socket, { type: 'koaws:authenticate', data: { timeout: 10_000 } })
@@ -105,7 +112,7 @@ describe('the client over a WebSocket of ws', () => {
     await reached(client, 'open')
   })
 
-  it('learns code and reason of a close, and comes back', async () => {
+  it('reads code and reason of a close, and reconnects', async () => {
     const client = open({ minDelay: 5 })
     const first = await welcomed(client)
     const waiting = reached(client, 'waiting')
@@ -115,7 +122,7 @@ describe('the client over a WebSocket of ws', () => {
     expect(offered).to.have.length(2)
   })
 
-  it('stops after a rejected handshake', async () => {
+  it('stops when the handshake is rejected with 4403', async () => {
     const client = open()
     const socket = await accepted()
     socket.close(4403, 'Members only')
@@ -126,17 +133,45 @@ describe('the client over a WebSocket of ws', () => {
     })
   })
 
-  it('obeys a bye', async () => {
+  it('reconnects after the delay of a bye', async () => {
     const client = open()
     const first = await welcomed(client)
     const before = Date.now()
     send(first, { type: 'koaws:bye', data: { code: 1012, reason: 'restart', after: 60 } })
     first.close(1012)
+    const { retryAt } = await reached(client, 'waiting')
+    expect(retryAt).to.be.within(before + 60, Date.now() + 60)
     await welcomed(client)
-    expect(Date.now() - before).to.be.within(55, 1000)
+    expect(Date.now() - before).to.be.at.least(55)
   })
 
-  it('comes back after a break without a close frame', async () => {
+  it('presents its positions after a break, and delivers what was missed', async () => {
+    const client = open({ positions: { '': 'e1.4.k4' } })
+    const heard: unknown[] = []
+    client.on('said', (data) => heard.push(data))
+    client.on('koaws:recovered', (data) => heard.push(data.missed))
+    const first = await welcomed(client)
+    send(first, { type: 'koaws:position', data: { room: 'a', position: 'e1.1.k1' } })
+    send(first, { type: 'said', data: 'two', room: 'a', position: 'e1.2.k2', once: 'x' })
+    await eventually(() => heard.length === 1, 'the push')
+    first.terminate()
+    const second = await welcomed(client)
+    expect(resumes).to.deep.equal([
+      { type: 'koaws:resume', data: { previous: [], positions: { '': 'e1.4.k4' } } },
+      {
+        type: 'koaws:resume',
+        data: { previous: ['r3Fq'], positions: { '': 'e1.4.k4', a: 'e1.2.k2' } },
+      },
+    ])
+    const data = { room: 'a', recovered: true, missed: 1, position: 'e1.3.k3' }
+    send(second, { type: 'koaws:recovered', data })
+    send(second, { type: 'said', data: 'three', room: 'a', position: 'e1.3.k3' })
+    send(second, { type: 'said', data: 'two', room: '', position: 'e1.5.k5', once: 'x' })
+    await eventually(() => client.positions[''] === 'e1.5.k5', 'the last push')
+    expect(heard).to.deep.equal(['two', 1, 'three'])
+  })
+
+  it('reconnects after a break without a close frame', async () => {
     const client = open()
     const first = await welcomed(client)
     const answer = rejection(client.request('say'))
@@ -148,7 +183,7 @@ describe('the client over a WebSocket of ws', () => {
     await welcomed(client)
   })
 
-  it('backs off from a server that is not there, or answers over HTTP', async () => {
+  it('backs off when the server refuses the TCP connection', async () => {
     const client = open({ WebSocket })
     await welcomed(client)
     const gone = connect('ws://127.0.0.1:1/', { WebSocket })
@@ -157,19 +192,19 @@ describe('the client over a WebSocket of ws', () => {
     expect(await reached(gone, 'waiting')).to.include({ code: 1006 })
   })
 
-  it('stops at a server that selects another subprotocol', async () => {
+  it('stops when the server selects another subprotocol', async () => {
     select = 'koaws.bearer.abc'
     const client = open({ token: 'abc' })
     expect(await reached(client, 'stopped')).to.include({ code: 4613 })
   })
 
-  it('backs off from a server that selects none: ws does not open then', async () => {
+  it('backs off when the server selects no subprotocol, which ws rejects', async () => {
     select = false
     const client = open({ minDelay: 10_000 })
     expect(await reached(client, 'waiting')).to.include({ code: 1006 })
   })
 
-  it('tells the server code and reason of its close()', async () => {
+  it('sends the code and reason of close() to the server', async () => {
     const client = open()
     const socket = await welcomed(client)
     client.close(4000, 'done')
@@ -177,12 +212,36 @@ describe('the client over a WebSocket of ws', () => {
     expect([code, String(reason)]).to.deep.equal([4000, 'done'])
   })
 
-  it('survives close() in the middle of a handshake', async () => {
+  it('survives close() during the handshake', async () => {
     const client = open()
     await new Promise((resolve) => setImmediate(resolve))
     client.close()
     expect(client.state).to.deep.equal({ status: 'stopped', code: 1000 })
   })
+
+  it('lets the process end without close() while no socket is open', async () => {
+    const source = new URL('../../lib/', import.meta.url).href
+    const program = `
+      import { WebSocket } from 'ws'
+      import { connect } from '${source}client/index.ts'
+      import { fakeServer } from '${source}testing/index.ts'
+      const welcome = { heartbeat: 60_000, refresh: true, expiresAt: Date.now() + 3_600_000 }
+      const server = fakeServer(undefined, { welcome })
+      const options = { WebSocket: server.WebSocket, token: () => 'abc' }
+      const open = connect('ws://test/', options)
+      await open.request('nothing').catch((error) => console.log(error.code, open.state.status))
+      connect('ws://test/', { ...options, token: () => new Promise(() => {}) }).open()
+      const gone = connect('ws://127.0.0.1:1/', { WebSocket, minDelay: 60_000, maxDelay: 60_000 })
+      gone.subscribe(() => console.log(gone.state.status))
+      gone.push('later')`
+    const { stdout, status } = spawnSync(
+      process.execPath,
+      ['--import=tsx', '--input-type=module', '-e', program],
+      { cwd: fileURLToPath(new URL('../..', import.meta.url)), encoding: 'utf8', timeout: 55_000 },
+    )
+    expect(stdout.trim().split('\n')).to.deep.equal(['ERR_KOAWS_UNKNOWN_TYPE open', 'waiting'])
+    expect(status).to.equal(0)
+  }).timeout(60_000)
 
   it('lets the process end after close()', async () => {
     const { port } = server.address() as AddressInfo
@@ -209,7 +268,7 @@ describe('the client over a WebSocket of ws', () => {
 describe('the bundle of the client', () => {
   const root = fileURLToPath(new URL('../..', import.meta.url))
 
-  it('is a module of its own, for pages', async () => {
+  it('exports connect, protocol and RequestError for pages', async () => {
     const bundle = await import(new URL('../../dist/koaws-client.js', import.meta.url).href)
     expect(Object.keys(bundle).sort()).to.deep.equal(['RequestError', 'connect', 'protocol'])
     expect(bundle.protocol({ typing: {} })).to.deep.equal({ types: { typing: {} } })
@@ -217,7 +276,7 @@ describe('the bundle of the client', () => {
     expect(client.state).to.deep.equal({ status: 'connecting' })
   })
 
-  it('is no larger than it may be', () => {
+  it('stays within its size limit', () => {
     const { status, stdout } = spawnSync(process.execPath, ['scripts/client-size.mjs'], {
       cwd: root,
       encoding: 'utf8',
@@ -226,7 +285,34 @@ describe('the bundle of the client', () => {
     expect(status).to.equal(0)
   })
 
-  it('imports nothing', async () => {
+  it('is one readable file without imports for Node', async () => {
+    const url = new URL('../../dist/client/index.js', import.meta.url)
+    const text = await readFile(url, 'utf8')
+    expect(Math.max(...text.split('\n').map((line) => line.length))).to.be.below(300)
+    expect(text).to.not.match(/^import /m)
+    expect(Object.keys(await import(url.href)).sort()).to.deep.equal([
+      'RequestError',
+      'connect',
+      'protocol',
+    ])
+  })
+
+  it('is the target of each condition in the exports of the package', () => {
+    const resolve = (...conditions: string[]): string => {
+      const args = conditions.map((condition) => `--conditions=${condition}`)
+      const program = `console.log(import.meta.resolve('koaws/client'))`
+      const { stdout } = spawnSync(
+        process.execPath,
+        [...args, '--input-type=module', '-e', program],
+        { cwd: root, encoding: 'utf8' },
+      )
+      return stdout.trim().replace(/.*\/dist\//, '')
+    }
+    expect(resolve()).to.equal('client/index.js')
+    expect(resolve('browser')).to.equal('koaws-client.js')
+  })
+
+  it('of pages uses no import, require, Buffer or process', async () => {
     const text = await readFile(new URL('../../dist/koaws-client.js', import.meta.url), 'utf8')
     expect(text).to.not.match(/\bimport\b|\brequire\b|\bBuffer\b|\bprocess\b/)
   })

@@ -2,45 +2,15 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { once } from 'node:events'
 import { expect } from 'chai'
 import { WebSocket } from 'ws'
-import { accept, Connection, type Handler, KoaWsError, type KoaWsOptions } from '../../lib/index.ts'
-import type { TestSocket } from '../../lib/testing/index.ts'
-import { closeFrame, frame, handshake, rawClient, textFrame } from '../support/raw.ts'
-import {
-  cleanUp,
-  deferred,
-  eventually,
-  openSocket,
-  rejected,
-  type Site,
-  serve,
-  turn,
-} from '../support/server.ts'
+import { accept, Connection, KoaWsError } from '../../lib/index.ts'
+import { frame, handshake, rawClient } from '../support/raw.ts'
+import { cleanUp, deferred, eventually, openSocket, type Site, serve } from '../support/server.ts'
+import { connected } from './support/connected.ts'
 
 describe('a connection', () => {
   afterEach(cleanUp)
 
-  /** A site whose handler is given the connection; and the connection. */
-  async function connected(
-    handler: Handler = () => {},
-    options: Parameters<typeof accept>[1] = {},
-    hubOptions: KoaWsOptions = {},
-  ): Promise<{ site: Site; socket: TestSocket; connection: Connection }> {
-    const made = deferred<Connection>()
-    const site = await serve(
-      (app) =>
-        app.use(
-          accept(
-            (connection, ctx) => (made.resolve(connection), handler(connection, ctx)),
-            options,
-          ),
-        ),
-      hubOptions,
-    )
-    const socket = await openSocket(site.port, '/path?x=1&y=a%20b')
-    return { site, socket, connection: await made.promise }
-  }
-
-  it('is a ws WebSocket with the facts of its handshake', async () => {
+  it('is a ws WebSocket with id, user, path, query, address and rooms of its handshake', async () => {
     const before = Date.now()
     const { connection, site } = await connected(() => {}, { user: 7, rooms: (ctx) => [ctx.path] })
     expect(connection).to.be.an.instanceOf(WebSocket).and.of.instanceOf(Connection)
@@ -54,7 +24,18 @@ describe('a connection', () => {
     expect(site.hub.localConnections.get(connection.id)).to.equal(connection)
   })
 
-  it('joins and leaves rooms; the names are checked', async () => {
+  it('names only events that have a listener', async () => {
+    const { connection } = await connected()
+    const names = connection.eventNames()
+    const listener = (): void => {}
+    connection.on('message', listener).on('error', listener)
+    connection.off('message', listener)
+    expect(connection.eventNames()).to.deep.equal([...names, 'error'])
+    connection.off('error', listener)
+    expect(connection.eventNames()).to.deep.equal(names)
+  })
+
+  it('joins and leaves rooms, and throws for an invalid room name', async () => {
     const { connection, socket } = await connected()
     await connection.join('a', 'b')
     connection.leave('a', 'never')
@@ -72,7 +53,7 @@ describe('a connection', () => {
     expect(connection.rooms.has('late')).to.equal(false)
   })
 
-  it('accepted with hub: false is counted and closed like any other, and joins no room', async () => {
+  it('with hub: false is counted and closed with the others, and cannot join rooms', async () => {
     const { connection, site } = await connected(() => {}, { hub: false })
     expect(() => connection.join('a')).to.throw(KoaWsError, 'hub: false')
     expect(site.hub.status().connections).to.equal(1)
@@ -81,7 +62,7 @@ describe('a connection', () => {
     expect(await connection.closed).to.include({ code: 1012 })
   })
 
-  it('sends JSON, text and binary, in order and in one write for each turn', async () => {
+  it('sends JSON, text and binary in order, with one write per turn', async () => {
     const { connection, site } = await connected()
     const client = await rawClient(site.port)
     const made = deferred<Connection>()
@@ -111,7 +92,7 @@ describe('a connection', () => {
     expect(() => other.json(1n)).to.throw(TypeError)
   })
 
-  it('calls back in the async context of the send, whoever else sends in that turn', async () => {
+  it('runs each callback in the async context of its send, even when others send in the same turn', async () => {
     const { connection, site } = await connected()
     await openSocket(site.port, '/other')
     const [first, second] = [...site.hub.localConnections.values()] as [Connection, Connection]
@@ -129,7 +110,7 @@ describe('a connection', () => {
     expect(told.sort()).to.deep.equal(['ann', 'bob', 'eve'])
   })
 
-  it('sends while the timers of the process are replaced, as fake timers of a test do', async () => {
+  it('sends while fake timers replace setImmediate', async () => {
     const { connection, socket } = await connected()
     const real = globalThis.setImmediate
     globalThis.setImmediate = (() => {}) as never
@@ -143,10 +124,10 @@ describe('a connection', () => {
     expect(await socket.next()).to.equal('after')
   })
 
-  it("throws ws's own errors for a close that cannot be, and goes on sending", async () => {
+  it('throws the errors of ws for an invalid close, and keeps sending', async () => {
     const { connection, socket } = await connected()
     connection.send('before')
-    expect(() => connection.close(1005)).to.throw(TypeError, 'valid error code')
+    expect(() => connection.close(1005)).to.throw(TypeError, 'takes a code of')
     expect(() => connection.close(1000, 'x'.repeat(124))).to.throw(RangeError)
     connection.send('after')
     expect(await socket.next()).to.equal('before')
@@ -155,7 +136,7 @@ describe('a connection', () => {
     expect((await socket.closed).code).to.equal(1000)
   })
 
-  it('hands what was sent to the kernel before terminate() ends it', async () => {
+  it('flushes sent messages to the kernel before terminate()', async () => {
     const { connection, socket } = await connected()
     connection.send('last words')
     connection.terminate()
@@ -163,197 +144,8 @@ describe('a connection', () => {
     expect((await socket.closed).code).to.equal(1006)
   })
 
-  describe('iterated', () => {
-    it('gives strings and Buffers in order, and ends with the connection', async () => {
-      const seen: unknown[] = []
-      const over = deferred()
-      const { socket } = await connected(async (connection) => {
-        for await (const message of connection) seen.push(message)
-        over.resolve()
-      })
-      socket.send('a')
-      socket.send(Buffer.from('b'))
-      socket.send('c')
-      socket.close()
-      await over.promise
-      expect(seen).to.deep.equal(['a', Buffer.from('b'), 'c'])
-    })
-
-    it('closes the TCP window while the loop is busy, and loses nothing', async () => {
-      const release = deferred()
-      const total = 400
-      const size = 64 * 1024
-      const done = deferred<number>()
-      const { socket, connection } = await connected(async (connection) => {
-        let count = 0
-        for await (const message of connection) {
-          if (count++ === 0) await release.promise
-          expect(message.length).to.equal(size)
-          if (count === total) done.resolve(count)
-        }
-      })
-      for (let i = 0; i < total; i++) socket.send(Buffer.alloc(size))
-      await eventually(() => connection.isPaused, 'the pause')
-      for (let i = 0; i < 50; i++) await turn()
-      expect(socket.bufferedAmount).to.be.above(1024 * 1024)
-      release.resolve()
-      expect(await done.promise).to.equal(total)
-    })
-
-    it('stops listening at break, refuses a second loop, and may be begun again', async () => {
-      const results: unknown[] = []
-      const { socket, connection } = await connected(async (connection) => {
-        for await (const message of connection) {
-          expect(() => connection[Symbol.asyncIterator]()).to.throw('iterated already')
-          results.push(message)
-          break
-        }
-        results.push(connection.listenerCount('message'))
-        for await (const message of connection) results.push(message)
-        results.push('over')
-      })
-      socket.send('a')
-      await eventually(() => results.length === 2)
-      socket.send('b')
-      await eventually(() => results.length === 3)
-      socket.close()
-      await connection.closed
-      await eventually(() => results.length === 4)
-      expect(results).to.deep.equal(['a', 0, 'b', 'over'])
-    })
-
-    it('of a closed connection is over at once', async () => {
-      const { socket, connection } = await connected()
-      socket.close()
-      await connection.closed
-      for await (const _ of connection) throw new Error('a message')
-    })
-  })
-
-  describe('while the handler runs', () => {
-    it('keeps messages for once(), one by one', async () => {
-      const seen: string[] = []
-      const { socket } = await connected(async (connection) => {
-        for (let i = 0; i < 5; i++) {
-          await turn()
-          const [data] = await once(connection, 'message')
-          seen.push(String(data))
-        }
-        connection.close()
-      })
-      for (let i = 0; i < 5; i++) socket.send(String(i))
-      await socket.closed
-      expect(seen).to.deep.equal(['0', '1', '2', '3', '4'])
-    })
-
-    it('stops reading above 64 messages or 64 KiB, and gives them all to the first listener', async () => {
-      for (const [count, size] of [
-        [3000, 10],
-        [200, 4096],
-      ] as const) {
-        const listen = deferred()
-        const seen: string[] = []
-        const { socket, connection } = await connected(async (connection) => {
-          await listen.promise
-          connection.on('message', (data) => seen.push(String(data)))
-        })
-        for (let i = 0; i < count; i++) socket.send(String(i).padEnd(size, '.'))
-        await eventually(() => connection.isPaused, 'the pause')
-        listen.resolve()
-        await eventually(() => seen.length === count, 'all messages')
-        expect(seen.map(Number.parseFloat)).to.deep.equal(
-          Array.from({ length: count }, (_, i) => i),
-        )
-        await cleanUp()
-      }
-    })
-
-    it('keeps them for addEventListener and onmessage too', async () => {
-      for (const style of ['addEventListener', 'onmessage'] as const) {
-        const seen: unknown[] = []
-        const { socket } = await connected(async (connection) => {
-          await turn()
-          await turn()
-          const listener = (event: { data: unknown }): unknown => seen.push(event.data)
-          if (style === 'onmessage') connection.onmessage = listener
-          else connection.addEventListener('message', listener)
-        })
-        socket.send('a')
-        socket.send('b')
-        await eventually(() => seen.length === 2)
-        expect(seen).to.deep.equal(['a', 'b'])
-      }
-    })
-
-    it('tells a close listener that comes late, after the messages', async () => {
-      const seen: unknown[] = []
-      const done = deferred()
-      const { site } = await connected()
-      const second = await serve((app) =>
-        app.use(
-          accept(async (connection) => {
-            while (connection.readyState !== 3) await turn()
-            connection.on('close', (code, reason) => {
-              seen.push(`close ${code} ${reason}`)
-              done.resolve()
-            })
-            connection.on('message', (data) => seen.push(String(data)))
-          }),
-        ),
-      )
-      void site
-      const client = await rawClient(second.port)
-      client.write(handshake('/'))
-      await client.answer()
-      client.socket.write(Buffer.concat([textFrame('a'), textFrame('b'), closeFrame(4000, 'bye')]))
-      await done.promise
-      expect(seen).to.deep.equal(['a', 'b', 'close 4000 bye'])
-    })
-
-    it('counts messages that nobody wanted when it ends, and reads on', async () => {
-      const release = deferred()
-      const { socket, site, connection } = await connected(() => release.promise)
-      for (let i = 0; i < 3; i++) socket.send('unheard')
-      await eventually(() => true)
-      socket.ping()
-      await once(socket, 'pong')
-      release.resolve()
-      await eventually(() => site.hub.status().drops['unheard'] === 3)
-      connection.on('message', (data) => connection.send(data as Buffer))
-      socket.send('heard')
-      expect(String(await socket.next())).to.equal('heard')
-    })
-
-    it('waits for onConnect before the handler runs, and keeps what comes meanwhile', async () => {
-      const release = deferred()
-      const order: string[] = []
-      const site = await serve(
-        (app) =>
-          app.use(
-            accept((connection) => {
-              order.push('handler')
-              connection.on('message', (data) => connection.send(data as Buffer))
-            }),
-          ),
-        {
-          onConnect: async () => {
-            order.push('onConnect')
-            await release.promise
-            order.push('connected')
-          },
-        },
-      )
-      const socket = await openSocket(site.port)
-      socket.send('early')
-      await eventually(() => order.length === 1)
-      release.resolve()
-      expect(String(await socket.next())).to.equal('early')
-      expect(order).to.deep.equal(['onConnect', 'connected', 'handler'])
-    })
-  })
-
-  describe('that ends', () => {
-    it('tells signal, closed, close and onDisconnect, in an order that fits', async () => {
+  describe('at its end', () => {
+    it('emits close, aborts the signal and calls onDisconnect in this order, and resolves closed', async () => {
       const order: string[] = []
       const { socket, connection, site } = await connected(
         (connection) => {
@@ -380,7 +172,7 @@ describe('a connection', () => {
       expect(await connection.closed).to.deep.equal({ code: 4000, reason: 'enough', clean: true })
     })
 
-    it('tells our verdict where the peer could not be told', async () => {
+    it('reports the code of the server when the client leaves without a close frame', async () => {
       const { site } = await connected(
         (connection) => connection.close(4321, 'verdict'),
         {},
@@ -398,7 +190,7 @@ describe('a connection', () => {
       expect(infos).to.deep.equal([{ code: 4321, reason: 'verdict', clean: false }])
     })
 
-    it('is given up after closeTimeout by a peer that does not answer', async () => {
+    it('ends after closeTimeout when the client sends no close frame', async () => {
       const { site } = await connected(() => {}, {}, { closeTimeout: 150 })
       const client = await rawClient(site.port)
       client.write(handshake('/'))
@@ -408,75 +200,20 @@ describe('a connection', () => {
       connection.close()
       await client.closeCode()
       await client.end()
-      expect(Date.now() - started).to.be.within(140, 1_500)
+      expect(Date.now() - started).to.be.at.least(140)
     })
   })
 
-  describe('with an authorisation that ends', () => {
-    it('closes with 4401 on time', async () => {
-      const started = Date.now()
-      const { socket } = await connected(() => {}, { expiresAt: () => Date.now() + 300 })
-      expect(await socket.closed).to.deep.equal({ code: 4401, reason: 'expired' })
-      expect(Date.now() - started).to.be.within(280, 1_300)
-    })
-
-    it('takes exp of koa-jwt by default, in seconds', async () => {
-      const exp = Math.ceil(Date.now() / 1000) + 1
-      const { port } = await serve((app) => {
-        app.use((ctx, next) => ((ctx.state['user'] = { exp }), next()))
-        app.use(accept(() => {}))
-      })
-      const socket = await openSocket(port)
-      expect((await socket.closed).code).to.equal(4401)
-      expect(Date.now()).to.be.within(exp * 1000, exp * 1000 + 1_000)
-    })
-
-    it('does not overflow a timer for an end that is years ahead, and null is never', async () => {
-      const year = 365 * 24 * 3600 * 1000
-      for (const expiresAt of [Date.now() + 100 * year, new Date(Date.now() + year), null]) {
-        const { socket, connection } = await connected(() => {}, { expiresAt })
-        await new Promise((resolve) => setTimeout(resolve, 30))
-        expect(socket.readyState).to.equal(1)
-        expect(connection.expiresAt).to.equal(expiresAt === null ? null : Number(expiresAt))
-      }
-    })
-
-    it('rejects with 401 where it ended before the handshake', async () => {
-      const { port } = await serve((app) =>
-        app.use(accept(() => {}, { expiresAt: () => Date.now() - 1 })),
-      )
-      expect((await rejected(openSocket(port))).status).to.equal(401)
-    })
-
-    it('refuses seconds', () => {
-      expect(() => accept(() => {}, { expiresAt: 1_700_000_000 })).to.throw('seconds')
-    })
-
-    it('may be refreshed: another end, another state, and another user closes 4403', async () => {
-      const { socket, connection } = await connected(() => {}, {
-        user: 'ann',
-        expiresAt: () => Date.now() + 200,
-      })
-      connection.refresh({ expiresAt: Date.now() + 60_000, userId: 'ann', state: { fresh: true } })
-      await new Promise((resolve) => setTimeout(resolve, 300))
-      expect(socket.readyState).to.equal(1)
-      expect(connection.state).to.deep.equal({ fresh: true })
-      expect(() => connection.refresh({ expiresAt: 5 })).to.throw('seconds')
-      connection.refresh({ userId: 'bob', state: { stolen: true } })
-      expect((await socket.closed).code).to.equal(4403)
-      expect(connection.state).to.deep.equal({ fresh: true })
-    })
-  })
-
-  it('measures the round trip of a ping', async () => {
+  it('measures the round-trip time of a ping', async () => {
     const { connection } = await connected()
     expect(connection.rtt).to.equal(undefined)
+    const began = performance.now()
     connection.ping()
     await once(connection, 'pong')
-    expect(connection.rtt).to.be.within(0, 1_000)
+    expect(connection.rtt).to.be.within(0, performance.now() - began)
   })
 
-  it('compresses without server context when asked to', async () => {
+  it('compresses with server_no_context_takeover by default, and rejects a malformed extension with 400', async () => {
     const { port } = await serve(
       (app) =>
         app.use(
@@ -495,7 +232,7 @@ describe('a connection', () => {
     expect((await client.answer()).status).to.equal(400)
   })
 
-  it('does not keep a discarded flood in memory while closing', async () => {
+  it('discards a flood while closing, and is removed', async () => {
     const release = deferred()
     const { site } = await connected(
       (connection) => (connection.close(), release.promise),

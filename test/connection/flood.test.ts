@@ -1,20 +1,20 @@
 import { expect } from 'chai'
 import type { Connection, KoaWsOptions } from '../../lib/index.ts'
 import {
-  inTime,
   KIB,
   LibTimers,
   type LimitSite,
   limitSite,
+  MIB,
   pass,
   type Routes,
-  within,
+  settles,
+  until,
 } from '../support/limits.ts'
 import { closeFrame, frame, pingFrame, type RawClient, textFrame } from '../support/raw.ts'
 import { cleanUp, deferred } from '../support/server.ts'
 
-describe('a flood', function () {
-  this.timeout(20_000)
+describe('a flood', () => {
   afterEach(cleanUp)
 
   interface Made {
@@ -23,7 +23,7 @@ describe('a flood', function () {
     connection: Connection
     /** The messages that have arrived. */
     seen: string[]
-    /** When each of them did. */
+    /** The arrival of each message. */
     times: number[]
   }
 
@@ -47,7 +47,7 @@ describe('a flood', function () {
     return { site, seen, times, ...(await site.raw(path)) }
   }
 
-  /** So many numbered messages in one piece. */
+  /** Returns this many numbered messages in one buffer. */
   function many(count: number, from = 0, size = 0): Buffer {
     return Buffer.concat(
       Array.from({ length: count }, (_, i) => textFrame(String(from + i).padEnd(size, ' '))),
@@ -60,32 +60,32 @@ describe('a flood', function () {
     )
   }
 
-  it('is not what a burst of exactly 500 messages is', async () => {
+  it('starts above 500 messages: a burst of exactly 500 passes', async () => {
     const { site, client, connection, seen } = await flooded()
     client.write(many(500))
     let paused = false
-    await within(3_000, () => ((paused ||= connection.isPaused), seen.length === 500), 'all')
+    await until(() => ((paused ||= connection.isPaused), seen.length === 500), 'all')
     await pass(150)
     expect(paused || connection.isPaused).to.equal(false)
     expect(site.drops('flood')).to.equal(0)
     expectInOrder(seen, 500)
     client.write(many(500, 500))
-    await within(3_000, () => seen.length === 1000, 'the second burst')
+    await until(() => seen.length === 1000, 'the second burst')
     expect(site.drops('flood')).to.equal(0)
   })
 
-  it('of 600 is delivered whole and in order; reading stops, and goes on by itself', async () => {
+  it('of 600 messages pauses reading, and all arrive in order', async () => {
     const { site, client, connection, seen } = await flooded()
     const neighbour = await site.socket()
     client.write(many(600))
-    await within(3_000, () => connection.isPaused, 'the pause')
+    await until(() => connection.isPaused, 'the pause')
     expect(site.drops('flood')).to.equal(1)
     neighbour.socket.send('0')
-    await within(3_000, () => seen.length === 601, 'all')
-    await within(3_000, () => !connection.isPaused, 'the end of the pause')
+    await until(() => seen.length === 601, 'all')
+    await until(() => !connection.isPaused, 'the end of the pause')
     expect(neighbour.connection.isPaused).to.equal(false)
     client.write(many(1, 600))
-    await within(3_000, () => seen.length === 602, 'one more')
+    await until(() => seen.length === 602, 'one more')
     expect(connection.readyState).to.equal(1)
     expect(site.drops('flood')).to.equal(1)
     expectInOrder(
@@ -94,43 +94,50 @@ describe('a flood', function () {
     )
   })
 
-  it('may be one of pings, or of pongs', async () => {
+  it('may consist of pings or pongs', async () => {
     for (const opcode of [9, 10]) {
-      const { site, client, connection } = await flooded({ flood: { messages: 40, per: 300 } })
-      client.write(Buffer.concat(Array.from({ length: 40 }, () => frame(opcode, ''))))
+      const { site, client, connection, seen } = await flooded({
+        flood: { messages: 40, per: 300 },
+      })
+      const frames = Array.from({ length: 40 }, () => frame(opcode, ''))
+      client.write(Buffer.concat(frames.with(0, textFrame('forty'))))
+      await until(() => seen.length === 1, 'the forty')
       await pass(50)
       expect(site.drops('flood')).to.equal(0)
-      client.write(textFrame('one too many'))
-      await within(3_000, () => site.drops('flood') === 1, `the pause, opcode ${opcode}`)
-      await within(3_000, () => !connection.isPaused, 'the end of the pause')
-      expect(connection.readyState).to.equal(1)
+      // In one piece: on a busy machine a piece of its own may come in the next window.
+      const other = await site.raw()
+      other.client.write(Buffer.concat([...frames, textFrame('one too many')]))
+      await until(() => site.drops('flood') === 1, `the pause, opcode ${opcode}`)
+      expect(connection.isPaused).to.equal(false)
+      await until(() => !other.connection.isPaused, 'the end of the pause')
+      for (const one of [connection, other.connection]) expect(one.readyState).to.equal(1)
       await cleanUp()
     }
   })
 
-  it('of pings that ws gives up on ends the connection, and leaves nothing behind', async () => {
+  it('of 600 pings ends the connection or the pause, and leaves no timer', async () => {
     const timers = new LibTimers()
     try {
       const { site, client, connection } = await flooded()
       client.write(Buffer.concat(Array.from({ length: 600 }, () => pingFrame())))
-      // ws ends a client with more than 60 pongs under way (maxPendingAutoPongs); whoever is held back
-      // before that lives on. Either way nothing stays.
-      await within(3_000, () => connection.readyState === 3 || !connection.isPaused, 'an outcome')
-      await within(3_000, () => timers.of('connection/flood') === 0, 'the end of the timer')
+      // ws ends a client with more than 60 pending pongs (maxPendingAutoPongs), unless the flood
+      // limit pauses it first. Both outcomes free everything.
+      await until(() => connection.readyState === 3 || !connection.isPaused, 'an outcome')
+      await until(() => timers.of('connection/flood') === 0, 'the end of the timer')
       if (connection.readyState === 3) expect(site.hub.localConnections.size).to.equal(0)
     } finally {
       timers.stop()
     }
   })
 
-  it('that is long is held to the rate, and loses nothing', async () => {
+  it('of long duration is throttled to the rate, and loses no message', async () => {
     const { site, client, seen, times } = await flooded({ flood: { messages: 200, per: 100 } })
     const size = 500
     const total = 4_000
     client.write(many(total, 0, size))
-    await within(15_000, () => seen.length === total, 'all')
+    await until(() => seen.length === total, 'all')
     expectInOrder(seen, total)
-    // What one read from the kernel holds arrives whole, and one that was begun before that.
+    // A read from the kernel arrives whole, and so does a read that has already begun.
     const slack = 2 * Math.ceil((64 * KIB) / (size + 8))
     const began = times[0] as number
     for (const [i, time] of times.entries()) {
@@ -138,38 +145,92 @@ describe('a flood', function () {
       expect(i + 1, `after ${time - began} ms`).to.be.at.most(200 * windows + slack)
     }
     const whole = (times.at(-1) as number) - began
-    expect(whole).to.be.within(1_500, 8_000)
+    expect(whole).to.be.at.least(1_500)
     expect(site.drops('flood')).to.be.at.least(5)
     expect(site.drops('floodClosed')).to.equal(0)
   })
 
-  it('of small messages is held to the rate: what one read holds counts for the time to come', async () => {
+  it('of small messages is throttled to the rate, because messages of one read count for later windows', async () => {
     const { client, seen, times } = await flooded({ flood: { messages: 1_000, per: 100 } })
     const total = 30_000
     client.write(many(total))
-    await within(15_000, () => seen.length === total, 'all')
+    await until(() => seen.length === total, 'all')
     expectInOrder(seen, total)
     const slack = 2 * Math.ceil((64 * KIB) / 7)
     const began = times[0] as number
     const whole = (times.at(-1) as number) - began
-    expect(whole).to.be.within(((total - slack) / 1_000) * 100 - 200, 9_000)
+    expect(whole).to.be.at.least(((total - slack) / 1_000) * 100 - 200)
   })
 
-  it('ends with 1008 after `close`, when it goes on without a rest', async () => {
+  it('of large messages is throttled by bytes, and loses no message', async () => {
+    const size = 10 * KIB
+    const { site, client, connection, seen, times } = await flooded({
+      flood: { bytes: 100 * KIB, per: 100 },
+    })
+    let paused = false
+    client.write(many(60, 0, size))
+    await until(() => ((paused ||= connection.isPaused), seen.length === 60), 'all')
+    expectInOrder(seen, 60)
+    expect(paused).to.equal(true)
+    expect(site.drops('flood')).to.be.at.least(1)
+    // A busy machine only prolongs this: five windows, minus one read.
+    expect((times.at(-1) as number) - (times[0] as number)).to.be.above(250)
+  })
+
+  it('allows one message of maxPayload per window by default', async () => {
+    const { site, client, seen } = await flooded({ maxPayload: 3 * MIB })
+    client.write(many(1, 0, 3 * MIB))
+    await until(() => seen.length === 1, 'the message')
+    await pass(150)
+    expect(site.drops('flood')).to.equal(0)
+  })
+
+  it('with a byte limit below one message delivers each message, and pauses after it', async () => {
+    const { site, client, seen } = await flooded({ flood: { bytes: KIB, per: 100 } })
+    client.write(many(2, 0, 3 * KIB))
+    await until(() => seen.length === 2, 'both')
+    expectInOrder(seen, 2)
+    expect(site.drops('flood')).to.be.at.least(1)
+  })
+
+  it('of large messages is read in slices, one per turn, so that other clients are read meanwhile', async () => {
+    const turns: number[] = []
+    let turn = 0
+    let counting = true
+    const count = (): void => {
+      turn++
+      if (counting) setImmediate(count)
+    }
+    const site = await limitSite({ heartbeat: false, flood: { bytes: 64 * MIB } }, (connection) => {
+      connection.on('message', () => turns.push(turn))
+    })
+    const { client } = await site.raw()
+    const size = 60 * KIB
+    setImmediate(count)
+    client.write(many(100, 0, size))
+    await until(() => turns.length === 100, 'all')
+    counting = false
+    const inOneTurn = Math.max(...turns.map((one) => turns.filter((other) => other === one).length))
+    // 64 KiB, plus the read that is under way.
+    expect(inOneTurn).to.be.at.most(4)
+    expect(site.drops('flood')).to.equal(0)
+  })
+
+  it('closes the connection with 1008 when it lasts longer than `close`', async () => {
     const { site, client, connection, times } = await flooded({
       flood: { messages: 100, per: 100, close: 600 },
     })
     const neighbour = await site.socket()
     const timer = setInterval(() => client.write(many(50, 0, 100)), 10)
     try {
-      await within(8_000, () => connection.readyState !== 1, 'the close')
-      expect(performance.now() - (times[0] as number)).to.be.within(550, 4_000)
+      await until(() => connection.readyState !== 1, 'the close')
+      expect(performance.now() - (times[0] as number)).to.be.at.least(550)
     } finally {
       clearInterval(timer)
     }
     expect(site.drops('floodClosed')).to.equal(1)
     client.write(closeFrame(1008, 'too many messages'))
-    expect(await inTime(4_000, connection.closed, 'closed')).to.deep.equal({
+    expect(await settles(connection.closed, 'closed')).to.deep.equal({
       code: 1008,
       reason: 'too many messages',
       clean: true,
@@ -179,15 +240,15 @@ describe('a flood', function () {
     expect(site.drops('floodClosed')).to.equal(1)
   })
 
-  it('that goes on after the close frame is not read for ever', async () => {
+  it('that continues after the close frame is cut off after closeTimeout', async () => {
     const { site, client, connection, seen } = await flooded({
       flood: { messages: 100, per: 100, close: 300 },
     })
     const timer = setInterval(() => client.write(many(100, 0, 100)), 10)
     try {
-      await within(8_000, () => connection.readyState !== 1, 'the close')
+      await until(() => connection.readyState !== 1, 'the close')
       const heard = seen.length
-      expect(await inTime(5_000, connection.closed, 'closed')).to.include({
+      expect(await settles(connection.closed, 'closed')).to.include({
         code: 1008,
         clean: false,
       })
@@ -198,14 +259,14 @@ describe('a flood', function () {
     }
   })
 
-  it('that rests is not closed, however often it comes', async () => {
+  it('with rests keeps the connection open', async () => {
     const { site, client, connection, seen } = await flooded({
-      flood: { messages: 100, per: 100, close: 500 },
+      flood: { messages: 100, per: 700, close: 1_500 },
     })
     for (let i = 0; i < 4; i++) {
       client.write(many(150, 150 * i))
-      await within(4_000, () => seen.length === 150 * (i + 1) && !connection.isPaused, 'the burst')
-      await pass(250)
+      await until(() => seen.length === 150 * (i + 1) && !connection.isPaused, 'the burst')
+      await pass(1_000)
     }
     expect(connection.readyState).to.equal(1)
     expect(site.drops('flood')).to.equal(4)
@@ -213,72 +274,75 @@ describe('a flood', function () {
     expectInOrder(seen, 600)
   })
 
-  it('is never closed where `close` is not set, and where it is shorter than that', async () => {
+  it('keeps the connection open without `close`, and when it is shorter than `close`', async () => {
     for (const close of [undefined, 60_000]) {
       const { site, client, connection } = await flooded({
         flood: { messages: 50, per: 100, close },
       })
       const timer = setInterval(() => client.write(many(20, 0, 100)), 10)
-      await pass(1_500)
+      await until(() => site.drops('flood') > 4, 'several floods')
       clearInterval(timer)
       expect(connection.readyState).to.equal(1)
-      expect(site.drops('flood')).to.be.above(3)
       expect(site.drops('floodClosed')).to.equal(0)
       await cleanUp()
     }
   })
 
-  it('is nothing where flood is false; a route may say otherwise', async () => {
+  it('is ignored with flood: false; a route may set its own limit', async () => {
     const routes: Routes = { '/strict': { flood: { messages: 10, per: 100 } } }
     const { site, client, connection, seen } = await flooded({ flood: false }, routes)
     let paused = false
     client.write(many(20_000))
-    await within(8_000, () => ((paused ||= connection.isPaused), seen.length === 20_000), 'all')
+    await until(() => ((paused ||= connection.isPaused), seen.length === 20_000), 'all')
     expect(paused).to.equal(false)
     expect(site.drops('flood')).to.equal(0)
     expectInOrder(seen, 20_000)
     const strict = await site.raw('/strict')
     strict.client.write(many(10))
-    await within(3_000, () => seen.length === 20_010, 'ten')
+    await until(() => seen.length === 20_010, 'ten')
     await pass(50)
     expect(site.drops('flood')).to.equal(0)
     strict.client.write(many(64))
-    await within(3_000, () => site.drops('flood') === 1, 'the flood')
-    await within(3_000, () => !strict.connection.isPaused, 'the end')
+    await until(() => site.drops('flood') === 1, 'the flood')
+    await until(() => !strict.connection.isPaused, 'the end')
   })
 
-  it('is held although the user resumes', async () => {
-    const { client, connection, seen } = await flooded({ flood: { messages: 100, per: 1_000 } })
+  it('keeps reading paused when the application calls resume()', async () => {
+    const { client, connection, seen, times } = await flooded({
+      flood: { messages: 100, per: 1_000 },
+    })
     client.write(many(300))
-    await within(3_000, () => connection.isPaused, 'the pause')
-    await within(3_000, () => seen.length >= 300, 'what had been read')
+    await until(() => connection.isPaused, 'the pause')
     connection.pause()
     connection.resume()
     expect(connection.isPaused).to.equal(true)
+    await until(() => seen.length >= 300, 'what had been read')
     client.write(many(1, 300))
-    await pass(300)
-    expect(connection.isPaused).to.equal(true)
-    expect(seen.length).to.equal(300)
-    await within(4_000, () => seen.length === 301, 'the rest')
+    await until(() => seen.length === 301, 'the rest')
+    // 300 are three windows of 100: two must be waited for.
+    expect((times.at(-1) as number) - (times[0] as number)).to.be.at.least(1_900)
     expectInOrder(seen, 301)
   })
 
-  it('that is over does not end the pause of the user', async () => {
+  it('leaves a pause() of the application in place when it ends', async () => {
+    const timers = new LibTimers()
     const { client, connection, seen } = await flooded()
     client.write(many(600))
-    await within(3_000, () => connection.isPaused, 'the pause')
+    await until(() => connection.isPaused, 'the pause')
     connection.pause()
     client.write(many(1, 600))
-    await pass(500)
+    await until(() => timers.of('connection/flood') === 0, 'the end of the flood')
+    timers.stop()
+    await pass(50)
     expect(connection.isPaused).to.equal(true)
     expect(seen.length).to.be.at.most(600)
     connection.resume()
     expect(connection.isPaused).to.equal(false)
-    await within(3_000, () => seen.length === 601, 'the rest')
+    await until(() => seen.length === 601, 'the rest')
     expectInOrder(seen, 601)
   })
 
-  it('and a busy loop over the messages together lose nothing', async () => {
+  it('and a slow loop over the messages together lose no message', async () => {
     const seen: string[] = []
     const done = deferred()
     const site = await limitSite(
@@ -294,14 +358,14 @@ describe('a flood', function () {
     const { client, connection } = await site.raw()
     const began = performance.now()
     client.write(many(1_000, 0, 1_000))
-    await inTime(10_000, done.promise, 'all')
+    await settles(done.promise, 'all')
     expect(performance.now() - began).to.be.above(600)
     expectInOrder(seen, 1_000)
     expect(site.drops('flood')).to.be.at.least(3)
-    await within(3_000, () => !connection.isPaused, 'the end')
+    await until(() => !connection.isPaused, 'the end')
   })
 
-  describe('that is held back while the connection ends', () => {
+  describe('that is paused while the connection ends', () => {
     const RULES = { flood: { messages: 100, per: 60_000 } } as const
     let timers: LibTimers
     beforeEach(() => {
@@ -309,32 +373,32 @@ describe('a flood', function () {
     })
     afterEach(() => timers.stop())
 
-    it('by our close(): the client may answer, and no timer stays', async () => {
+    it('by close() lets the client answer, and leaves no timer', async () => {
       const { client, connection, seen } = await flooded(RULES)
       client.write(many(150))
-      await within(3_000, () => connection.isPaused && seen.length === 150, 'the pause')
+      await until(() => connection.isPaused && seen.length === 150, 'the pause')
       expect(timers.of('connection/flood')).to.equal(1)
       connection.close(4000, 'enough')
       expect(await client.closeCode()).to.equal(4000)
       client.write(closeFrame(4000, 'enough'))
-      expect(await inTime(3_000, connection.closed, 'closed')).to.deep.equal({
+      expect(await settles(connection.closed, 'closed')).to.deep.equal({
         code: 4000,
         reason: 'enough',
         clean: true,
       })
-      await within(1_000, () => timers.of('connection/flood') === 0, 'the end of the timer')
+      await until(() => timers.of('connection/flood') === 0, 'the end of the timer')
     })
 
-    it('by our terminate()', async () => {
+    it('by terminate() leaves no timer', async () => {
       const { client, connection, seen } = await flooded(RULES)
       client.write(many(150))
-      await within(3_000, () => connection.isPaused && seen.length === 150, 'the pause')
+      await until(() => connection.isPaused && seen.length === 150, 'the pause')
       connection.terminate()
-      expect(await inTime(3_000, connection.closed, 'closed')).to.include({ code: 1006 })
-      await within(1_000, () => timers.of('connection/flood') === 0, 'the end of the timer')
+      expect(await settles(connection.closed, 'closed')).to.include({ code: 1006 })
+      await until(() => timers.of('connection/flood') === 0, 'the end of the timer')
     })
 
-    it('by its own close frame: all messages come first', async () => {
+    it("by the client's close frame delivers all messages first", async () => {
       const { client, connection, seen, site } = await flooded({
         flood: { messages: 100, per: 300 },
       })
@@ -343,7 +407,7 @@ describe('a flood', function () {
         atClose = seen.length
       })
       client.write(Buffer.concat([many(250), closeFrame(4001, 'bye')]))
-      expect(await inTime(5_000, connection.closed, 'closed')).to.deep.equal({
+      expect(await settles(connection.closed, 'closed')).to.deep.equal({
         code: 4001,
         reason: 'bye',
         clean: true,
@@ -351,32 +415,32 @@ describe('a flood', function () {
       expect(atClose).to.equal(250)
       expectInOrder(seen, 250)
       expect(site.drops('flood')).to.be.at.least(1)
-      await within(1_000, () => timers.of('connection/flood') === 0, 'the end of the timer')
+      await until(() => timers.of('connection/flood') === 0, 'the end of the timer')
     })
 
-    it('by its own close frame and end, of which more is unread', async () => {
+    it("by the client's close frame and FIN delivers the unread messages too", async () => {
       const { client, connection, seen } = await flooded({ flood: { messages: 100, per: 200 } })
       client.write(Buffer.concat([many(500, 0, 1_000), closeFrame(4001, 'bye')]))
       client.socket.end()
-      expect(await inTime(8_000, connection.closed, 'closed')).to.include({ code: 4001 })
+      expect(await settles(connection.closed, 'closed')).to.include({ code: 4001 })
       expectInOrder(seen, 500)
-      await within(1_000, () => timers.of('connection/flood') === 0, 'the end of the timer')
+      await until(() => timers.of('connection/flood') === 0, 'the end of the timer')
     })
 
-    it('by RST', async () => {
+    it('by a TCP reset leaves no timer', async () => {
       const { client, connection, seen } = await flooded({ flood: { messages: 100, per: 300 } })
       client.write(many(150))
-      await within(3_000, () => connection.isPaused && seen.length === 150, 'the pause')
+      await until(() => connection.isPaused && seen.length === 150, 'the pause')
       client.reset()
-      expect(await inTime(3_000, connection.closed, 'closed')).to.include({
+      expect(await settles(connection.closed, 'closed')).to.include({
         code: 1006,
         clean: false,
       })
-      await within(1_000, () => timers.of('connection/flood') === 0, 'the end of the timer')
+      await until(() => timers.of('connection/flood') === 0, 'the end of the timer')
     })
   })
 
-  it('counts pings that ws answers: the client gets its pongs', async () => {
+  it('counts pings, which ws still answers with pongs', async () => {
     const { client, connection } = await flooded()
     for (let i = 0; i < 20; i++) client.write(pingFrame(String(i)))
     for (let i = 0; i < 20; i++) {

@@ -1,11 +1,10 @@
 import { expect } from 'chai'
 import type { Connection, Handler } from '../../lib/index.ts'
-import { inTime, limitSite, pass, within } from '../support/limits.ts'
+import { LibTimers, limitSite, pass, settles, until } from '../support/limits.ts'
 import { closeFrame, textFrame } from '../support/raw.ts'
 import { cleanUp, deferred } from '../support/server.ts'
 
-describe('reading from a client', function () {
-  this.timeout(20_000)
+describe('reading from a client', () => {
   afterEach(cleanUp)
 
   const many = (count: number, from = 0): Buffer =>
@@ -18,7 +17,7 @@ describe('reading from a client', function () {
 
   const numbers = (count: number): string[] => Array.from({ length: count }, (_, i) => String(i))
 
-  /** A handler that begins to listen when it is told. */
+  /** Returns a handler that starts to listen on demand. */
   function late(): { handler: Handler; seen: string[]; listen: () => void } {
     const seen: string[] = []
     const begin = deferred()
@@ -32,7 +31,7 @@ describe('reading from a client', function () {
     }
   }
 
-  it('stops when the user pauses, and goes on when he resumes, once for any number', async () => {
+  it('stops with pause() and continues with resume(), after any number of calls', async () => {
     const seen: string[] = []
     const { client, connection } = await made((one) => {
       one.on('message', (data) => seen.push(String(data)))
@@ -46,50 +45,50 @@ describe('reading from a client', function () {
     expect(seen).to.deep.equal([])
     connection.resume()
     expect(connection.isPaused).to.equal(false)
-    await within(3_000, () => seen.length === 3, 'the messages')
+    await until(() => seen.length === 3, 'the messages')
     connection.resume()
     client.write(many(1, 3))
-    await within(3_000, () => seen.length === 4, 'one more')
+    await until(() => seen.length === 4, 'one more')
     expect(seen).to.deep.equal(numbers(4))
   })
 
-  it('stops when 64 messages wait for a listener, and not below; resume() does not help', async () => {
+  it('stops at 64 messages without a listener, and resume() does not override that', async () => {
     const { handler, seen, listen } = late()
     const { client, connection } = await made(handler)
     client.write(many(63))
     await pass(150)
     expect(connection.isPaused).to.equal(false)
     client.write(many(1, 63))
-    await within(3_000, () => connection.isPaused, 'the pause')
+    await until(() => connection.isPaused, 'the pause')
     connection.resume()
     expect(connection.isPaused).to.equal(true)
     client.write(many(10, 64))
     await pass(150)
     expect(connection.isPaused).to.equal(true)
     listen()
-    await within(3_000, () => seen.length === 74, 'all')
+    await until(() => seen.length === 74, 'all')
     expect(connection.isPaused).to.equal(false)
     expect(seen).to.deep.equal(numbers(74))
   })
 
-  it('stays stopped by the user when a listener has come', async () => {
+  it('stays paused by the application after a listener is added', async () => {
     const { handler, seen, listen } = late()
     const { client, connection } = await made(handler)
     client.write(many(64))
-    await within(3_000, () => connection.isPaused, 'the pause')
+    await until(() => connection.isPaused, 'the pause')
     connection.pause()
     listen()
-    await within(3_000, () => seen.length === 64, 'what waited')
+    await until(() => seen.length === 64, 'what waited')
     client.write(many(1, 64))
     await pass(150)
     expect(connection.isPaused).to.equal(true)
     expect(seen.length).to.equal(64)
     connection.resume()
-    await within(3_000, () => seen.length === 65, 'the rest')
+    await until(() => seen.length === 65, 'the rest')
     expect(seen).to.deep.equal(numbers(65))
   })
 
-  it('stops while a loop is busy, whatever the user does, and goes on for each of the two', async () => {
+  it('stops while a loop is behind, independently of pause() and resume() of the application', async () => {
     const seen: string[] = []
     const go = deferred()
     const { client, connection } = await made(async (one) => {
@@ -99,27 +98,27 @@ describe('reading from a client', function () {
       }
     })
     client.write(many(1))
-    await within(3_000, () => seen.length === 1, 'the first')
+    await until(() => seen.length === 1, 'the first')
     client.write(many(15, 1))
     await pass(150)
     expect(connection.isPaused, '15 wait').to.equal(false)
     client.write(many(1, 16))
-    await within(3_000, () => connection.isPaused, 'the pause')
+    await until(() => connection.isPaused, 'the pause')
     connection.resume()
     expect(connection.isPaused).to.equal(true)
     connection.pause()
     go.resolve()
-    await within(3_000, () => seen.length === 17, 'what waited')
+    await until(() => seen.length === 17, 'what waited')
     client.write(many(1, 17))
     await pass(150)
     expect(connection.isPaused).to.equal(true)
     expect(seen.length).to.equal(17)
     connection.resume()
-    await within(3_000, () => seen.length === 18, 'the rest')
+    await until(() => seen.length === 18, 'the rest')
     expect(seen).to.deep.equal(numbers(18))
   })
 
-  it('goes on when a loop that was behind is left', async () => {
+  it('continues when a loop that is behind breaks', async () => {
     const seen: string[] = []
     const left = deferred()
     const go = deferred()
@@ -132,15 +131,15 @@ describe('reading from a client', function () {
       left.resolve()
     })
     client.write(many(30))
-    await within(3_000, () => connection.isPaused, 'the pause')
+    await until(() => connection.isPaused, 'the pause')
     go.resolve()
     await left.promise
     expect(connection.isPaused).to.equal(false)
     client.write(textFrame('after'))
-    await within(3_000, () => seen.includes('after'), 'the next')
+    await until(() => seen.includes('after'), 'the next')
   })
 
-  it('goes on only when user, inbox, loop and flood have all let go', async () => {
+  it('continues only when application, inbox, loop and flood limit all allow it', async () => {
     const seen: string[] = []
     const listen = deferred()
     const consume = deferred()
@@ -154,38 +153,39 @@ describe('reading from a client', function () {
       },
       { messages: 96, per: 1_500 },
     )
-    const began = performance.now()
+    const timers = new LibTimers()
     client.write(many(300))
-    await within(3_000, () => site.drops('flood') === 1, 'the flood')
+    await until(() => site.drops('flood') === 1, 'the flood')
     connection.pause()
     expect(connection.isPaused).to.equal(true)
     listen.resolve()
-    await within(3_000, () => seen.length === 1, 'the loop')
+    await until(() => seen.length === 1, 'the loop')
     expect(connection.isPaused).to.equal(true)
     consume.resolve()
-    await within(3_000, () => seen.length === 300, 'what waited')
+    await until(() => seen.length === 300, 'what waited')
     expect(connection.isPaused).to.equal(true)
     client.write(many(1, 300))
-    // 300 are four windows of 96: three must be waited for.
-    await pass(Math.max(0, 4_500 + 400 - (performance.now() - began)))
+    // 300 messages are four windows of 96: three windows pass first.
+    await until(() => timers.of('connection/flood') === 0, 'the end of the flood')
+    timers.stop()
     expect(connection.isPaused, 'only the user is left').to.equal(true)
     expect(seen.length).to.equal(300)
     connection.resume()
     expect(connection.isPaused).to.equal(false)
-    await within(3_000, () => seen.length === 301, 'the rest')
+    await until(() => seen.length === 301, 'the rest')
     expect(seen).to.deep.equal(numbers(301))
   })
 
-  it('of a handler that never listens goes on when it ends, unless the user has paused', async () => {
+  it('continues after a handler that never listened, unless the application has paused', async () => {
     for (const paused of [false, true]) {
       const end = deferred()
       const seen: string[] = []
       const { site, client, connection } = await made(() => end.promise)
       client.write(many(100))
-      await within(3_000, () => connection.isPaused, 'the pause')
+      await until(() => connection.isPaused, 'the pause')
       if (paused) connection.pause()
       end.resolve()
-      await within(3_000, () => site.drops('unheard') >= 64, 'the discarding')
+      await until(() => site.drops('unheard') >= 64, 'the discarding')
       connection.on('message', (data) => seen.push(String(data)))
       client.write(textFrame('later'))
       if (paused) {
@@ -194,18 +194,18 @@ describe('reading from a client', function () {
         expect(seen).not.to.include('later')
         connection.resume()
       }
-      await within(3_000, () => seen.includes('later'), 'the message')
+      await until(() => seen.includes('later'), 'the message')
       await cleanUp()
     }
   })
 
-  describe('that is stopped while we close', () => {
+  describe('during close()', () => {
     const stops: Record<string, (connection: Connection) => void> = {
-      'by the user': (connection) => connection.pause(),
-      'by nobody': () => {},
+      'while paused': (connection) => connection.pause(),
+      'while reading': () => {},
     }
     for (const [who, stop] of Object.entries(stops)) {
-      it(`${who}: the close frame of the client is seen`, async () => {
+      it(`sees the close frame of the client ${who}`, async () => {
         const { client, connection } = await made((one) => {
           one.on('message', () => {})
         })
@@ -214,7 +214,7 @@ describe('reading from a client', function () {
         connection.close(4000, 'bye')
         expect(await client.closeCode()).to.equal(4000)
         client.write(closeFrame(4000, 'bye'))
-        expect(await inTime(800, connection.closed, 'closed')).to.deep.equal({
+        expect(await settles(connection.closed, 'closed')).to.deep.equal({
           code: 4000,
           reason: 'bye',
           clean: true,
@@ -222,17 +222,17 @@ describe('reading from a client', function () {
       })
     }
 
-    it('by an inbox, with messages that nobody heard', async () => {
+    it('sees the close frame of the client behind a full inbox', async () => {
       const { client, connection } = await made(() => new Promise(() => {}))
       client.write(many(500))
-      await within(3_000, () => connection.isPaused, 'the pause')
+      await until(() => connection.isPaused, 'the pause')
       connection.close(4000, 'bye')
       expect(await client.closeCode()).to.equal(4000)
       client.write(closeFrame(4000, 'bye'))
-      expect(await inTime(800, connection.closed, 'closed')).to.include({ code: 4000, clean: true })
+      expect(await settles(connection.closed, 'closed')).to.include({ code: 4000, clean: true })
     })
 
-    it('by pause() after close(): the close frame is seen all the same', async () => {
+    it('sees the close frame of the client when pause() follows close()', async () => {
       const { client, connection } = await made((one) => {
         one.on('message', () => {})
       })
@@ -240,7 +240,7 @@ describe('reading from a client', function () {
       connection.pause()
       expect(await client.closeCode()).to.equal(4000)
       client.write(closeFrame(4000, 'bye'))
-      expect(await inTime(3_000, connection.closed, 'closed')).to.include({ code: 4000 })
+      expect(await settles(connection.closed, 'closed')).to.include({ code: 4000 })
     })
   })
 })

@@ -1,18 +1,22 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'chai'
+import { needs } from '../support/programs.ts'
 import { cleanUp, eventually, openSocket, rejected } from '../support/server.ts'
 import { blockOf, freePort, readerFolder, removeFolders, replaceOnce } from './support/guide.ts'
 import {
+  ADMIN_SOCKET,
+  haproxyServersUp,
   type Instance,
+  QUICK_CHECKS,
   type RunningProxy,
   startInstance,
   startProxy,
   stopProxies,
 } from './support/proxy.ts'
 
-describe('HAProxy, as its guide says', function () {
-  this.timeout(30_000)
+describe('HAProxy with the configuration of its guide', () => {
+  needs('haproxy')
   const config = blockOf('guides/haproxy.md', 'haproxy.cfg')
 
   afterEach(async () => {
@@ -21,13 +25,17 @@ describe('HAProxy, as its guide says', function () {
     removeFolders()
   })
 
-  /** HAProxy with the guide's configuration in front of instances; `changes` are of lines. */
+  /**
+   * Starts HAProxy with the configuration of the guide in front of two instances; `changes`
+   * replace lines.
+   */
   async function start(
     [one, two]: readonly [Instance, Instance],
     changes: [string, string][] = [],
   ): Promise<RunningProxy & { port: number }> {
     const port = await freePort()
     const all: [string, string][] = [
+      ['global\n', ADMIN_SOCKET],
       ['bind :80', `bind 127.0.0.1:${port}`],
       ['127.0.0.1:3001', `127.0.0.1:${one.port}`],
       ['127.0.0.1:3002', `127.0.0.1:${two.port}`],
@@ -37,6 +45,8 @@ describe('HAProxy, as its guide says', function () {
     const changed = all.reduce((text, [from, to]) => replaceOnce(text, from, to), config)
     writeFileSync(join(folder, 'haproxy.cfg'), changed)
     const proxy = await startProxy('haproxy', ['-W', '-f', 'haproxy.cfg'], folder, port)
+    // With an interval of an hour, the second server is unchecked in this test.
+    if (!changes.some(([, to]) => to === 'inter 1h')) await haproxyServersUp(folder, 2)
     return { ...proxy, port }
   }
 
@@ -44,7 +54,7 @@ describe('HAProxy, as its guide says', function () {
     options?: Parameters<typeof startInstance>[0],
   ): Promise<[Instance, Instance]> => Promise.all([startInstance(options), startInstance(options)])
 
-  it('passes upgrades with the address of the client, and spreads them', async () => {
+  it('forwards upgrades with the address of the client, and balances them', async () => {
     const [one, two] = await instances()
     const { port } = await start([one, two])
     const forged = { 'x-forwarded-for': '192.0.2.1', 'x-forwarded-host': 'a.example' }
@@ -60,7 +70,7 @@ describe('HAProxy, as its guide says', function () {
     expect((await rejected(strange)).status).to.equal(403)
   })
 
-  it('a short timeout tunnel ends a silent WebSocket, and a heartbeat keeps it', async () => {
+  it('cuts a silent WebSocket after timeout tunnel, and a heartbeat prevents that', async () => {
     const beating = await startInstance({ heartbeat: { interval: 400, timeout: 400 } })
     const silent = await startInstance({ heartbeat: false })
     const short: [string, string][] = [['timeout tunnel 90s', 'timeout tunnel 1s']]
@@ -72,7 +82,7 @@ describe('HAProxy, as its guide says', function () {
     const started = Date.now()
     const cut = await openSocket(without.port)
     expect((await cut.closed).code).to.equal(1006)
-    expect(Date.now() - started).to.be.within(900, 3_000)
+    expect(Date.now() - started).to.be.at.least(900)
     const again = await openSocket(without.port)
     expect((await again.closed).code).to.equal(1006)
     expect(kept.readyState).to.equal(kept.OPEN)
@@ -81,12 +91,12 @@ describe('HAProxy, as its guide says', function () {
     expect(await kept.next()).to.equal('still here')
   })
 
-  it('an instance that drains gets nobody new during readyDelay, and keeps whom it has', async () => {
+  it('sends no new client to a draining instance during readyDelay, and keeps its connections', async () => {
     const [one, two] = await instances()
-    const { port } = await start([one, two], [['inter 2s', 'inter 100ms']])
+    const { port } = await start([one, two], QUICK_CHECKS)
     const before = await Promise.all([openSocket(port), openSocket(port)])
     expect([one.accepted, two.accepted]).to.deep.equal([1, 1])
-    const closing = one.hub.close({ readyDelay: 3_000, server: true })
+    const closing = one.hub.close({ readyDelay: 10_000, server: true })
     await eventually(() => one.unready > 2, 'HAProxy has seen two answers')
     const during = await Promise.all(Array.from({ length: 10 }, () => openSocket(port)))
     expect([one.accepted, two.accepted]).to.deep.equal([1, 11])
@@ -100,11 +110,11 @@ describe('HAProxy, as its guide says', function () {
     expect(before.filter((socket) => socket.readyState === socket.OPEN)).to.have.lengthOf(1)
   })
 
-  it('no client sees the 503 of an instance that no check has found', async () => {
+  it('retries a 503 of a draining instance before its check has failed', async () => {
     const [one, two] = await instances()
     const { port } = await start([one, two], [['inter 2s', 'inter 1h']])
     const mute = await openSocket(one.port)
-    mute.pause() // does not answer the close frame, so that the instance refuses for as long
+    mute.pause() // sends no close frame, so that the instance keeps draining
     const closing = one.hub.close({ timeout: 3_000 })
     expect((await rejected(openSocket(one.port))).status).to.equal(503)
     const sockets = await Promise.all(Array.from({ length: 10 }, () => openSocket(port)))
@@ -114,7 +124,7 @@ describe('HAProxy, as its guide says', function () {
     await closing
   })
 
-  it('a reload keeps WebSockets until hard-stop-after', async () => {
+  it('keeps WebSockets over a reload until hard-stop-after', async () => {
     const pair = await instances()
     const { port, child, printed } = await start(pair, [
       ['hard-stop-after 30m', 'hard-stop-after 2s'],
@@ -123,7 +133,7 @@ describe('HAProxy, as its guide says', function () {
     await old.next()
     const loaded = (): number => printed().match(/Loading success/g)?.length ?? 0
     await eventually(() => loaded() === 1, 'HAProxy is loaded')
-    // It may miss a signal in the first moments of its life.
+    // HAProxy may miss a signal right after its start.
     for (let at = 0; !printed().includes('Reloading'); ) {
       if (Date.now() - at > 1_000) {
         at = Date.now()
@@ -131,12 +141,12 @@ describe('HAProxy, as its guide says', function () {
       }
       ;(await openSocket(port)).terminate()
     }
-    while (loaded() < 2) (await openSocket(port)).terminate() // at any moment somebody listens
+    while (loaded() < 2) (await openSocket(port)).terminate() // a process listens at every moment
     const started = Date.now()
     old.send('still here')
     expect(await old.next()).to.equal('still here')
     expect((await old.closed).code).to.equal(1006)
-    expect(Date.now() - started).to.be.within(1_000, 6_000)
+    expect(Date.now() - started).to.be.at.least(1_000)
     expect(await (await openSocket(port)).next()).to.include('127.0.0.1')
   })
 })

@@ -10,6 +10,7 @@ import type { TestSocket } from '../../lib/testing/index.ts'
 import { cleanUpHttp2, connectHttp2 } from '../http2/support/site.ts'
 import { selfSigned } from '../support/certificate.ts'
 import { launchChromium } from '../support/chromium.ts'
+import { needs } from '../support/programs.ts'
 import { eventually, rejected, soon } from '../support/server.ts'
 import { blockOf, freePort, readerFolder, removeFolders, replaceOnce } from './support/guide.ts'
 import {
@@ -20,25 +21,34 @@ import {
   openerHttp2,
   startBackend,
   type Version,
-  withLines,
 } from './support/over-http2.ts'
-import { startProxy, stopProxies } from './support/proxy.ts'
+import {
+  ADMIN_SOCKET,
+  haproxyServersUp,
+  QUICK_CHECKS,
+  startProxy,
+  stopProxies,
+} from './support/proxy.ts'
 
 type Pair = readonly [Backend, Backend]
 type Start = (pair: Pair, version: Version, changes?: [string, string][]) => Promise<number>
 
-/** HAProxy as its guide says, with TLS in front; for a backend of HTTP/1.1 the server lines stay. */
+/**
+ * Starts HAProxy with the HTTP/2 configuration of its guide; a backend over HTTP/1.1 needs no
+ * `proto h2`.
+ */
 const startHaproxy: Start = async ([one, two], version, changes = []) => {
   const port = await freePort()
   const folder = readerFolder()
   const { key, cert } = selfSigned()
   writeFileSync(join(folder, 'site.pem'), readFileSync(cert, 'utf8') + readFileSync(key, 'utf8'))
-  const lines = blockOf('guides/haproxy.md', 'http2.cfg')
-  const config = withLines(
+  const guide = withLines(
     blockOf('guides/haproxy.md', 'haproxy.cfg'),
-    version === '2.0' ? lines : replaceAll(lines, / proto h2$/gm, ''),
+    blockOf('guides/haproxy.md', 'http2.cfg'),
   )
+  const config = version === '2.0' ? guide : replaceAll(guide, / proto h2$/gm, '')
   const all: [string, string][] = [
+    ['global\n', ADMIN_SOCKET],
     ['bind :443', `bind 127.0.0.1:${port}`],
     ['/etc/haproxy/site.pem', join(folder, 'site.pem')],
     ['127.0.0.1:3001', `127.0.0.1:${one.port}`],
@@ -51,10 +61,22 @@ const startHaproxy: Start = async ([one, two], version, changes = []) => {
   ]
   writeFileSync(join(folder, 'haproxy.cfg'), replaceEach(config, all))
   await startProxy('haproxy', ['-W', '-f', 'haproxy.cfg'], folder, port)
+  await haproxyServersUp(folder, 2)
   return port
 }
 
-/** nginx with several instances as its guide says, and with its lines for HTTP/2. */
+/** Replaces the lines of a configuration that begin like the given ones: `bind`, `server one`. */
+function withLines(config: string, lines: string): string {
+  const begins = [...lines.matchAll(/^ {2}(?:bind|server \w+) .*$/gm)]
+  if (begins.length !== 3) throw new Error(`the guide changes ${begins.length} lines`)
+  return begins.reduce((text, [line]) => {
+    const [begin] = /^ {2}(?:bind|server \w+) /.exec(line) as RegExpExecArray
+    const [old = ''] = text.split('\n').filter((one) => one.startsWith(begin))
+    return replaceOnce(text, old, line)
+  }, config)
+}
+
+/** Starts nginx with the configuration of its guide for several instances and HTTP/2. */
 const startNginx: Start = async ([one, two], _version, changes = []) => {
   const port = await freePort()
   const folder = readerFolder()
@@ -110,8 +132,7 @@ const ways: [name: string, start: Start, client: Version, backend: Version][] = 
 ]
 
 for (const [name, start, client, backend] of ways) {
-  describe(`a client over HTTP/${client}, ${name}, and a backend over HTTP/${backend}`, function () {
-    this.timeout(30_000)
+  describe(`${name} between a client over HTTP/${client} and a backend over HTTP/${backend}`, () => {
     let backends: [Backend, Backend]
     let port: number
     let open: Open
@@ -128,7 +149,7 @@ for (const [name, start, client, backend] of ways) {
       removeFolders()
     })
 
-    it('a handshake with address, host, origin, subprotocol and cookies', async () => {
+    it('forwards a handshake with address, host, origin, subprotocol and cookies', async () => {
       const origin = `https://127.0.0.1:${port}`
       const forged = { 'x-forwarded-for': '192.0.2.1', 'x-forwarded-host': 'a.example' }
       const socket = await open('/a?b=c', {
@@ -147,7 +168,7 @@ for (const [name, start, client, backend] of ways) {
       expect(headers).to.include({ cookie: 'a=b; c=d', 'sec-websocket-version': '13' })
     })
 
-    it('rejections: 401 with its body, 403 for a foreign page', async () => {
+    it('forwards rejections: 401 with its body, 403 for a foreign origin', async () => {
       const answer = await rejected(open('/private'))
       expect([answer.status, answer.body]).to.deep.equal([401, 'Log in first'])
       const strange = open('/', { headers: { origin: 'https://a.example' } })
@@ -155,7 +176,7 @@ for (const [name, start, client, backend] of ways) {
       expect(await greetingOf(await open('/'))).to.include({ version: backend, client })
     })
 
-    it('text and binary messages, on several sockets at once', async () => {
+    it('carries text and binary messages on several sockets at once', async () => {
       const sockets = await Promise.all(Array.from({ length: 30 }, (_, i) => open(`/${i}`)))
       expect(backends.map(({ connections }) => connections.size)).to.deep.equal([15, 15])
       const echoes = sockets.map(async (socket, i) => {
@@ -168,7 +189,7 @@ for (const [name, start, client, backend] of ways) {
       await Promise.all(echoes)
     })
 
-    it('close codes both ways, and the end without one', async () => {
+    it('carries close codes in both directions, and 1006 without a close frame', async () => {
       const [mine, its, gone] = await Promise.all([open('/mine'), open('/its'), open('/gone')])
       const connections = new Map(backends.flatMap((one) => [...one.connections]))
       const ended = (path: string): number | undefined =>
@@ -183,13 +204,11 @@ for (const [name, start, client, backend] of ways) {
       })
     })
 
-    it('the end of a backend, for its clients and for those that come', async () => {
+    it('moves clients to the other backend when one shuts down', async () => {
       const [one, two] = backends
       const sockets = await Promise.all(Array.from({ length: 10 }, (_, i) => open(`/${i}`)))
-      const closing = one.hub.close({ server: true, timeout: 5_000 })
-      const started = Date.now()
+      const closing = one.hub.close({ server: true, timeout: 600_000 })
       await closing
-      expect(Date.now() - started).to.be.below(4_000)
       const theirs = sockets.filter((_, i) => one.connections.has(`/${i}`))
       expect(theirs).to.have.lengthOf(5)
       for (const socket of theirs) expect((await socket.closed).code).to.equal(1012)
@@ -200,15 +219,15 @@ for (const [name, start, client, backend] of ways) {
   })
 }
 
-describe('HTTP/2 behind proxies', function () {
-  this.timeout(30_000)
+describe('HTTP/2 behind proxies', () => {
+  needs('chromium', 'haproxy', 'nginx')
   let browser: Browser
 
   before(async () => {
     browser = await launchChromium()
   })
 
-  after(() => browser.close())
+  after(() => browser?.close())
 
   afterEach(async () => {
     await stopProxies()
@@ -216,7 +235,7 @@ describe('HTTP/2 behind proxies', function () {
     removeFolders()
   })
 
-  /** What Chromium's page is greeted with, and whether the page itself came over HTTP/2. */
+  /** Opens a page in Chromium, and returns its greeting and the protocol of the page itself. */
   async function inChromium(port: number): Promise<{ page: string; greeting: Greeting }> {
     const context = await browser.newContext({ ignoreHTTPSErrors: true })
     const page = await context.newPage()
@@ -235,7 +254,7 @@ describe('HTTP/2 behind proxies', function () {
     return seen
   }
 
-  it('Chromium opens it over HTTP/2 through HAProxy', async () => {
+  it('lets Chromium connect over HTTP/2 through HAProxy', async () => {
     for (const version of ['1.1', '2.0'] as const) {
       const port = await startHaproxy(await pair(version), version)
       const { page, greeting } = await inChromium(port)
@@ -244,7 +263,7 @@ describe('HTTP/2 behind proxies', function () {
     }
   })
 
-  it('with h2-workaround-bogus-websocket-clients, over HTTP/1.1', async () => {
+  it('makes Chromium use HTTP/1.1 with h2-workaround-bogus-websocket-clients', async () => {
     const port = await startHaproxy(await pair('2.0'), '2.0', [
       ['global\n', 'global\n  h2-workaround-bogus-websocket-clients\n'],
     ])
@@ -254,7 +273,7 @@ describe('HTTP/2 behind proxies', function () {
     expect(session.remoteSettings.enableConnectProtocol).to.not.equal(true)
   })
 
-  it('through nginx over HTTP/1.1: nginx does not offer the other', async () => {
+  it('makes Chromium use HTTP/1.1 through nginx, which lacks extended CONNECT', async () => {
     const port = await startNginx(await pair('1.1'), '1.1')
     const { page, greeting } = await inChromium(port)
     expect([page, greeting.client, greeting.version]).to.deep.equal(['h2', '1.1', '1.1'])
@@ -275,17 +294,17 @@ describe('HTTP/2 behind proxies', function () {
     expect(headers[':status']).to.equal(400)
   })
 
-  it('nginx does not speak HTTP/2 to a backend', async () => {
+  it('fails between nginx and an HTTP/2 backend', async () => {
     const backends = await pair('2.0')
     const port = await startNginx(backends, '1.1')
-    // Some bytes of HTTP/2 that are no answer, or none.
+    // The client may receive bytes of HTTP/2, or no answer.
     const opening = openerHttp1(port)('/', { handshakeTimeout: 3_000 })
     const error = await opening.catch((reason: Error) => reason)
     expect(error).to.be.an('error')
     expect(backends.map(({ connections }) => connections.size)).to.deep.equal([0, 0])
   })
 
-  it('HAProxy makes an extended CONNECT of both handshakes', async () => {
+  it('turns handshakes of both versions into an extended CONNECT at HAProxy', async () => {
     const backends = await pair('2.0')
     const port = await startHaproxy(backends, '2.0')
     const [one, two] = backends
@@ -304,12 +323,12 @@ describe('HTTP/2 behind proxies', function () {
       expect(headers).to.not.have.any.keys('host', 'connection', 'upgrade')
     }
     const keys = backends.map(({ headers }) => headers['sec-websocket-key'] !== undefined)
-    expect(keys.toSorted()).to.deep.equal([false, true]) // the key of HTTP/1.1 comes along
+    expect(keys.toSorted()).to.deep.equal([false, true]) // HAProxy forwards the key of HTTP/1.1
   })
 
   for (const version of ['1.1', '2.0'] as const) {
-    const [holds, what] = version === '1.1' ? [false, 'does not hold'] : [true, 'holds']
-    it(`a socket that nobody reads ${what} up others of its session, over HTTP/${version} to the backend`, async () => {
+    const [holds, what] = version === '1.1' ? [false, 'does not block'] : [true, 'blocks']
+    it(`${what} other sockets of a session when one is unread, over HTTP/${version} to the backend`, async () => {
       const backends = await pair(version)
       const port = await startHaproxy(backends, version)
       const open = await clientOf('2.0', port)
@@ -327,7 +346,7 @@ describe('HTTP/2 behind proxies', function () {
       for (let i = 0; i < 64; i++) slow?.send(Buffer.alloc(65_536))
       const strangers = await clientOf('2.0', port)
       expect(await greetingOf(await strangers('/stranger'))).to.include({ version })
-      // What is on its way has arrived when echoes do not come, or have come a few times.
+      // By now the data has arrived: echoes stall at once, or after a few of them.
       let echoed = 0
       const echo = async (): Promise<void> => {
         for (; echoed < 10; echoed++) {
@@ -336,19 +355,22 @@ describe('HTTP/2 behind proxies', function () {
         }
       }
       const all = echo()
-      await Promise.race([all, wait(1_000)])
-      expect(echoed).to.be[holds ? 'below' : 'above'](9)
+      if (holds) {
+        // That nothing comes any more has no event.
+        await Promise.race([all, wait(1_000)])
+        expect(echoed).to.be.below(9)
+      } else await all
       mute.terminate()
       await all
     })
   }
 
-  it('HAProxy sends nobody to an instance that drains', async () => {
+  it('sends no new client to a draining instance through HAProxy', async () => {
     const [one, two] = await pair('2.0')
-    const port = await startHaproxy([one, two], '2.0', [['inter 2s', 'inter 100ms']])
+    const port = await startHaproxy([one, two], '2.0', QUICK_CHECKS)
     const open = openerHttp1(port)
     await Promise.all([open('/0'), open('/1')])
-    const closing = one.hub.close({ readyDelay: 2_000, server: true })
+    const closing = one.hub.close({ readyDelay: 10_000, server: true })
     await eventually(() => one.unready > 2, 'HAProxy has seen two answers')
     await Promise.all(Array.from({ length: 10 }, (_, i) => open(`/later-${i}`)))
     expect([one.connections.size, two.connections.size]).to.deep.equal([1, 11])

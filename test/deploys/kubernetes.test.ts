@@ -3,12 +3,12 @@ import { createRequire } from 'node:module'
 import { expect } from 'chai'
 import { blockOf } from './support/guide.ts'
 
-/** Comes with mocha. */
+/** js-yaml is a dependency of mocha. */
 const { loadAll } = createRequire(import.meta.url)('js-yaml') as {
   loadAll(text: string): Record<string, unknown>[]
 }
 
-describe('Kubernetes, as its guide says', () => {
+describe('Kubernetes with the objects of its guide', () => {
   const page = readFileSync(new URL('../../docs/guides/kubernetes.md', import.meta.url), 'utf8')
   const objects = loadAll(blockOf('guides/kubernetes.md', 'deployment.yaml'))
   const [ingress] = loadAll(blockOf('guides/kubernetes.md', 'ingress.yaml'))
@@ -19,7 +19,7 @@ describe('Kubernetes, as its guide says', () => {
     return found as { spec: Record<string, unknown> }
   }
 
-  it('a pod has more time than its app takes, and the app waits longer than the probe', () => {
+  it('gives a pod more time than the app takes to close, and the app a readyDelay above the probe', () => {
     const [, readyDelay, timeout] =
       /closeOnSignal\(\{ readyDelay: ([\d_]+), timeout: ([\d_]+) \}\)/.exec(page) ?? []
     const ms = (text?: string): number => Number(text?.replaceAll('_', ''))
@@ -34,7 +34,7 @@ describe('Kubernetes, as its guide says', () => {
     expect(ms(readyDelay)).to.be.above(noticed)
   })
 
-  it('all objects speak of the same pods', () => {
+  it('uses the same pod labels in all objects', () => {
     const labels = { app: 'live' }
     const { selector, template } = kind('Deployment').spec as Record<
       string,

@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'chai'
+import { needs } from '../support/programs.ts'
 import { cleanUp, openSocket, rejected } from '../support/server.ts'
 import { blockOf, freePort, readerFolder, removeFolders, replaceOnce } from './support/guide.ts'
 import {
@@ -11,8 +12,8 @@ import {
   stopProxies,
 } from './support/proxy.ts'
 
-describe('nginx in front of several instances, as its guide says', function () {
-  this.timeout(30_000)
+describe('nginx with the configuration of its guide in front of several instances', () => {
+  needs('nginx')
   const config = blockOf('guides/behind-nginx.md', 'several.conf')
 
   afterEach(async () => {
@@ -44,7 +45,7 @@ describe('nginx in front of several instances, as its guide says', function () {
     return { ...(await startProxy('nginx', args, folder, port)), port }
   }
 
-  it('spreads them, and no client sees the 503 of an instance that drains', async () => {
+  it('balances clients, and retries the 503 of a draining instance', async () => {
     const [one, two] = [await startInstance(), await startInstance()]
     const { port } = await start([one, two])
     const before = []
@@ -55,7 +56,7 @@ describe('nginx in front of several instances, as its guide says', function () {
     }
     expect([one.accepted, two.accepted]).to.deep.equal([5, 5])
     const mute = await openSocket(one.port)
-    mute.pause() // does not answer the close frame, so that the instance refuses for as long
+    mute.pause() // sends no close frame, so that the instance keeps draining
     const closing = one.hub.close({ timeout: 3_000 })
     expect((await rejected(openSocket(one.port))).status).to.equal(503)
     const later = await Promise.all(Array.from({ length: 10 }, () => openSocket(port)))
@@ -65,7 +66,7 @@ describe('nginx in front of several instances, as its guide says', function () {
     await closing
   })
 
-  it('a reload keeps WebSockets until worker_shutdown_timeout', async () => {
+  it('keeps WebSockets over a reload until worker_shutdown_timeout', async () => {
     const [one, two] = [await startInstance(), await startInstance()]
     const { port, child, printed } = await start(
       [one, two],
@@ -79,7 +80,7 @@ describe('nginx in front of several instances, as its guide says', function () {
     old.send('still here')
     expect(await old.next()).to.equal('still here')
     expect((await old.closed).code).to.equal(1006)
-    expect(Date.now() - started).to.be.within(1_000, 6_000)
+    expect(Date.now() - started).to.be.at.least(1_000)
     expect(await (await openSocket(port)).next()).to.include('127.0.0.1')
   })
 })

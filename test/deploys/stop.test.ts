@@ -8,9 +8,8 @@ import { cleanUp, openSocket, rejected } from '../support/server.ts'
 import { blockOf, freePort, readerFolder, removeFolders, replaceOnce } from './support/guide.ts'
 import { openRaw } from './support/returning-client.ts'
 
-/** What systemd, Docker and Kubernetes do: a signal to one process, or to all of a group. */
-describe('a process that is told to stop', function () {
-  this.timeout(30_000)
+/** The signals of systemd, Docker and Kubernetes: to one process, or to a process group. */
+describe('a process that receives SIGTERM', () => {
   const children: ChildProcess[] = []
   const server = replaceOnce(
     blockOf('guides/shutdown.md', 'server.mjs'),
@@ -29,7 +28,7 @@ describe('a process that is told to stop', function () {
     removeFolders()
   })
 
-  /** Start the program of the guide, as the leader of a group of processes. */
+  /** Starts the program of the guide as the leader of a process group. */
   async function start(
     command: string,
     args: string[],
@@ -60,16 +59,16 @@ describe('a process that is told to stop', function () {
     )
   }
 
-  it('is not ready first, takes upgrades until readyDelay is over, refuses them, and exits with 0', async () => {
+  it('becomes unready, accepts upgrades during readyDelay, then rejects them with 503, and exits with 0', async () => {
     const { child, port } = await start(process.execPath, ['server.mjs'])
-    const mute = await openRaw(port, '/live') // holds the shutdown up: it does not answer
+    const mute = await openRaw(port, '/live') // delays the shutdown: it sends no close frame
     expect(await mute.textFrame()).to.equal('hello')
     child.kill('SIGTERM')
     while ((await readiness(port)) === 200);
     expect(await readiness(port)).to.equal(503)
     const late = await openSocket(port, '/live')
     expect(await late.next()).to.equal('hello')
-    // A socket that the server has accepted before, and that becomes an upgrade only then.
+    // The server has accepted this socket before, and its upgrade arrives during the drain.
     const waiting = await rawClient(port)
     waiting.write('GET /live HTTP/1.1\r\n')
     expect(await readiness(port), 'upgrades still work').to.equal(503)
@@ -84,12 +83,12 @@ describe('a process that is told to stop', function () {
     expect(await once(child, 'exit')).to.deep.equal([0, null])
   })
 
-  it('drains when npm passes on what it got together with all of its group', async () => {
+  it('drains once when npm forwards a signal that the whole process group received', async () => {
     const { child, port } = await start('npm', ['start', '--silent'])
     const sockets = await Promise.all([openSocket(port, '/live'), openSocket(port, '/live')])
     const started = Date.now()
     const ended = once(child, 'exit')
-    process.kill(-(child.pid as number), 'SIGTERM') // as systemd does, and Ctrl-C with SIGINT
+    process.kill(-(child.pid as number), 'SIGTERM') // like systemd, and like Ctrl-C with SIGINT
     for (const socket of sockets) {
       const { code, reason } = await socket.closed
       expect(code).to.equal(1012)

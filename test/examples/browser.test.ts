@@ -9,13 +9,14 @@ import jwt from 'koa-jwt'
 import type { Browser, Page } from 'playwright-core'
 import koaWs, { accept, bearer, type Hub } from '../../lib/index.ts'
 import { launchChromium } from '../support/chromium.ts'
+import { needs } from '../support/programs.ts'
 
-// It has no types of its own.
+// jsonwebtoken ships no types.
 const { sign } = createRequire(import.meta.url)('jsonwebtoken') as {
   sign: (claims: object, secret: string) => string
 }
 
-/** What a page saw of a WebSocket. */
+/** What a page observed of a WebSocket. */
 interface Seen {
   events: string[]
   protocol: string
@@ -23,8 +24,8 @@ interface Seen {
   code: number
 }
 
-describe('a page in Chromium', function () {
-  this.timeout(30_000)
+describe('a page in Chromium', () => {
+  needs('chromium')
   const sites: { hub: Hub; server: Server }[] = []
   let browser: Browser
 
@@ -44,7 +45,7 @@ describe('a page in Chromium', function () {
     }
   })
 
-  /** A server on 127.0.0.1 that answers `/` with an empty page; the rest is the test's. */
+  /** Starts a server on 127.0.0.1 that answers `/` with an empty page; `build` adds the rest. */
   async function serve(build: (app: Koa) => void): Promise<string> {
     const app = new Koa()
     const hub = koaWs()
@@ -69,14 +70,14 @@ describe('a page in Chromium', function () {
     return page
   }
 
-  it('is let in by a bearer token among its subprotocols', async () => {
+  it('is accepted with a bearer token among its subprotocols, and rejected with a forged one', async () => {
     const secret = 'a secret'
     const url = await serve((app) => {
       app.use(bearer())
       app.use(jwt({ secret }))
       app.use(accept((connection) => connection.send(`hello ${connection.state['user'].name}`)))
     })
-    // The page itself stands before the authentication.
+    // The page itself is served before the authentication.
     const page = await visit(url)
     const good = await openSocket(page, url, [
       'chat',
@@ -93,7 +94,7 @@ describe('a page in Chromium', function () {
     expect(forged.events).to.deep.equal(['error', 'close'])
   })
 
-  it('of another origin is kept out, though the cookies of the user come with it', async () => {
+  it('of another origin is rejected, although the browser sends the cookies of the user', async () => {
     const cookies: (string | undefined)[] = []
     let reached = 0
     const victim = await serve((app) => {
@@ -119,11 +120,11 @@ describe('a page in Chromium', function () {
     expect(foreign.events).to.deep.equal(['error', 'close'])
     expect(foreign.code).to.equal(1006)
     expect(reached).to.equal(1)
-    // Another port is the same site: the browser did send the cookie.
+    // Another port is the same site, so the browser sent the cookie.
     expect(cookies).to.deep.equal(['session=ann', 'session=ann'])
   })
 
-  it('keeps a cookie that middleware set after next()', async () => {
+  it('keeps a cookie that middleware sets after next()', async () => {
     const url = await serve((app) => {
       app.use(async (ctx, next) => {
         await next()
@@ -138,7 +139,7 @@ describe('a page in Chromium', function () {
     expect(await page.evaluate(() => document.cookie)).to.equal('visited=/socket')
   })
 
-  it('is told by 4401 that the authorisation has expired', async () => {
+  it('reads the close code 4401 when its authorization expires', async () => {
     const url = await serve((app) => {
       app.use(
         accept((connection) => connection.send('hello'), { expiresAt: () => Date.now() + 200 }),
@@ -149,7 +150,7 @@ describe('a page in Chromium', function () {
     expect(seen.code).to.equal(4401)
   })
 
-  it('is heard from its first message on, in order, while the handler still awaits', async () => {
+  it('has every message delivered in order, even those sent while the handler awaits', async () => {
     const COUNT = 200
     const received: string[] = []
     let letGo = (): void => {}
@@ -192,8 +193,8 @@ describe('a page in Chromium', function () {
 })
 
 /**
- * Open a WebSocket in a page and report what the page saw of it. The page closes it at the first
- * message, unless it is to wait for the server.
+ * Opens a WebSocket in a page, and returns what the page observed. The page closes it at the first
+ * message, unless it waits for the server to close.
  */
 function openSocket(
   page: Page,

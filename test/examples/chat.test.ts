@@ -7,6 +7,7 @@ import { expect } from 'chai'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import { WebSocket as Client, type RawData } from 'ws'
 import { launchChromium } from '../support/chromium.ts'
+import { needs } from '../support/programs.ts'
 import { barriers } from './support/accessibility.ts'
 import {
   alerted,
@@ -47,8 +48,8 @@ const LOOKS = [
   { name: 'a narrow window', width: 320, height: 480, colorScheme: 'light' },
 ] as const
 
-describe('examples/chat', function () {
-  this.timeout(60_000)
+describe('examples/chat', () => {
+  needs('chromium')
   let browser: Browser
 
   before(async () => {
@@ -72,7 +73,7 @@ describe('examples/chat', function () {
   }
 
   describe('login', () => {
-    it('is needed for a page, and for a WebSocket', async () => {
+    it('is required for a page and for a WebSocket', async () => {
       const chat = await start()
       const client = new Client(`ws://127.0.0.1:${chat.port}/rooms/lobby/socket`)
       client.on('error', () => {})
@@ -92,7 +93,7 @@ describe('examples/chat', function () {
       expect(closed).to.equal('closed with 4401')
     })
 
-    it('says what is wrong with a name, and goes back to it', async () => {
+    it('reports an invalid name, and returns the focus to it', async () => {
       const chat = await start()
       const page = await visit(chat, '/login')
       await page.getByLabel('Your name').fill('   ')
@@ -108,12 +109,14 @@ describe('examples/chat', function () {
       await connected(page)
     })
 
-    it('is missed by a page with a forged cookie, which says so', async () => {
+    it('is requested again on a page with a forged cookie', async () => {
       const chat = await start()
       const page = await visit(chat, '/login')
-      // Only the WebSocket is to meet the cookie, before that of the login: else the page would not come.
-      const forged = { name: 'token', value: 'forged', domain: '127.0.0.1' }
-      await page.context().addCookies([{ ...forged, path: '/rooms/lobby/socket' }])
+      // The page loads with the cookie of the login, and only its WebSocket gets the forged one.
+      await page.route('**/koaws-client.js', async (route) => {
+        await page.context().addCookies([{ ...forged, path: '/' }])
+        await route.continue()
+      })
       await page.getByLabel('Your name').fill('Ann')
       await page.keyboard.press('Enter')
       await page.getByRole('status').getByText('Logged out').waitFor()
@@ -121,12 +124,12 @@ describe('examples/chat', function () {
       await page.getByLabel('Your name').waitFor()
     })
 
-    it('ends in all tabs of a user, and for nobody else', async () => {
+    it('ends in all tabs of a user, and in no other browser', async () => {
       const chat = await start()
       const ann = await enter(chat, 'Ann', 'lobby')
       const tab = await openTab(ann, 'kitchen')
       const bo = await enter(chat, 'Bo', 'lobby')
-      await ann.bringToFront() // a page behind another hardly gets frames
+      await ann.bringToFront() // a background page barely gets frames
       await ann.getByRole('button', { name: 'Log out' }).click()
       await ann.getByLabel('Your name').waitFor()
       await tab.getByRole('status').getByText('Logged out').waitFor()
@@ -138,7 +141,7 @@ describe('examples/chat', function () {
       await heard(bo, 'Alone')
     })
 
-    it('has ended when the server has another secret', async () => {
+    it('ends when the server restarts with another secret', async () => {
       const first = await start()
       const ann = await enter(first, 'Ann', 'lobby')
       await kill(first)
@@ -148,7 +151,7 @@ describe('examples/chat', function () {
       await ann.getByLabel('Your name').waitFor()
     })
 
-    it('leads to its own rooms only', async () => {
+    it('gives access to the listed rooms only', async () => {
       const chat = await start()
       const page = await enter(chat, 'Ann', 'lobby')
       const answer = await page.goto(new URL('/rooms/attic', chat.url).href)
@@ -156,8 +159,8 @@ describe('examples/chat', function () {
     })
   })
 
-  describe('talking', () => {
-    it('goes both ways between the pages in a room, and to no other room', async () => {
+  describe('a message', () => {
+    it('reaches the pages in its room, and no other room', async () => {
       const chat = await start()
       const ann = await enter(chat, 'Ann', 'lobby', DESKTOP_LIGHT)
       const bo = await enter(chat, 'Bo Jensen', 'lobby', PHONE_DARK)
@@ -183,7 +186,7 @@ describe('examples/chat', function () {
       await takeScreenshot(ann, 'chat-desktop-light')
       await takeScreenshot(bo, 'chat-phone-dark')
 
-      // Had Cy been sent anything before, it would stand before this.
+      // A message to Cy from another room would precede this one.
       await say(cy, 'Anybody here?')
       await heard(cy, 'Anybody here?')
       expect(await said(cy)).to.deep.equal(['Anybody here?'])
@@ -194,7 +197,7 @@ describe('examples/chat', function () {
       await ann.getByText('Bo Jensen left').waitFor()
     })
 
-    it('shows who is typing, and nobody once it was sent', async () => {
+    it('is announced as typing, until it is sent', async () => {
       const chat = await start()
       const ann = await enter(chat, 'Ann', 'lobby')
       const bo = await enter(chat, 'Bo', 'lobby')
@@ -209,7 +212,7 @@ describe('examples/chat', function () {
       expect(await texts(ann, '#typing')).to.deep.equal([''])
     })
 
-    it('in private reaches all tabs of both, and nobody else', async () => {
+    it('in private reaches all tabs of both users, and no other page', async () => {
       const chat = await start()
       const ann = await enter(chat, 'Ann', 'lobby')
       const annElsewhere = await openTab(ann, 'garden')
@@ -228,7 +231,7 @@ describe('examples/chat', function () {
       expect(await said(ann)).to.deep.equal(['Between us', 'To all'])
     })
 
-    it('in private stays so when the receiver has left, and can be tried again', async () => {
+    it('in private stays private when the receiver has left, and can be retried', async () => {
       const chat = await start()
       const ann = await enter(chat, 'Ann', 'lobby')
       const bo = await enter(chat, 'Bo', 'lobby')
@@ -250,7 +253,7 @@ describe('examples/chat', function () {
       expect(await said(cy)).to.deep.equal(['Hello'])
     })
 
-    it('shows a message once that is said twice', async () => {
+    it('that is sent twice with one id is shown once', async () => {
       const chat = await start()
       const ann = await enter(chat, 'Ann', 'lobby')
       const client = await connectAs(ann, chat, 'lobby')
@@ -262,7 +265,7 @@ describe('examples/chat', function () {
       client.terminate()
     })
 
-    it('tells a program what it did wrong, and goes on', async () => {
+    it('with a mistake is answered with an error, and later messages work', async () => {
       const chat = await start()
       const page = await enter(chat, 'Ann', 'lobby')
       const client = await connectAs(page, chat, 'lobby')
@@ -293,7 +296,7 @@ describe('examples/chat', function () {
   })
 
   describe('the page', () => {
-    it('shows in a toast what the server rejects, for as long as somebody is at it', async () => {
+    it('shows a rejected message in a toast that stays while it is hovered or focused', async () => {
       const chat = await start()
       const page = await (await browser.newContext()).newPage()
       await page.clock.install()
@@ -322,21 +325,25 @@ describe('examples/chat', function () {
       expect(await page.evaluate(() => document.activeElement?.id)).to.equal('text')
     })
 
-    it('says why it was disconnected for good, and can connect again', async () => {
+    it('shows why it was disconnected for good, and connects again on demand', async () => {
       const chat = await start()
-      const page = await enter(chat, 'Ann', 'lobby')
-      for (let i = 0; i < 5; i++) await tooLong(page)
+      const page = await visit(chat, '/login')
+      // Two cookies with the same name: the upgrade is answered with 400.
+      await page.context().addCookies([{ ...forged, path: '/rooms/lobby/socket' }])
+      await page.getByLabel('Your name').fill('Ann')
+      await page.keyboard.press('Enter')
       await page.getByRole('status').getByText('Disconnected: ').waitFor()
       expect(await barriers(page)).to.deep.equal([])
+      await page.context().clearCookies({ path: '/rooms/lobby/socket' })
       await page.getByRole('button', { name: 'Connect again' }).click()
       await connected(page)
     })
 
-    it('can be used with a keyboard alone', async () => {
+    it('works with a keyboard alone', async () => {
       const chat = await start()
       const bo = await enter(chat, 'Bo', 'lobby')
       const ann = await visit(chat, '/rooms/lobby')
-      await ann.keyboard.type('Ann') // the focus is where it is needed
+      await ann.keyboard.type('Ann') // the focus starts in the field
       await ann.keyboard.press('Enter')
       await connected(ann)
       await ann.getByRole('link', { name: 'lobby, 2 people' }).waitFor()
@@ -346,7 +353,7 @@ describe('examples/chat', function () {
       await ann.keyboard.press('Enter')
       await heard(bo, 'One line\nand another')
 
-      // What the keyboard comes to, from the top of the page.
+      // The focus order, from the top of the page.
       await ann.evaluate(() => {
         document.body.tabIndex = -1
         document.body.focus()
@@ -370,13 +377,13 @@ describe('examples/chat', function () {
       ])
     })
 
-    it('lets its user choose a room by keyboard, and says how many are in each', async () => {
+    it('lets the user choose a room by keyboard, and shows the number of people in each', async () => {
       const chat = await start()
       const ann = await enter(chat, 'Ann', 'lobby')
       const bo = await enter(chat, 'Bo', 'kitchen')
       await ann.getByRole('link', { name: 'kitchen, 1 person' }).focus()
       const cy = await enter(chat, 'Cy', 'kitchen')
-      await openTab(bo, 'kitchen') // one person all the same
+      await openTab(bo, 'kitchen') // still one person
       await ann.getByRole('link', { name: 'kitchen, 2 people' }).waitFor()
       await cy.close()
       await ann.getByRole('link', { name: 'kitchen, 1 person' }).waitFor()
@@ -387,7 +394,7 @@ describe('examples/chat', function () {
       await ann.getByRole('link', { name: 'lobby, 0 people' }).waitFor()
     })
 
-    it('stays at the last message, unless its user reads what is above', async () => {
+    it('scrolls to new messages, unless the user has scrolled up', async () => {
       const chat = await start()
       const ann = await enter(chat, 'Ann', 'lobby', { viewport: { width: 320, height: 480 } })
       const bo = await enter(chat, 'Bo', 'lobby')
@@ -405,14 +412,14 @@ describe('examples/chat', function () {
       await button.click()
       await button.waitFor({ state: 'hidden' })
       expect(await fromEnd(ann)).to.be.below(2)
-      await ann.setViewportSize({ width: 320, height: 320 }) // a keyboard comes up
+      await ann.setViewportSize({ width: 320, height: 320 }) // a keyboard appears
       await ann.waitForFunction(() => {
         const { scrollHeight, scrollTop, clientHeight } = document.querySelector('#log') as Element
         return clientHeight < 200 && scrollHeight - scrollTop - clientHeight < 2
       })
     })
 
-    it('has no barriers, on a phone and on a desktop, light and dark', async () => {
+    it('has no accessibility barriers, on phones and desktops, light and dark', async () => {
       const chat = await start()
       const page = await enter(chat, `Ann ${'W'.repeat(16)}`, 'lobby', {})
       const bo = await enter(chat, 'B👩‍👩‍👧‍👦'.padEnd(20, 'o'), 'lobby')
@@ -430,7 +437,7 @@ describe('examples/chat', function () {
       await tooLong(page)
       await page.locator('.failed').waitFor()
       await page.locator('.toast').waitFor()
-      await page.getByRole('button', { name: 'Dismiss' }).focus() // it stays
+      await page.getByRole('button', { name: 'Dismiss' }).focus() // the toast stays
       await type(bo, 'hm')
       await page.getByText('is typing').waitFor()
       for (const look of LOOKS) expect(await barriersIn(page, look), look.name).to.deep.equal([])
@@ -445,8 +452,8 @@ describe('examples/chat', function () {
     })
   })
 
-  describe('when the server goes', () => {
-    it('by a crash, both pages return by themselves, with what was said', async () => {
+  describe('when the server ends', () => {
+    it('by a crash, both pages reconnect and keep their messages', async () => {
       const first = await start()
       const ann = await enter(first, 'Ann', 'lobby')
       const bo = await enter(first, 'Bo', 'lobby')
@@ -465,13 +472,13 @@ describe('examples/chat', function () {
       await heard(ann, 'While it was away')
       await say(bo, 'Back again')
       await heard(ann, 'Back again')
-      // Whoever came back first does not think that the other has left.
+      // The page that returns first does not report that the other has left.
       expect(await notices(ann)).to.deep.equal(['Bo joined'])
       expect(await notices(bo)).to.deep.equal([])
       expect(await said(ann)).to.deep.equal(['Before', 'While it was away', 'Back again'])
     })
 
-    it('with a message on the way, it is sent again, and shown once', async () => {
+    it('with a message under way, the page sends it again, and it is shown once', async () => {
       const first = await start()
       const ann = await enter(first, 'Ann', 'lobby')
       const bo = await enter(first, 'Bo', 'lobby')
@@ -487,8 +494,8 @@ describe('examples/chat', function () {
       expect(await said(ann)).to.deep.equal(['Into the void', 'And on'])
     })
 
-    it('counts the seconds down, and comes back at once when it is told to', async () => {
-      const first = await start({ random: 0.9 }) // it asks the first of 42 for 4.3 s
+    it('by SIGTERM, the page counts the seconds down, and reconnects at once on demand', async () => {
+      const first = await start({ random: 0.9 }) // the first of 42 clients gets a delay of 4.3 s
       const ann = await (await browser.newContext(DESKTOP_DARK)).newPage()
       await ann.clock.install()
       await enterIn(ann, first, 'Ann', 'lobby')
@@ -498,11 +505,11 @@ describe('examples/chat', function () {
       await heard(ann, 'And there are clouds.')
       await say(ann, 'Is it raining there?')
       await heard(bo, 'Is it raining there?')
-      for (let i = 0; i < 40; i++) await connectAs(bo, first, 'lobby') // two alone come back too soon
+      for (let i = 0; i < 40; i++) await connectAs(bo, first, 'lobby') // two clients alone would get a short delay
       const exit = once(first.child, 'exit')
       first.child.kill('SIGTERM')
       await reconnecting(ann)
-      await ann.clock.pauseAt(await ann.evaluate(() => Date.now() + 500)) // now time is the test's
+      await ann.clock.pauseAt(await ann.evaluate(() => Date.now() + 500)) // from here on the test advances the clock
       const left = await secondsLeft(ann)
       expect(left).to.be.within(2, 5)
       await ann.clock.runFor(1_000)
@@ -515,10 +522,10 @@ describe('examples/chat', function () {
       await ann.keyboard.press('Enter')
       await connected(ann)
       await heard(ann, 'I only ask because of the chairs.')
-      expect(await focusOf(ann)).to.equal('Message') // the button has gone
+      expect(await focusOf(ann)).to.equal('Message') // the button has disappeared
     })
 
-    it('by SIGTERM, it ends by itself, and the pages come back with the next', async () => {
+    it('by SIGTERM, it exits with 0, and the pages reconnect to the next server', async () => {
       const first = await start({ random: 0.1 })
       const ann = await enter(first, 'Ann', 'lobby')
       const bo = await enter(first, 'Bo', 'lobby')
@@ -539,7 +546,7 @@ describe('examples/chat', function () {
       expect(await notices(bo)).to.deep.equal([])
     })
 
-    it('and somebody does not return, they have left after half a minute', async () => {
+    it('and a person does not return, the page reports after 30 s that the person left', async () => {
       const first = await start()
       const ann = await (await browser.newContext()).newPage()
       await ann.clock.install()
@@ -559,7 +566,7 @@ describe('examples/chat', function () {
       expect(await notices(ann)).to.deep.equal(['Bo joined', 'Cy joined', 'Bo left'])
     })
 
-    it('on SIGTERM before its first request, it ends', async () => {
+    it('by SIGTERM before its first request, it exits with 0', async () => {
       const { child } = await start()
       child.kill('SIGTERM')
       const [code] = await once(child, 'exit')
@@ -568,7 +575,7 @@ describe('examples/chat', function () {
   })
 })
 
-/** What stands in somebody's way in a window of this size and these colours. */
+/** Returns the accessibility barriers in a window of this size and color scheme. */
 async function barriersIn(page: Page, look: (typeof LOOKS)[number]): Promise<string[]> {
   const { width, height, colorScheme } = look
   await page.setViewportSize({ width, height })
@@ -576,13 +583,16 @@ async function barriersIn(page: Page, look: (typeof LOOKS)[number]): Promise<str
   return barriers(page)
 }
 
-/** Say what the field of the page would not let through. */
+/** A cookie like that of the login, with a token of another signature. */
+const forged = { name: 'token', value: 'forged', domain: '127.0.0.1' }
+
+/** Sends a message that the field of the page would reject. */
 async function tooLong(page: Page): Promise<void> {
   await page.locator('#text').evaluate((field) => field.removeAttribute('maxlength'))
   await say(page, 'x'.repeat(501))
 }
 
-/** The name of what has the focus. */
+/** Returns the name of the focused element. */
 function focusOf(page: Page): Promise<string> {
   return page.evaluate(() => {
     const element = document.activeElement as HTMLInputElement
@@ -592,12 +602,12 @@ function focusOf(page: Page): Promise<string> {
   })
 }
 
-/** What the countdown shows. */
+/** Returns the seconds that the countdown shows. */
 async function secondsLeft(page: Page): Promise<number> {
   return Number(/^ in (\d+) s$/.exec((await page.locator('#countdown').textContent()) ?? '')?.[1])
 }
 
-/** How far the log is from its end, in pixels. */
+/** Returns the distance of the log from its end, in pixels. */
 function fromEnd(page: Page): Promise<number> {
   return page
     .locator('#log')

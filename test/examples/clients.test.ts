@@ -4,24 +4,29 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import { messages } from '../../lib/index.ts'
-import { findPython } from '../protocol/support/python.ts'
+import { needs, pathOf } from '../support/programs.ts'
 import { cleanUp } from '../support/server.ts'
 import { serveMessages } from '../support/talk.ts'
 
 const TERMINAL = fileURLToPath(new URL('../../examples/clients/terminal.py', import.meta.url))
 
 describe('examples/clients/terminal.py', () => {
+  needs("Python's websockets")
   afterEach(cleanUp)
 
-  it('says what is typed, prints what comes, and ends with its input', async () => {
+  it('sends each line of input, prints messages, and exits at the end of its input', async () => {
     const chat = messages().on('say', ({ connection, data }) => {
       connection.push('said', data)
       return { ok: true }
     })
     const { port, hub } = await serveMessages(chat)
-    const child = spawn(findPython(), ['-B', TERMINAL, `ws://127.0.0.1:${port}/chat`], {
-      stdio: ['pipe', 'pipe', 'ignore'],
-    })
+    const child = spawn(
+      pathOf("Python's websockets"),
+      ['-B', TERMINAL, `ws://127.0.0.1:${port}/chat`],
+      {
+        stdio: ['pipe', 'pipe', 'ignore'],
+      },
+    )
     try {
       child.stdin.write('hi\n')
       const lines: string[] = []

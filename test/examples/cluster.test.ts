@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { expect } from 'chai'
 import type { Browser, Page } from 'playwright-core'
 import { launchChromium } from '../support/chromium.ts'
+import { needs } from '../support/programs.ts'
 import { soon } from '../support/server.ts'
 import { barriers } from './support/accessibility.ts'
 import { choose, connected, heard, openTab, said, say, texts } from './support/chat.ts'
@@ -13,8 +14,6 @@ import {
   moveElsewhere,
   onOther,
   stopClusters,
-  type Watch,
-  watch,
 } from './support/cluster-chat.ts'
 
 const SCRIPTS = [
@@ -22,11 +21,8 @@ const SCRIPTS = [
   { script: 'redis', programs: 3, name: /^instance [12], pid \d+$/ },
 ] as const
 
-/** What was on its way when a connection ended may have been said so long before, in milliseconds. */
-const EDGE = 5_000
-
-describe('examples/cluster', function () {
-  this.timeout(60_000)
+describe('examples/cluster', () => {
+  needs('chromium', 'nginx', 'redis-server')
   let browser: Browser
 
   before(async () => {
@@ -52,7 +48,7 @@ describe('examples/cluster', function () {
         await stopClusters()
       })
 
-      it('shows each tab the instance that it is on, and on both who is there', async () => {
+      it('shows each tab its instance, and the people of both instances', async () => {
         expect(await instanceOf(ann)).to.match(name)
         expect(await instanceOf(bo)).to.match(name)
         for (const page of [ann, bo]) {
@@ -63,7 +59,7 @@ describe('examples/cluster', function () {
         }
       })
 
-      it('lets them talk', async () => {
+      it('delivers messages between instances', async () => {
         await say(ann, 'Hi Bo')
         await heard(bo, 'Hi Bo')
         await say(bo, 'Hi Ann')
@@ -72,7 +68,7 @@ describe('examples/cluster', function () {
         expect(await said(bo)).to.deep.equal(['Hi Bo', 'Hi Ann'])
       })
 
-      it('takes a private message to all tabs of both, and to nobody else', async () => {
+      it('delivers a private message to all tabs of both users, and to no other page', async () => {
         const tab = await openTab(bo, 'garden')
         await moveElsewhere(tab, bo)
         const cy = await enterElsewhere(browser, chat, 'Cy')
@@ -82,13 +78,14 @@ describe('examples/cluster', function () {
         await choose(ann, 'Everybody')
         await say(ann, 'To all')
         await heard(cy, 'To all')
-        expect(await said(cy)).to.deep.equal(['To all'])
+        expect((await said(cy)).at(-1)).to.equal('To all')
+        expect(await said(cy)).to.not.include('Between us')
         expect(await said(tab)).to.deep.equal(['Between us'])
         await tab.close()
         await cy.close()
       })
 
-      it('logs out all tabs of a user, wherever they are', async () => {
+      it('logs out all tabs of a user on all instances', async () => {
         const di = await enterElsewhere(browser, chat, 'Di')
         const tab = await openTab(di, 'garden')
         await moveElsewhere(tab, di)
@@ -100,43 +97,38 @@ describe('examples/cluster', function () {
       })
 
       if (script === 'pm2') {
-        it('loses nothing that is said while connected when PM2 reloads, and both come back', async function () {
-          const [annWatch, boWatch] = await Promise.all([watch(ann), watch(bo)])
+        it('loses no message during a PM2 reload, and both pages reconnect', async function () {
           const old = chat.pids
           let isReloading = true
           const reloaded = chat.reload().finally(() => {
             isReloading = false
           })
-          let count = 0
+          const sent: string[] = []
+          const attempt = Date.now() // a retry finds the messages of the attempt before in the pages
+          const speak = async (page: Page, name: string): Promise<void> => {
+            const text = `${attempt} ${sent.length} of ${name}`
+            sent.push(text)
+            await say(page, text)
+          }
           while (isReloading) {
-            await say(ann, `a ${++count}`)
-            await say(bo, `b ${count}`)
+            await speak(ann, 'Ann')
+            await speak(bo, 'Bo')
           }
           await reloaded
           for (const page of [ann, bo]) await onOther(page, old)
-          await say(ann, 'the last of Ann')
-          await say(bo, 'the last of Bo')
+          await speak(ann, 'Ann')
+          await speak(bo, 'Bo')
           for (const page of [ann, bo]) {
-            await heard(page, 'the last of Ann')
-            await heard(page, 'the last of Bo')
+            for (const text of sent) await heard(page, text)
+            const all = (await said(page)).filter((text) => text.startsWith(`${attempt} `))
+            expect(all).to.have.members(sent)
           }
-
-          const [annTo, boTo] = await Promise.all([
-            compare(annWatch, boWatch, /^a /),
-            compare(boWatch, annWatch, /^b /),
-          ])
-          expect([...annTo.missing, ...boTo.missing]).to.deep.equal([])
-          for (const { owed, arrived } of [annTo, boTo]) {
-            expect(owed).to.be.above(count / 4)
-            expect(arrived).to.deep.equal([...new Set(arrived)])
-          }
-          const owed = annTo.owed + boTo.owed
-          if (this.test) this.test.title += `: ${owed} of ${2 * count} messages`
+          if (this.test) this.test.title += `: ${sent.length} messages`
         })
       }
 
       if (script === 'redis') {
-        it('brings the tabs of an instance that was killed back on the other', async () => {
+        it('moves the tabs of a killed instance to the other', async () => {
           const gone = await instanceOf(ann)
           process.kill(Number(/\d+$/.exec(gone)), 'SIGKILL')
           await ann.locator('#instance', { hasText: await instanceOf(bo) }).waitFor()
@@ -146,45 +138,19 @@ describe('examples/cluster', function () {
           expect(await texts(bo, '#members li > :nth-child(2)')).to.include.members(['Ann', 'Bo'])
         })
 
-        it('says what to install', async () => {
+        it('names the package to install when redis-server is missing', async () => {
           const failure = await ClusterChat.start(script, { PATH: '' }).catch(String)
           expect(failure).to.include('redis-server is missing. Debian: apt install redis-server.')
         })
       }
 
-      it('stops everything on Ctrl-C', async () => {
+      it('stops all processes on Ctrl-C', async () => {
         const { pids, home } = chat
         expect(pids).to.have.length(programs)
         expect(await chat.stop()).to.equal(0)
-        await soon(() => expect(pids.filter(lives)).to.deep.equal([])) // PM2's own goes last
+        await soon(() => expect(pids.filter(lives)).to.deep.equal([])) // PM2's own process exits last
         if (home) expect(existsSync(home)).to.equal(false)
       })
     })
   }
 })
-
-interface Comparison {
-  /** How many were said while the other was connected. */
-  owed: number
-  /** Those of them that did not get there. */
-  missing: string[]
-  arrived: string[]
-}
-
-/** What one page said while the other was connected, and what got there. */
-async function compare(from: Watch, to: Watch, pattern: RegExp): Promise<Comparison> {
-  const [all, heard, absences] = await Promise.all([from.said(), to.said(), to.absences()])
-  const arrived = heard.map(({ text }) => text).filter((text) => pattern.test(text))
-  let owed = all
-    .filter(({ text }) => pattern.test(text))
-    .sort((one, other) => one.time - other.time) // what was said twice stands where it was first
-    .filter(({ time }) => !absences.some(([since, until]) => time > since && time < until))
-  for (const [since] of absences) {
-    const earlier = owed.filter(({ time }) => time <= since)
-    const last = earlier.findLastIndex(({ text }) => arrived.includes(text))
-    const onTheWay = earlier.slice(last + 1).filter(({ time }) => time > since - EDGE)
-    owed = owed.filter((one) => !onTheWay.includes(one))
-  }
-  const missing = owed.map(({ text }) => text).filter((text) => !arrived.includes(text))
-  return { owed: owed.length, missing, arrived }
-}

@@ -8,13 +8,14 @@ import { WebSocket } from 'ws'
 import { type Client, connect } from '../../lib/client/index.ts'
 import type { ProtocolDefinition } from '../../lib/protocol/definition.ts'
 import { launchChromium } from '../support/chromium.ts'
+import { needs } from '../support/programs.ts'
 import type { Told } from './support/restart-server.ts'
 
 const SERVER = fileURLToPath(new URL('./support/restart-server.ts', import.meta.url))
 const EACH = 100 // clients in Chromium, and as many in Node
 const ALL = 2 * EACH
 
-/** A server, and when it let clients in. */
+/** A server, and the times at which it accepted clients. */
 class Server {
   readonly child: ChildProcess
   readonly opened: number[] = []
@@ -41,7 +42,7 @@ class Server {
     await this.#until(() => this.port > 0)
   }
 
-  /** Until so many were let in. */
+  /** Resolves when this many clients were accepted. */
   async open(count: number): Promise<void> {
     await this.#until(() => this.opened.length >= count)
   }
@@ -56,7 +57,7 @@ class Server {
   }
 }
 
-/** Clients in this process, and when they became open. */
+/** Clients in this process, and the times at which they became open. */
 class NodeClients {
   readonly opened: number[] = []
   readonly #clients: Client<ProtocolDefinition>[]
@@ -75,8 +76,8 @@ class NodeClients {
   }
 }
 
-describe('a rolling restart (slow)', function () {
-  this.timeout(60_000)
+describe('a rolling restart (slow)', () => {
+  needs('chromium')
   const servers: Server[] = []
   let browser: Browser
   let inNode: NodeClients | undefined
@@ -97,7 +98,7 @@ describe('a rolling restart (slow)', function () {
     return server
   }
 
-  it('brings 200 clients back, no more than 20 % of them in one second', async function () {
+  it('reconnects 200 clients, at most 20 % of them within one second', async function () {
     const first = startServer()
     const second = startServer()
     await first.ready()
@@ -132,10 +133,10 @@ describe('a rolling restart (slow)', function () {
   })
 })
 
-/** In the page: when clients became open. */
+/** In the page: the times at which clients became open. */
 declare const opened: number[]
 
-/** Open clients of the bundle one after the other: Chromium delays many at a time. */
+/** Opens clients of the bundle one after the other, because Chromium delays many at a time. */
 async function openClients(page: Page, count: number): Promise<void> {
   await page.evaluate(async (count) => {
     const opened: number[] = []
@@ -160,7 +161,7 @@ function openedIn(page: Page): Promise<number[]> {
   return page.evaluate(() => opened)
 }
 
-/** The most of these times that lie within one second, wherever it begins. */
+/** Returns the largest number of these times within any one second. */
 function busiest(times: readonly number[]): number {
   const sorted = [...times].sort((a, b) => a - b)
   let most = 0

@@ -8,6 +8,7 @@ import session from 'koa-session'
 import type { Browser, Page } from 'playwright-core'
 import { accept, type Connection, type KoaWsOptions, messages } from '../../lib/index.ts'
 import { launchChromium } from '../support/chromium.ts'
+import { needs } from '../support/programs.ts'
 import { deferred, soon } from '../support/server.ts'
 import { dial, ending, look, type OnPage, PAGE } from './support/browser-page.ts'
 import { cleanUpHttp2, type Http2Site, serveHttp2 } from './support/site.ts'
@@ -15,7 +16,7 @@ import { cleanUpHttp2, type Http2Site, serveHttp2 } from './support/site.ts'
 const bundle = readFileSync(new URL('../../dist/koaws-client.js', import.meta.url))
 const MEGABYTE = 1_000_000
 
-/** A request as the chain saw it. */
+/** A request as the chain sees it. */
 interface Visit {
   path: string
   isWebSocket: boolean
@@ -28,18 +29,18 @@ interface Visit {
 interface Shop extends Http2Site {
   url: string
   visits: Visit[]
-  /** The connections of the echo. */
+  /** The connections of the echo routes. */
   accepted: Connection[]
-  /** How many TLS connections there were. */
+  /** Returns the number of TLS connections. */
   dialled(): number
-  /** What `/slow` waits for. */
+  /** Resolved by a test to let `/slow` answer. */
   slow: ReturnType<typeof deferred<void>>
 }
 
 for (const attach of [true, false]) {
-  const how = attach ? 'hub.attach() before it' : 'its own first request'
-  describe(`a page in Chromium over HTTP/2, known by ${how},`, function () {
-    this.timeout(30_000)
+  const how = attach ? 'attached with hub.attach()' : 'known by its first request'
+  describe(`a page in Chromium over HTTP/2, on a server ${how},`, () => {
+    needs('chromium')
     let browser: Browser
 
     before(async () => {
@@ -53,7 +54,7 @@ for (const attach of [true, false]) {
       await cleanUpHttp2()
     })
 
-    /** A page and a login for everybody; the rest, with an echo on every other path, for who has logged in. */
+    /** Serves a page and a login to everyone; all other paths echo, and require the login. */
     async function serve(options: KoaWsOptions = {}): Promise<Shop> {
       const visits: Visit[] = []
       const accepted: Connection[] = []
@@ -115,7 +116,7 @@ for (const attach of [true, false]) {
       return page
     }
 
-    /** Everything came over one HTTP/2 session, which was the only connection, and is open. */
+    /** Expects that all requests used one open HTTP/2 session, on the only connection. */
     function expectOneSession(site: Shop): void {
       expect(site.dialled()).to.equal(1)
       expect(site.seen).to.have.lengthOf(1)
@@ -127,10 +128,10 @@ for (const attach of [true, false]) {
       expect(faultsOf(site)).to.deep.equal([])
     }
 
-    /** How the server is known makes no difference to these. */
+    /** Runs a test in one of the two variants only, where attach() makes no difference. */
     const itOnce: (title: string, test: () => Promise<void>) => void = attach ? it : () => {}
 
-    it('logs in by a form, and opens three WebSockets beside it', async () => {
+    it('logs in with a form, and opens three WebSockets on the same session', async () => {
       const site = await serve()
       const page = await logIn(site)
       const sockets = await Promise.all(['/a', '/b', '/c'].map((path) => dial(page, path)))
@@ -148,7 +149,7 @@ for (const attach of [true, false]) {
       expectOneSession(site)
     })
 
-    it('gets a cookie and the subprotocol of the 200', async () => {
+    it('receives a cookie and the subprotocol with the 200', async () => {
       const site = await serve()
       const page = await logIn(site)
       const socket = await dial(page, '/v2', ['v1', 'v2'])
@@ -158,7 +159,7 @@ for (const attach of [true, false]) {
       expectOneSession(site)
     })
 
-    itOnce('sends and gets compressed messages', async () => {
+    itOnce('exchanges compressed messages', async () => {
       const site = await serve({ perMessageDeflate: true })
       const page = await logIn(site)
       const socket = await dial(page, '/echo')
@@ -176,7 +177,7 @@ for (const attach of [true, false]) {
       expectOneSession(site)
     })
 
-    it('is rejected by the chain where it has not logged in', async () => {
+    it('is rejected by the chain without a login', async () => {
       const site = await serve()
       const page = await visit(site)
       const socket = await dial(page, '/echo')
@@ -206,7 +207,7 @@ for (const attach of [true, false]) {
       expectOneSession(site)
     })
 
-    itOnce('closes with 4001, and is closed with 4001', async () => {
+    itOnce('carries close code 4001 in both directions', async () => {
       const site = await serve()
       const page = await logIn(site)
       const ours = await dial(page, '/ours')
@@ -222,9 +223,9 @@ for (const attach of [true, false]) {
       expectOneSession(site)
     })
 
-    // Over HTTP/1.1 Chromium 156 sends 1001. Over HTTP/2 it drops the Close frame that it has queued, and
+    // Over HTTP/1.1 Chromium 156 sends 1001. Over HTTP/2 it drops the queued Close frame, and
     // resets the stream with CANCEL.
-    it('ends its WebSockets by leaving, and the session lives on', async () => {
+    it('ends its WebSockets when it navigates, and keeps the session', async () => {
       const site = await serve()
       const page = await logIn(site)
       await Promise.all(['/a', '/b'].map((path) => dial(page, path)))
@@ -237,7 +238,7 @@ for (const attach of [true, false]) {
       expectOneSession(site)
     })
 
-    it("asks with koaws' client, and is answered", async () => {
+    it('gets a reply with the client of koaws', async () => {
       const site = await serve()
       const page = await logIn(site)
       const answer = await page.evaluate(() => {
@@ -252,10 +253,11 @@ for (const attach of [true, false]) {
       expectOneSession(site)
     })
 
-    it('of a foreign origin is refused', async () => {
+    it('is refused from a foreign origin', async () => {
       const victim = await serve()
       const page = await logIn(victim)
-      // Another port is the same site for the browser: the cookies come along, and on the same session.
+      // Another port is the same site for the browser, so it sends the cookies, on the same
+      // session.
       await page.goto((await serve()).url)
       const reached = victim.visits.length
       const told = page.waitForEvent('console')
@@ -268,7 +270,7 @@ for (const attach of [true, false]) {
       expectOneSession(victim)
     })
 
-    itOnce('fetches beside messages of 1 MB', async () => {
+    itOnce('fetches while messages of 1 MB are under way', async () => {
       const site = await serve()
       const page = await logIn(site)
       const socket = await dial(page, '/echo')
@@ -292,7 +294,7 @@ for (const attach of [true, false]) {
       expectOneSession(site)
     })
 
-    itOnce('fetches beside a WebSocket that the server does not read', async () => {
+    itOnce('fetches while the server does not read from a WebSocket', async () => {
       const site = await serve()
       const page = await logIn(site)
       const socket = await dial(page, '/echo')
@@ -312,7 +314,7 @@ for (const attach of [true, false]) {
       expectOneSession(site)
     })
 
-    it('is told 1012 and GOAWAY when the hub closes with its server', async () => {
+    it('receives 1012 and GOAWAY when the hub closes with its server', async () => {
       const site = await serve()
       const page = await logIn(site)
       const socket = await dial(page, '/echo')
@@ -323,7 +325,8 @@ for (const attach of [true, false]) {
       const down = once(site.server, 'close')
       const closing = site.hub.close({ server: true })
       expect(await ending(socket)).to.include({ code: 1012, wasClean: true })
-      // The session has its request still; what is new looks for another server, and there is none.
+      // The session stays open for its request; new requests need another connection, which is
+      // refused.
       expect(session).to.include({ closed: true, destroyed: false })
       const failed = page.waitForEvent('requestfailed')
       const refused = await page.evaluate(() => fetch('/bytes').catch(String))
@@ -346,7 +349,7 @@ function visitOf({ req, path, ws }: Context): Visit {
   return { path, isWebSocket: ws !== undefined, version, stream, session: stream?.session }
 }
 
-/** Errors that are no answer of the chain. */
+/** Returns errors that are not answers of the chain. */
 function faultsOf({ errors }: Shop): Error[] {
   return errors.map(({ error }) => error).filter(({ expose }) => expose !== true)
 }
@@ -361,7 +364,7 @@ async function bodyOf({ req }: Context): Promise<Buffer> {
   return Buffer.concat(chunks)
 }
 
-/** What the only session has read and written. */
+/** Returns the bytes that the only session has read and written. */
 function bytesOf({ seen }: Shop): { read: number; written: number } {
   const { bytesRead: read, bytesWritten: written } = (seen[0] as ServerHttp2Session).socket
   return { read, written }

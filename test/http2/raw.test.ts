@@ -33,15 +33,15 @@ import {
 } from './support/raw-http2.ts'
 import { cleanUpHttp2, type Http2Site, serveHttp2 } from './support/site.ts'
 
-/** A site that notes what of it is reached. */
+/** A site that records which parts of it are reached. */
 interface RawSite extends Http2Site {
-  /** What the application has seen of requests. */
+  /** The requests that reached the application. */
   readonly requests: string[]
   readonly connections: Connection[]
   readonly messages: string[]
-  /** Codes of ended connections. */
+  /** The codes of ended connections. */
   readonly closes: number[]
-  /** Lets those go on that wait in their chain. */
+  /** Lets waiting chains continue. */
   readonly gate: ReturnType<typeof deferred<void>>
   client(options?: Parameters<typeof RawHttp2.open>[1]): Promise<RawHttp2>
 }
@@ -107,14 +107,14 @@ async function rawSite(options: KoaWsOptions & { secure?: boolean } = {}): Promi
   return { ...site, requests, connections, messages, closes, gate, client }
 }
 
-/** What a stream was answered with. */
+/** Returns the status of a stream; undefined when it ended without one. */
 async function answer(client: RawHttp2, stream: RawStream): Promise<number | undefined> {
   const known = (): boolean => stream.status !== undefined || over(stream)
   await client.until(() => known() || client.goaway !== undefined, 'an answer')
   return stream.status
 }
 
-/** What Koa itself reports of any request whose client leaves, over HTTP/1.1 too. */
+/** Errors that Koa itself reports for any request with a client that leaves, over HTTP/1.1 too. */
 const OF_KOA = new Set([
   'ERR_HTTP2_STREAM_ERROR',
   'ERR_HTTP2_SESSION_ERROR',
@@ -122,19 +122,19 @@ const OF_KOA = new Set([
   'ERR_KOAWS_CLIENT_GONE',
 ])
 
-/** Nothing of it is left, and the application has not heard of an error. */
+/** Expects that no attacked connection is left, and that the application saw no error. */
 async function expectNothingLeft(site: RawSite, connections = 0): Promise<void> {
   const { hub, errors } = site
   await eventually(
     () => hub.status().connections === connections && hub.status().pending === 0,
     'the end of all that was attacked',
   )
-  for (let i = 0; i < 3; i++) await turn() // chains that were let go on have ended
+  for (let i = 0; i < 3; i++) await turn() // chains that were released have ended
   const others = errors.filter(({ error }) => !OF_KOA.has(String(error['code'])))
   expect(others.map(({ error }) => error.message)).to.deep.equal([])
 }
 
-/** Whether a WebSocket on the same session still works. */
+/** Expects an echo from a WebSocket. */
 async function expectEcho(client: RawHttp2, stream: RawStream, text = 'still here'): Promise<void> {
   client.send(data(stream.id, textFrame(text)))
   await client.until(() => textsOf(stream).includes(text), 'the echo')
@@ -142,15 +142,15 @@ async function expectEcho(client: RawHttp2, stream: RawStream, text = 'still her
 
 const CODES = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 0x7fffffff, 0xffffffff]
 
-describe('raw frames of HTTP/2', () => {
+describe('raw HTTP/2 frames', () => {
   afterEach(async () => {
     closeRawHttp2()
     for (const session of sessions.splice(0)) session.destroy()
     await cleanUpHttp2()
   })
 
-  describe('a handshake that is none', () => {
-    /** With 400 by koaws; with null by koaws, or by nghttp2, which resets the stream. */
+  describe('a malformed handshake', () => {
+    /** 400: rejected by koaws. null: rejected by koaws, or by nghttp2, which resets the stream. */
     const bad: Record<string, [status: number | null, Record<string, string | null>, Field[]?]> = {
       'a :path with two slashes': [400, { ':path': '//example.com/x' }],
       'an empty :path': [null, { ':path': '' }],
@@ -194,7 +194,7 @@ describe('raw frames of HTTP/2', () => {
       'a list of subprotocols that is none': [400, { 'sec-websocket-protocol': 'a b' }],
     }
 
-    it('reaches nothing of the application', async () => {
+    it('never reaches the application', async () => {
       const site = await rawSite()
       const client = await site.client()
       const bystander = await client.websocket()
@@ -213,7 +213,7 @@ describe('raw frames of HTTP/2', () => {
       await expectNothingLeft(site, 1)
     })
 
-    it('is not left to nghttp2 alone', () => {
+    it('is rejected by checkConnect() itself, not only by nghttp2', () => {
       const good = Object.fromEntries(connectFields())
       const check = (changed: Record<string, string | undefined>, rawHeaders: string[] = []) =>
         checkConnect({ headers: { ...good, ...changed }, rawHeaders } as never)?.status
@@ -232,7 +232,7 @@ describe('raw frames of HTTP/2', () => {
       expect(check({ host: '127.0.0.1' }, [...host, ...host])).to.equal(400)
     })
 
-    it('gets 501 for another protocol, and 405 for a plain CONNECT', async () => {
+    it('is answered with 501 for another protocol, and with 405 for a plain CONNECT', async () => {
       const site = await rawSite()
       const client = await site.client()
       for (const protocol of ['connect-udp', 'WebSocket', 'websocket2']) {
@@ -245,7 +245,7 @@ describe('raw frames of HTTP/2', () => {
       expect(client.goaway).to.equal(undefined)
     })
 
-    it('that has ended with its headers is refused', async () => {
+    it('with END_STREAM in its headers is rejected with 400', async () => {
       const site = await rawSite()
       const client = await site.client()
       const stream = client.stream(client.next())
@@ -277,7 +277,7 @@ describe('raw frames of HTTP/2', () => {
       })
     }
 
-    it('may be a whole conversation', async () => {
+    it('may contain messages and a close frame', async () => {
       const site = await rawSite()
       const client = await site.client()
       const stream = client.stream(client.next())
@@ -294,7 +294,7 @@ describe('raw frames of HTTP/2', () => {
       expect(site.closes).to.deep.equal([4001])
     })
 
-    it('that ends the stream leaves nothing', async () => {
+    it('with END_STREAM leaves no connection', async () => {
       const site = await rawSite()
       const client = await site.client()
       const stream = client.stream(client.next())
@@ -308,7 +308,7 @@ describe('raw frames of HTTP/2', () => {
       expect(site.closes.filter((code) => code !== 1006)).to.deep.equal([])
     })
 
-    it('stops at the window, and goes on after it', async () => {
+    it('stops at the flow-control window, and continues after the accept', async () => {
       const site = await rawSite()
       const client = await site.client()
       const stream = client.connect({ ':path': '/slow' })
@@ -331,8 +331,8 @@ describe('raw frames of HTTP/2', () => {
     })
   })
 
-  describe('HEADERS in the middle of a connection', () => {
-    it('as trailers end it', async () => {
+  describe('HEADERS on an open WebSocket', () => {
+    it('end it as trailers', async () => {
       const site = await rawSite()
       const client = await site.client()
       const [stream, bystander] = [await client.websocket(), await client.websocket()]
@@ -343,7 +343,7 @@ describe('raw frames of HTTP/2', () => {
       await expectEcho(client, bystander)
     })
 
-    it('that are none end it, and nothing else', async () => {
+    it('end it without END_STREAM, and its neighbors keep working', async () => {
       const site = await rawSite()
       const client = await site.client()
       const [stream, other, bystander] = [
@@ -361,7 +361,7 @@ describe('raw frames of HTTP/2', () => {
 
   describe('RST_STREAM', () => {
     for (const path of ['/slow', '/inside', '/none', '/']) {
-      it(`in the segment of the handshake leaves nothing, with every code: ${path}`, async () => {
+      it(`in the segment of the handshake leaves no connection, with every code: ${path}`, async () => {
         const site = await rawSite()
         const client = await site.client()
         const bystander = await client.websocket()
@@ -376,7 +376,7 @@ describe('raw frames of HTTP/2', () => {
         await expectEcho(client, bystander)
       })
 
-      it(`before the accept leaves nothing, with every code: ${path}`, async () => {
+      it(`before the accept leaves no connection, with every code: ${path}`, async () => {
         const site = await rawSite()
         const client = await site.client()
         const bystander = await client.websocket()
@@ -393,7 +393,7 @@ describe('raw frames of HTTP/2', () => {
       })
     }
 
-    it('before the plugin is reached: nothing behind it runs', async () => {
+    it('before the plugin runs keeps the rest of the chain from running', async () => {
       const outcomes: unknown[] = []
       const gate = deferred()
       const site = await serveHttp2(
@@ -425,7 +425,7 @@ describe('raw frames of HTTP/2', () => {
     })
 
     for (const carrier of ['HTTP/1.1', 'HTTP/2']) {
-      it(`before the plugin is reached leaves nothing in either of two hubs: ${carrier}`, async () => {
+      it(`before the plugin runs leaves no upgrade pending in either of two hubs: ${carrier}`, async () => {
         const gate = deferred()
         const waiting: unknown[] = []
         const other = makeHub({ property: 'ws2', maxConnections: 3 })
@@ -466,7 +466,7 @@ describe('raw frames of HTTP/2', () => {
       })
     }
 
-    it('while onConnect runs leaves nothing, with every code', async () => {
+    it('during onConnect leaves no connection, with every code', async () => {
       const entered: unknown[] = []
       const letIn = deferred()
       const site = await rawSite({
@@ -498,7 +498,7 @@ describe('raw frames of HTTP/2', () => {
       await expectEcho(client, bystander)
     })
 
-    it('ends one that takes nothing of what is sent, with every code', async () => {
+    it('ends a connection that reads nothing, with every code', async () => {
       const site = await rawSite()
       const client = await site.client({ settings: { [Setting.initialWindowSize]: 10 } })
       for (const code of CODES) {
@@ -512,7 +512,7 @@ describe('raw frames of HTTP/2', () => {
       expect(site.closes).to.deep.equal(CODES.map(() => 1006))
     })
 
-    it('ends one whose handler has stopped reading, with every code', async () => {
+    it('ends a connection with a paused handler, with every code', async () => {
       const site = await rawSite()
       const client = await site.client()
       for (const code of CODES) {
@@ -526,7 +526,7 @@ describe('raw frames of HTTP/2', () => {
       expect(site.closes).to.deep.equal(CODES.map(() => 1006))
     })
 
-    it('in the middle of a message, and of a closing handshake', async () => {
+    it('ends a connection during a message, and during a closing handshake', async () => {
       const site = await rawSite()
       const client = await site.client()
       for (const code of CODES) {
@@ -542,7 +542,7 @@ describe('raw frames of HTTP/2', () => {
   })
 
   describe('the end of a session', () => {
-    it('GOAWAY without an error leaves what is open, and takes nothing new', async () => {
+    it('by GOAWAY without an error keeps open WebSockets, and accepts no new one', async () => {
       const site = await rawSite()
       const client = await site.client()
       const stream = await client.websocket()
@@ -561,7 +561,7 @@ describe('raw frames of HTTP/2', () => {
       expect(site.closes).to.deep.equal([4003])
     })
 
-    it('GOAWAY with an error ends all of it, and nothing else', async () => {
+    it('by GOAWAY with an error ends its WebSockets', async () => {
       const site = await rawSite()
       for (const code of CODES.slice(1)) {
         const client = await site.client()
@@ -578,7 +578,7 @@ describe('raw frames of HTTP/2', () => {
     })
 
     for (const secure of [false, true]) {
-      it(`a reset of the TCP connection${secure ? ' below TLS' : ''} ends all of it`, async () => {
+      it(`by a TCP reset${secure ? ' below TLS' : ''} ends its WebSockets`, async () => {
         const site = await rawSite({ secure })
         const client = await site.client()
         const slow = client.connect({ ':path': '/slow', ':scheme': secure ? 'https' : 'http' })
@@ -595,8 +595,8 @@ describe('raw frames of HTTP/2', () => {
       })
     }
 
-    it('frames that break the session end it, and nothing else', async function () {
-      // nghttp2 says GOAWAY, and Node 20 forgets the session: of HTTP/2 in general, and for ever.
+    it('by invalid frames ends its WebSockets, and other sessions keep working', async function () {
+      // nghttp2 sends GOAWAY and Node 20 keeps the session forever, for any HTTP/2 server.
       if (process.versions.node.startsWith('20.')) this.skip()
       const site = await rawSite()
       const others = await site.client()
@@ -609,14 +609,14 @@ describe('raw frames of HTTP/2', () => {
           frame(Type.headers, Flag.endHeaders, 1_001, Buffer.from('ffffffffffff', 'hex')),
         'a PING of another size': () => frame(Type.ping, 0, 0, Buffer.alloc(7)),
         'a SETTINGS of another size': () => frame(Type.settings, 0, 0, Buffer.alloc(5)),
-        'a window above its maximum': () => settings({ [Setting.initialWindowSize]: 2 ** 31 }),
-        'a frame above its maximum': (id) => data(id, Buffer.alloc(20_000)),
-        'more padding than there is': (id) => frame(Type.data, Flag.padded, id, Buffer.from([200])),
-        'RST_STREAM on a stream that is idle': () => rstStream(1_001, 8),
-        'DATA on a stream that is idle': () => data(1_001, 'x'),
-        'a header block that is interrupted': (id) =>
+        'a window above the maximum size': () => settings({ [Setting.initialWindowSize]: 2 ** 31 }),
+        'a frame above the maximum size': (id) => data(id, Buffer.alloc(20_000)),
+        'more padding than payload': (id) => frame(Type.data, Flag.padded, id, Buffer.from([200])),
+        'RST_STREAM on an idle stream': () => rstStream(1_001, 8),
+        'DATA on an idle stream': () => data(1_001, 'x'),
+        'an interrupted header block': (id) =>
           Buffer.concat([headers(1_001, connectFields(), 0), data(id, textFrame('x'))]),
-        'something that is no HTTP/2': () => Buffer.from('GET / HTTP/1.1\r\n\r\n'.repeat(4)),
+        'a request of HTTP/1.1': () => Buffer.from('GET / HTTP/1.1\r\n\r\n'.repeat(4)),
       }
       for (const [name, what] of Object.entries(breaks)) {
         const client = await site.client()
@@ -631,7 +631,7 @@ describe('raw frames of HTTP/2', () => {
   })
 
   describe('flow control', () => {
-    it('a stream whose window stays closed stalls alone', async () => {
+    it('stalls only the stream with a closed window', async () => {
       const site = await rawSite({ maxBufferedAmount: 64 * 1024 * 1024 })
       const client = await site.client()
       const streams: RawStream[] = []
@@ -657,7 +657,7 @@ describe('raw frames of HTTP/2', () => {
       await expectNothingLeft(site, 4)
     })
 
-    it('a session whose window stays closed stalls alone, and loses nothing', async () => {
+    it('stalls only the session with a closed window, and loses no message', async () => {
       const site = await rawSite()
       const client = await site.client({ updates: false })
       const starving = await site.client({
@@ -683,15 +683,15 @@ describe('raw frames of HTTP/2', () => {
       expect(textsOf(starved)).to.deep.equal(textsOf(stream))
     })
 
-    it('who sends more than the window is ended, and no other session', async () => {
+    it('ends a client that exceeds its window, and no other session', async () => {
       const site = await rawSite()
       const others = await site.client()
       const bystander = await others.websocket()
       const client = await site.client()
       const stream = await client.websocket()
       site.connections[1]?.pause()
-      // The window of the session is opened again: it is the stream's that is exceeded. How large that is,
-      // and whether the stream ends alone or with its session, depends on Node.
+      // The window of the session is opened again, so the window of the stream is exceeded. Its
+      // size, and whether the stream ends alone or with its session, depends on Node.
       const part = inner(2, Buffer.alloc(16_000))
       const gone = (): boolean => over(stream) || client.closed
       for (let i = 0; i < 100 && !gone(); i++) {
@@ -708,8 +708,8 @@ describe('raw frames of HTTP/2', () => {
       expect(site.closes).to.deep.equal([1006])
     })
 
-    it('a WINDOW_UPDATE of 0, or of too much, ends no other session', async function () {
-      if (process.version === 'v20.19.0') this.skip() // it leaves such a session open
+    it('ends only the session of an invalid WINDOW_UPDATE', async function () {
+      if (process.version === 'v20.19.0') this.skip() // this version leaves such a session open
       const site = await rawSite()
       const others = await site.client()
       const bystander = await others.websocket()
@@ -730,7 +730,7 @@ describe('raw frames of HTTP/2', () => {
       await expectEcho(others, bystander)
     })
 
-    it('padding, empty DATA and single bytes are taken as they come', async () => {
+    it('accepts padding, empty DATA and single bytes', async () => {
       const site = await rawSite()
       const client = await site.client()
       const stream = await client.websocket()
@@ -745,7 +745,7 @@ describe('raw frames of HTTP/2', () => {
   })
 
   describe('many streams', () => {
-    it('up to maxPerSession, with seats given back after every kind of end', async () => {
+    it('are limited by maxPerSession, and every kind of end frees a place', async () => {
       const site = await rawSite({ maxPerSession: 10 })
       const client = await site.client()
       const ends: ((stream: RawStream) => void)[] = [
@@ -769,7 +769,58 @@ describe('raw frames of HTTP/2', () => {
       expect(site.hub.status().drops).to.include({ maxPerSession: 100 })
     })
 
-    it('that are reset before the accept give their seats back', async () => {
+    it('in one write start in batches, a bounded number per turn of the event loop, and all are accepted', async () => {
+      const site = await rawSite()
+      const client = await site.client()
+      const perTurn: number[] = []
+      let seen = 0
+      let counting = true
+      const count = (): void => {
+        perTurn.push(site.requests.length - seen)
+        seen = site.requests.length
+        if (counting) setImmediate(count)
+      }
+      const streams = Array.from({ length: 400 }, () => client.connect())
+      setImmediate(count)
+      for (const stream of streams) expect(await answer(client, stream)).to.equal(200)
+      counting = false
+      // 32 when the streams arrive, and 32 when the turn ends.
+      expect(Math.max(...perTurn)).to.be.within(1, 64)
+      expect(site.connections).to.have.lengthOf(400)
+    })
+
+    it('in one write are accepted, unless the client resets them at once', async () => {
+      const site = await rawSite()
+      const client = await site.client()
+      const streams = Array.from({ length: 200 }, () => client.connect())
+      const reset = streams.filter((_, i) => i % 2 === 1)
+      client.send(...reset.map(({ id }) => rstStream(id, Code.cancel)))
+      for (const [i, stream] of streams.entries()) {
+        if (i % 2 === 0) expect(await answer(client, stream)).to.equal(200)
+      }
+      await eventually(() => site.hub.status().connections === 100)
+      expect(site.hub.status().pending).to.equal(0)
+    })
+
+    it('on one session, 10,000 of them, end the session with at most 1,000 open, and other sessions keep working', async () => {
+      const site = await rawSite()
+      const client = await site.client()
+      const other = await site.client()
+      const stream = await other.websocket()
+      let most = 0
+      const watch = setInterval(() => {
+        most = Math.max(most, site.hub.status().connections + site.hub.status().pending)
+      }, 1)
+      for (let i = 0; i < 10_000 && !client.closed; i++) client.connect()
+      await client.ended()
+      clearInterval(watch)
+      expect(most).to.be.at.most(1_001)
+      await expectNothingLeft(site, 1)
+      other.send(data(stream.id, textFrame('still here')))
+      await other.until(() => textsOf(stream).includes('still here'), 'the echo')
+    })
+
+    it('that are reset before the accept free their places', async () => {
       const site = await rawSite({ maxPerSession: 10, maxConnections: 15, maxPerAddress: 12 })
       const client = await site.client()
       for (let round = 0; round < 20; round++) {
@@ -790,7 +841,7 @@ describe('raw frames of HTTP/2', () => {
       await expectNothingLeft(site, 10)
     })
 
-    it('a session that ends gives back all of its seats', async () => {
+    it('free all their places when their session ends', async () => {
       const site = await rawSite({ maxConnections: 10 })
       for (let round = 0; round < 3; round++) {
         const client = await site.client()
@@ -804,8 +855,8 @@ describe('raw frames of HTTP/2', () => {
     })
   })
 
-  describe('what is written', () => {
-    it('is one DATA frame for each connection and turn', async () => {
+  describe('the frames of the server', () => {
+    it('are one DATA frame per connection and turn', async () => {
       const site = await rawSite()
       const client = await site.client()
       const streams: RawStream[] = []
@@ -825,7 +876,7 @@ describe('raw frames of HTTP/2', () => {
       expect(textsOf(streams[2] as RawStream).slice(-3)).to.deep.equal(['own 1', 'of all', 'own 2'])
     })
 
-    it('ends with a closing handshake and the end of the stream, without RST_STREAM', async () => {
+    it('end with a closing handshake and END_STREAM, without RST_STREAM', async () => {
       const site = await rawSite()
       const client = await site.client()
       const stream = await client.websocket()
@@ -839,7 +890,7 @@ describe('raw frames of HTTP/2', () => {
       expect(site.closes).to.deep.equal([4004])
     })
 
-    it('a terminated connection is a stream that is cancelled (RFC 8441, section 5)', async () => {
+    it('after terminate() are RST_STREAM with CANCEL (RFC 8441, section 5)', async () => {
       const site = await rawSite()
       const client = await site.client()
       const stream = await client.websocket()
@@ -850,7 +901,7 @@ describe('raw frames of HTTP/2', () => {
     })
   })
 
-  it('header blocks in many frames are one', async () => {
+  it('may carry the header block of a handshake in many frames', async () => {
     const site = await rawSite()
     const client = await site.client()
     const block = headerBlock(connectFields({ 'x-long': 'y'.repeat(3_000) }))

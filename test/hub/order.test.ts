@@ -23,7 +23,7 @@ const WRITES = [
   'writeUcs2String',
 ]
 
-/** Counts what Node hands to the kernel, for all connections of a server from now on. */
+/** Counts the writes that Node hands to the kernel, for every later connection of a server. */
 function countWrites(server: Server): { count: number } {
   const writes = { count: 0 }
   server.on('connection', (socket: Socket) => {
@@ -42,7 +42,7 @@ function countWrites(server: Server): { count: number } {
   return writes
 }
 
-/** A client that sees frames, and its connection. */
+/** A raw client, which sees frames, and its connection. */
 async function rawGuest(
   { port, hub }: House,
   path = '/?n=raw',
@@ -56,7 +56,7 @@ async function rawGuest(
   return { client, connection }
 }
 
-/** So many frames, each as its opcode and payload. */
+/** Reads this many frames, each as its opcode and payload. */
 async function frames(client: RawClient, many: number): Promise<string[]> {
   const seen: string[] = []
   for (let i = 0; i < many; i++) {
@@ -67,7 +67,7 @@ async function frames(client: RawClient, many: number): Promise<string[]> {
   return seen
 }
 
-describe('the order of what is sent', () => {
+describe('the order of messages', () => {
   afterEach(cleanUp)
 
   describe('in one turn of the event loop', () => {
@@ -181,7 +181,7 @@ describe('the order of what is sent', () => {
       expect(writes.count).to.equal(1)
     })
 
-    it('what an audience closes has got all that was sent before, and nothing after', async () => {
+    it('a connection closed through an audience gets everything sent before, and nothing after', async () => {
       const site = await house()
       const one = await rawGuest(site)
       const two = await rawGuest(site, '/?n=two')
@@ -197,7 +197,7 @@ describe('the order of what is sent', () => {
       expect(one.client.received.length + two.client.received.length).to.equal(0)
     })
 
-    it('what was sent is in bufferedAmount until the turn ends @http1', async () => {
+    it('bufferedAmount includes sent messages until the turn ends @http1', async () => {
       const site = await house()
       const guest = await site.enter()
       site.hub.all().send('four')
@@ -220,19 +220,19 @@ describe('the order of what is sent', () => {
         expected.push(text)
         if (i % 10 === 9) connection.send(text)
         else site.hub.room('a').send(text)
-        // It does not gather without end.
+        // `bufferedAmount` counts each byte at most once.
         expect(connection.bufferedAmount).to.be.below(5_100 * (i + 1))
       }
       const large = 'y'.repeat(1024 * 1024)
       site.hub.room('a').send(large)
       site.hub.room('a').send('end')
       await turn()
-      // At most 64 KiB of a batch behind as much that was corked.
+      // A write holds a batch of at most 64 KiB, and as much again that was corked before it.
       expect(writes.count).to.be.within(12, 60)
       await expectReceived([guest], ...expected, large, 'end')
     })
 
-    it('what was sent before terminate() is handed to the kernel', async () => {
+    it('messages sent before terminate() reach the client', async () => {
       const site = await house()
       const { socket, connection } = await site.enter()
       site.hub.all().send('1')
@@ -248,8 +248,8 @@ describe('the order of what is sent', () => {
     })
   })
 
-  describe('and a message that is sent in parts', () => {
-    it('has broadcasts after its end, not inside', async () => {
+  describe('with a message sent in parts', () => {
+    it('broadcasts wait for its last part', async () => {
       const site = await house()
       const guest = await site.enter({ rooms: ['a'] })
       const other = await site.enter({ rooms: ['a'] })
@@ -269,7 +269,7 @@ describe('the order of what is sent', () => {
       expect(guest.connection.bufferedAmount).to.equal(0)
     })
 
-    it('is none when `fin` is undefined: that is the default', async () => {
+    it('fin: undefined sends a complete message, as by default', async () => {
       const site = await house()
       const guest = await site.enter()
       guest.connection.send('1', { fin: undefined })
@@ -279,7 +279,7 @@ describe('the order of what is sent', () => {
       await expectReceived([guest], '1', '2', '3', '4')
     })
 
-    it('a close in the middle of it still reaches the client', async () => {
+    it('a close between two parts reaches the client', async () => {
       const site = await house()
       const { socket, connection } = await site.enter()
       connection.send('a', { fin: false })
@@ -289,7 +289,7 @@ describe('the order of what is sent', () => {
     })
   })
 
-  it('a Blob comes before what is broadcast after it', async () => {
+  it('a Blob arrives before later broadcasts', async () => {
     const site = await house()
     const guest = await site.enter()
     const { connection } = guest
@@ -307,7 +307,7 @@ describe('the order of what is sent', () => {
   })
 
   describe('with permessage-deflate', () => {
-    const far = mixed(6_000) // repeats itself at a distance that a window of 10 bits does not hold
+    const far = mixed(6_000) // repeats at a distance beyond a window of 10 bits
     const large = `large ${far}${far}`
     const CLIENTS: Record<string, ClientOptions['perMessageDeflate']> = {
       none: false,
@@ -315,7 +315,7 @@ describe('the order of what is sent', () => {
       window: { serverMaxWindowBits: 10 },
     }
 
-    /** One guest of each kind, all in room a. */
+    /** Opens one client of each kind, all in room a. */
     async function all(options: KoaWsOptions): Promise<{ site: House; guests: Guest[] }> {
       const site = await house({ maxPayload: 10_000_000, ...options })
       const guests: Guest[] = []
@@ -332,7 +332,7 @@ describe('the order of what is sent', () => {
     for (const takeover of [false, true]) {
       const how = takeover ? 'with context takeover' : 'without context takeover'
 
-      it(`all kinds of clients get the same in the same order, ${how}`, async () => {
+      it(`all kinds of clients get the same messages in the same order, ${how}`, async () => {
         const { site, guests } = await all({
           perMessageDeflate: { serverNoContextTakeover: !takeover },
         })
@@ -382,7 +382,7 @@ describe('the order of what is sent', () => {
         await expectReceived(guests, `${large}middleend`, '1', large, '3')
       })
 
-      it(`everything comes before a close, ${how}`, async () => {
+      it(`all messages arrive before a close, ${how}`, async () => {
         const { site, guests } = await all({
           perMessageDeflate: { serverNoContextTakeover: !takeover },
         })
@@ -399,7 +399,7 @@ describe('the order of what is sent', () => {
       })
     }
 
-    it('one compressed frame is shared by all who can take it; small messages are plain', async () => {
+    it('clients with the same compression share one frame, and small messages are not compressed', async () => {
       const site = await house({ perMessageDeflate: true })
       const bytes: Buffer[] = []
       for (const name of ['one', 'two']) {
@@ -418,7 +418,7 @@ describe('the order of what is sent', () => {
       expect(two.equals(one)).to.equal(true)
     })
 
-    it('a direct send that is being compressed is not overtaken', async () => {
+    it('broadcasts do not overtake a direct send that is being compressed', async () => {
       const { site, guests } = await all({ perMessageDeflate: true })
       const [, guest] = guests as [Guest, Guest]
       const huge = mixed(3_000_000)
@@ -441,7 +441,7 @@ describe('the order of what is sent', () => {
       [20, true],
       [4711, false],
     ] as const) {
-      it(`is what every client sees (seed ${seed})`, async () => {
+      it(`is the order of the calls at every client (seed ${seed})`, async () => {
         const report = await randomOrder({
           seed,
           operations: 2_000,
@@ -451,12 +451,12 @@ describe('the order of what is sent', () => {
         })
         expect(report.mismatches, `seed ${seed}`).to.deep.equal([])
         expect(report.deliveries).to.be.above(5_000)
-      }).timeout(60_000)
+      })
     }
   })
 })
 
-/** Letters that hardly repeat. */
+/** Pseudorandom text that hardly compresses. */
 function mixed(length: number): string {
   let state = 12_345
   let text = ''

@@ -12,7 +12,7 @@ const express = load('express')
 
 const BYTES = 1024 * 1024
 
-/** How express hands a request to Koa. */
+/** The ways in which express hands a request to Koa. */
 const shapes = [
   {
     title: 'express falls back to the Koa app',
@@ -52,7 +52,7 @@ for (const { title, prefix, mount } of shapes) {
     for (const attach of [true, false]) {
       const how = attach ? 'attached' : 'not attached'
 
-      it(`${how}: accept(handler) opens, and the 101 has what express and its middleware set`, async () => {
+      it(`${how}: accept(handler) opens, and the 101 has the headers of express and its middleware`, async () => {
         const { port, errors } = await start(attach)
         for (const text of ['the first upgrade', 'a later one']) {
           const socket = await openSocket(port, `${prefix}/accept`)
@@ -66,7 +66,7 @@ for (const { title, prefix, mount } of shapes) {
         expect(errors).to.deep.equal([])
       })
 
-      it(`${how}: await ctx.ws() opens`, async () => {
+      it(`${how}: await ctx.ws() opens the connection`, async () => {
         const { port, errors } = await start(attach)
         for (const text of ['the first upgrade', 'a later one']) {
           const socket = await openSocket(port, `${prefix}/inside`)
@@ -78,7 +78,7 @@ for (const { title, prefix, mount } of shapes) {
         expect(errors).to.deep.equal([])
       })
 
-      it(`${how}: ctx.throw(401) arrives whole, and the connection ends`, async () => {
+      it(`${how}: ctx.throw(401) arrives with its body, and the connection ends`, async () => {
         const { port } = await start(attach)
         for (let i = 0; i < 2; i++) {
           const client = await rawClient(port)
@@ -90,7 +90,7 @@ for (const { title, prefix, mount } of shapes) {
         }
       })
 
-      it(`${how}: a streamed body of 1 MiB arrives whole`, async () => {
+      it(`${how}: a streamed body of 1 MiB arrives completely`, async () => {
         const { port } = await start(attach)
         for (let i = 0; i < 2; i++) {
           const error = await rejected(openSocket(port, `${prefix}/streamed`))
@@ -99,7 +99,7 @@ for (const { title, prefix, mount } of shapes) {
         }
       })
 
-      it(`${how}: a path that Koa does not know gets its 404`, async () => {
+      it(`${how}: a path that is unknown to Koa is answered with 404`, async () => {
         const { port } = await start(attach)
         for (let i = 0; i < 2; i++) {
           const error = await rejected(openSocket(port, `${prefix}/nowhere`))
@@ -107,7 +107,7 @@ for (const { title, prefix, mount } of shapes) {
         }
       })
 
-      it(`${how}: an upgrade of a route of express gets its answer`, async () => {
+      it(`${how}: an upgrade to a route of express gets the answer of express`, async () => {
         const { port } = await start(attach)
         for (let i = 0; i < 2; i++) {
           const error = await rejected(openSocket(port, '/express'))
@@ -115,7 +115,7 @@ for (const { title, prefix, mount } of shapes) {
         }
       })
 
-      it(`${how}: plain requests of both are what they were`, async () => {
+      it(`${how}: plain requests reach express and Koa`, async () => {
         const { port } = await start(attach)
         const text = async (path: string): Promise<string> =>
           (await fetch(`http://127.0.0.1:${port}${path}`)).text()

@@ -62,7 +62,7 @@ describe('graphql-ws', () => {
       app.use(routed((router) => router.get('/graphql', accept(forward(wss), { hub: false }))))
     })
 
-    it('keeps wss.clients, and its own extra has connection and request', async () => {
+    it('fills wss.clients, and the extra of graphql-ws has connection and request', async () => {
       const wss = new WebSocketServer({ noServer: true })
       const seen: { socket: Connection; request: { url: string } }[] = []
       useServer(
@@ -84,7 +84,20 @@ describe('graphql-ws', () => {
       expect(seen[0]?.socket.path).to.equal('/graphql')
     })
 
-    it('chooses its protocol, also when useServer is called after accept()', async () => {
+    it('closes clients with 1001 on dispose(), and answers later upgrades with 503', async () => {
+      const wss = new WebSocketServer({ noServer: true })
+      const server = useServer(options, wss)
+      const { port } = await serve((app) =>
+        app.use(routed((router) => router.get('/graphql', accept(forward(wss))))),
+      )
+      const socket = await openSocket(port, '/graphql', { protocols: [PROTOCOL] })
+      await server.dispose()
+      expect((await socket.closed).code).to.equal(1001)
+      expect(wss.clients.size).to.equal(0)
+      expect((await rejected(openSocket(port, '/graphql'))).status).to.equal(503)
+    })
+
+    it('selects its protocol, even when useServer is called after accept()', async () => {
       const wss = new WebSocketServer({ noServer: true })
       const { port } = await serve((app) =>
         app.use(routed((router) => router.get('/graphql', accept(forward(wss))))),
@@ -94,7 +107,7 @@ describe('graphql-ws', () => {
       expect(socket.protocol).to.equal(PROTOCOL)
     })
 
-    it('closes a client that speaks another protocol with 4406', async () => {
+    it('closes a client without its protocol with 4406', async () => {
       const wss = new WebSocketServer({ noServer: true })
       useServer(options, wss)
       const { port } = await serve((app) =>
@@ -139,7 +152,7 @@ describe('graphql-ws', () => {
       )
     })
 
-    it('a client that offers another protocol gets 400 before anything is opened', async () => {
+    it('rejects a client of another protocol with 400', async () => {
       const { port } = await serve((app) =>
         app.use(
           routed((router) =>
@@ -162,14 +175,14 @@ describe('graphql-ws', () => {
       return serve((app) => mount(app, wss))
     }
 
-    it('a subscription gets its values, in order, and completes', async () => {
+    it('sends the values of a subscription in order, and completes it', async () => {
       const { port, errors } = await start()
       const results = await readAll(connect(port), 'subscription { countdown(from: 3) }')
       expect(results.map(({ data }) => data['countdown'])).to.deep.equal([3, 2, 1, 0])
       expect(errors).to.deep.equal([])
     })
 
-    it('a query gets its answer, and several run on one connection', async () => {
+    it('answers queries, several on one connection', async () => {
       const { port, hub } = await start()
       const client = connect(port)
       const queries = await Promise.all([
@@ -181,7 +194,7 @@ describe('graphql-ws', () => {
       expect(hub.status().connections).to.be.at.most(1)
     })
 
-    it('a connection_init that the server refuses closes with 4403', async () => {
+    it('closes with 4403 when the server refuses connection_init', async () => {
       const { port } = await start()
       const closed = await readAll(connect(port, 'bad'), '{ hello }').then(
         () => null,

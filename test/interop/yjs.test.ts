@@ -15,7 +15,7 @@ const { WebsocketProvider } = load('y-websocket')
 const SYNC = 0
 const AWARENESS = 1
 
-/** A document of the server and who edits it, as y-websocket's own server keeps them. */
+/** A document of the server with its editors, like that of y-websocket's own server. */
 class SharedDoc {
   readonly doc = new Y.Doc()
   readonly awareness = new awareness.Awareness(this.doc)
@@ -38,7 +38,7 @@ class SharedDoc {
     this.doc.destroy()
   }
 
-  /** The shape of y-websocket's `setupWSConnection(conn, req, { docName })`. */
+  /** Has the shape of y-websocket's `setupWSConnection(conn, req, { docName })`. */
   setupWSConnection(connection: Connection): void {
     connection.binaryType = 'arraybuffer'
     this.#connections.set(connection, new Set())
@@ -164,7 +164,7 @@ describe('a Yjs server on a connection', () => {
       ? Promise.resolve()
       : new Promise((resolve) => provider.on('sync', (state) => state && resolve()))
 
-  it('two y-websocket clients that edit at the same time converge', async () => {
+  it('merges simultaneous edits of two y-websocket clients', async () => {
     const { port, errors } = await start()
     const ada = edit(port)
     const bob = edit(port)
@@ -183,7 +183,7 @@ describe('a Yjs server on a connection', () => {
     expect(errors).to.deep.equal([])
   })
 
-  it('a late client gets the document, what was written before it connected included', async () => {
+  it('sends a late client the document, with edits from before the connection', async () => {
     const { port } = await start()
     const ada = edit(port)
     ada.text.insert(0, 'written before the socket was open')
@@ -195,7 +195,7 @@ describe('a Yjs server on a connection', () => {
     expect(String(late.text)).to.equal(String(ada.text))
   })
 
-  it('documents of other names stay apart', async () => {
+  it('keeps documents with different names apart', async () => {
     const { port } = await start()
     const one = edit(port, 'one')
     const other = edit(port, 'other')
@@ -207,7 +207,7 @@ describe('a Yjs server on a connection', () => {
     expect(String(other.text)).to.equal('')
   })
 
-  it('awareness reaches the others, and ends with the connection', async () => {
+  it('shares awareness with other clients until the connection ends', async () => {
     const { port } = await start()
     const ada = edit(port)
     const bob = edit(port)

@@ -1,10 +1,10 @@
 /**
- * Connections that come and go in great numbers, and what is left of them: nothing, it is hoped.
+ * Opens and closes many connections, and checks that no resource of them is left.
  *
  *     npx tsx test/long/churn.ts [connections=500000] [joins=1000000]
  *
- * The JSON of the result goes to stdout, all else to stderr. Ends with 1 when something is not back
- * where it was. See README.md beside it.
+ * The JSON of the result goes to stdout, all else to stderr. Exits with 1 when a figure has not returned
+ * to its start. See README.md.
  */
 import { type ChildProcess, fork, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -19,22 +19,22 @@ import { keepResult } from './support/results.ts'
 const SELF = fileURLToPath(import.meta.url)
 
 const WARM_UP = 2_000
-/** So many are open at a time. */
+/** The number of connections that are open at a time. */
 const OPEN_AT_A_TIME = 500
 const ROOMS = 10_000
-/** The most that may be left of one connection, in bytes. */
+/** The upper limit of bytes left per connection. */
 const MOST_LEFT = 100
-/** What a heap varies by, whatever was done: it hides the above in a short run. */
+/** The usual variation of a heap, in bytes. In a short run it hides MOST_LEFT. */
 const NOISE = 1024 * 1024
-/** How long what has ended may take to be gone, in milliseconds. */
+/** How long ended connections may take to be released, in milliseconds. */
 const PATIENCE = 20_000
 
-/** How a client leaves. */
+/** The ways in which a client leaves. */
 type Kind = 'close' | 'reset' | 'early' | 'silent'
 
-// ---- the clients, in a process of their own
+// ---- the clients, in a separate process
 
-/** 10 % fall silent, 5 % reset before the answer, 35 % after it, 50 % close as they should. */
+/** 10 % become silent, 5 % reset before the answer, 35 % reset after it, 50 % close cleanly. */
 function kindOf(i: number): Kind {
   const place = i % 20
   if (place < 2) return 'silent'
@@ -53,7 +53,7 @@ const masked = (opcode: number, payload: Buffer | string): Buffer => {
 const HELLO = masked(1, 'hello')
 const CLOSE = masked(8, Buffer.from([0x03, 0xe8]))
 
-/** One raw client: no timers, and no bytes but those that its kind needs. */
+/** A raw client without timers, which sends only the bytes that its kind needs. */
 class Visitor {
   readonly socket: Socket
   readonly #kind: Kind | 'stay'
@@ -64,7 +64,8 @@ class Visitor {
 
   constructor(port: number, i: number, kind: Kind | 'stay', gone: () => void) {
     this.#kind = kind
-    // Many addresses: what the server has closed keeps its pair of ports for a minute (TIME_WAIT).
+    // Many addresses, because a pair of ports stays in TIME_WAIT for a minute after the server has
+    // closed it.
     const localAddress = `127.0.${1 + (i % 4)}.${1 + (i % 8)}`
     this.socket = connect({ port, host: '127.0.0.1', localAddress, noDelay: true })
     this.socket.on('connect', () => this.#greet(i))
@@ -73,7 +74,7 @@ class Visitor {
     this.socket.on('close', gone)
   }
 
-  /** Leave, one way or the other. */
+  /** Leaves with a close frame or a reset. */
   leave(clean: boolean): void {
     if (clean && this.#open) this.#close()
     else this.socket.resetAndDestroy()
@@ -85,7 +86,7 @@ class Visitor {
         'Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n' +
         'Sec-WebSocket-Version: 13\r\n\r\n',
     )
-    // The bytes leave first, then the reset.
+    // The bytes leave before the reset.
     if (this.#kind === 'early') setImmediate(() => this.socket.resetAndDestroy())
   }
 
@@ -182,7 +183,7 @@ function clients(port: number): void {
     for (let i = 0; i < count; i++) one()
   }
 
-  // Without the server nobody is there to visit.
+  // Ends with the server.
   process.on('disconnect', () => process.exit(0))
   process.on('message', (order: Order) => {
     if (order.type === 'visit') visit(order.count)
@@ -198,7 +199,10 @@ function clients(port: number): void {
 
 // ---- the server
 
-/** Timers that are set, those of koaws and ws too, which Node does not count: they are unref'd. */
+/**
+ * Counts the live timers, including those of koaws and ws, which Node leaves out because they are
+ * unref'd.
+ */
 function countTimers(): () => number {
   const live = new Set<unknown>()
   const { setTimeout: timeout, setInterval: interval, clearTimeout: clear } = globalThis
@@ -246,7 +250,7 @@ const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 function resources(): string {
   const counts = new Map<string, number>()
   for (const name of process.getActiveResourcesInfo()) {
-    // Our own pauses.
+    // Leaves out the pauses of this program.
     if (name !== 'Timeout' && name !== 'Immediate') counts.set(name, (counts.get(name) ?? 0) + 1)
   }
   const parts = [...counts].map(([name, many]) => `${name} ${many}`)
@@ -277,7 +281,7 @@ function log(text: string): void {
   process.stderr.write(`${text}\n`)
 }
 
-/** Tell the clients what to do, and wait until it is done. */
+/** Sends an order to the clients, and resolves when they have carried it out. */
 function order(child: ChildProcess, message: Order): Promise<{ kinds?: Record<Kind, number> }> {
   child.send(message)
   return new Promise((resolve) => {
@@ -297,7 +301,7 @@ function pick<T>(list: readonly T[]): T {
 
 const roomName = (): string => `room ${Math.floor(Math.random() * ROOMS)}`
 
-/** The rooms that connections say they are in must be those that the hub knows. */
+/** Checks that the rooms of all connections are the rooms that the hub knows. */
 function assertRooms(hub: Hub): void {
   const rooms = new Set<string>()
   for (const connection of hub.localConnections.values()) {
@@ -307,7 +311,7 @@ function assertRooms(hub: Hub): void {
   if (known !== rooms.size) throw new Error(`the hub knows ${known} rooms of ${rooms.size}`)
 }
 
-/** Joins, with leaves, closes and messages in between. */
+/** Joins rooms many times, with leaves, closes and messages in between. */
 async function joinMany(hub: Hub, child: ChildProcess, joins: number): Promise<void> {
   child.send({ type: 'hold', count: OPEN_AT_A_TIME } satisfies Order)
   let done = 0
@@ -344,7 +348,7 @@ async function joinMany(hub: Hub, child: ChildProcess, joins: number): Promise<v
 
 async function run(connections: number, joins: number): Promise<boolean> {
   const timers = countTimers()
-  // After the timers are counted, so that none is missed.
+  // Imported after the timers are counted, so that all of them are.
   const { default: Koa } = await import('koa')
   const { default: koaWs, accept } = await import('../../lib/index.ts')
 
@@ -355,7 +359,7 @@ async function run(connections: number, joins: number): Promise<boolean> {
   const app = new Koa()
   const unexpected: string[] = []
   app.on('error', (error: Error & { code?: string }) => {
-    // Those who reset before the answer.
+    // From clients that reset before the answer.
     if (error.code !== 'ERR_KOAWS_CLIENT_GONE') unexpected.push(String(error))
   })
   const hub = koaWs({

@@ -1,11 +1,11 @@
 /**
- * Messages of every kind, good and bad, from a server to clients of `koaws/client`: in Node, and in
- * Chromium.
+ * Sends valid and invalid messages of every kind from a server to clients of `koaws/client`, in Node and
+ * in Chromium.
  *
  *     npx tsx test/long/client.ts [messages=200000] [seed]
  *
- * The JSON of the result goes to stdout, all else to stderr. Ends with 1 when something is wrong. See
- * README.md beside it.
+ * The JSON of the result goes to stdout, all else to stderr. Exits with 1 when a check fails. See
+ * README.md.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -23,13 +23,16 @@ import { watchProcess } from './support/watch.ts'
 
 const SELF = fileURLToPath(import.meta.url)
 
-/** A full run: its result is kept. */
+/** The size of a full run, the result of which is kept. */
 const FULL = 200_000
 const WARM_UP = 5_000
 const CLIENTS = 12
-/** What Chromium gets, of what Node gets. */
+/** The share of the messages for Chromium. */
 const IN_CHROMIUM = 0.1
-/** Timers for each client that are not those of requests: steps, silence, answer, return, refresh. */
+/**
+ * The limit of timers per client without those of requests: steps, silence, answer, reconnect,
+ * refresh.
+ */
 const MOST_TIMERS = 8
 const MOST_LEFT = 4 * 1024 * 1024
 
@@ -43,7 +46,7 @@ async function listen(): Promise<{ http: Server; url: string }> {
   return { http, url: `ws://127.0.0.1:${(http.address() as AddressInfo).port}/` }
 }
 
-/** Clients in this process. */
+/** Runs clients in this process. */
 async function inNode(seed: number, messages: number): Promise<Outcome<DriveReport>> {
   const { http, url } = await listen()
   const server = new HostileServer(http, seed, messages)
@@ -64,7 +67,7 @@ async function inNode(seed: number, messages: number): Promise<Outcome<DriveRepo
   return { seconds, report, sent: server.sent, made: server.made, wrong: wrongIn(report, server) }
 }
 
-/** The bundle, in a page. */
+/** Runs the bundle in a page. */
 async function inChromium(seed: number, messages: number): Promise<Outcome<PageReport>> {
   const { http, url } = await listen()
   const server = new HostileServer(http, seed, messages)

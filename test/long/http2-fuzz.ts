@@ -1,11 +1,11 @@
 /**
- * Frames of HTTP/2 that no client of WebSockets would send, to a server with koaws, and sockets beside them that
- * must lose nothing.
+ * Sends HTTP/2 frames that no WebSocket client sends to a server with koaws. Other sockets on the same
+ * server must lose no message.
  *
  *     npx tsx test/long/http2-fuzz.ts [rounds=50000] [seed] [--sessions]
  *
- * The JSON of the result goes to stdout, all else to stderr. Ends with 1 when something is wrong. See
- * README.md beside it.
+ * The JSON of the result goes to stdout, all else to stderr. Exits with 1 when a check fails. See
+ * README.md.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -39,25 +39,28 @@ import { keepResult } from './support/results.ts'
 
 const FULL = 50_000
 const WARM_UP = 5_000
-/** Sessions under attack at a time; every second has a bystander. */
+/** The number of attacked sessions at a time; every second one has a bystander. */
 const LANES = 8
 /** Rounds on one session: fewer resets than nghttp2 allows at once (1,000). */
 const ROUNDS = 250
-/** Sessions that nobody attacks, and sockets on each. */
+/** Sessions without an attack, and sockets on each. */
 const QUIET_SESSIONS = 2
 const QUIET_SOCKETS = 4
-/** How often a bystander says something, in milliseconds. */
+/** The interval of a bystander's messages, in milliseconds. */
 const SAY_EVERY = 15
-/** What the heap may be larger by in the end, in bytes: what a heap varies by. */
+/** The limit of heap growth in bytes: the usual variation of a heap. */
 const MOST_LEFT = 4 * 1024 * 1024
-/** How long what has ended may take to be gone, in milliseconds. */
+/** How long ended connections may take to be released, in milliseconds. */
 const PATIENCE = 10_000
 /**
- * What ends a session by frames too: not without being asked, for Node itself does not survive it, with koaws or
- * without (see README.md).
+ * Adds actions that end a session by frames. Off by default, because Node itself crashes on them, with
+ * and without koaws (see README.md).
  */
 const SESSIONS = process.argv.includes('--sessions')
-/** What the application is told of: Koa reports who leaves before an answer; `/throws` and `/reject` throw. */
+/**
+ * Errors that the application may see: Koa reports clients that leave before an answer; `/throws`
+ * and `/reject` throw.
+ */
 const EXPECTED = new Set([
   'boom',
   'no',
@@ -100,7 +103,7 @@ const CODES = [0, 1, 2, 3, 5, 7, 8, 11, 13, 0xffffffff]
 
 const log = (text: string): void => void process.stderr.write(`${text}\n`)
 
-// ---- what is random
+// ---- random numbers
 
 class Dice {
   #state: number
@@ -135,9 +138,9 @@ class Dice {
   }
 }
 
-// ---- who must lose nothing
+// ---- bystanders
 
-/** A socket that asks, hears what all hear, and notes what is missing. */
+/** A socket that sends echoes, receives the messages to all, and records what is missing. */
 class Bystander {
   heard = 0
   echoes = 0
@@ -195,14 +198,14 @@ class Bystander {
     }
   }
 
-  /** All that it has said came back. */
+  /** Resolves when the last echo has returned. */
   async settled(): Promise<void> {
     const said = this.#said
     this.#say()
     await this.#client.until(() => this.echoes > said || over(this.#stream), 'the last echo')
   }
 
-  /** Leave as a client should. */
+  /** Leaves with a closing handshake. */
   async leave(): Promise<void> {
     clearInterval(this.#timer)
     await this.settled()
@@ -253,9 +256,9 @@ function count(counts: Record<string, number>, name: string | number | undefined
 
 type Action = (attacker: Attacker) => void
 
-/** One session under attack. */
+/** A session under attack. */
 class Attacker {
-  /** Streams that were not ended by us. */
+  /** Streams that this client has not ended. */
   readonly live: number[] = []
   readonly client: RawHttp2
   readonly dice: Dice
@@ -287,7 +290,7 @@ class Attacker {
     return connectFields({ ':path': this.dice.pick(PATHS) })
   }
 
-  /** What a WebSocket client may send, more or less. */
+  /** Returns data that is nearly what a WebSocket client may send. */
   message(): Buffer {
     const { dice } = this
     const kind = dice.below(12)
@@ -303,7 +306,9 @@ class Attacker {
   }
 }
 
-/** What ends a stream at most: a bystander on the same session must not notice. */
+/**
+ * Actions that affect single streams only: a bystander on the same session must stay unaffected.
+ */
 const ON_STREAMS: Record<string, Action> = {
   open: (a) => void a.open(a.path()),
   openAndSpeak: (a) => {
@@ -384,7 +389,7 @@ const ON_STREAMS: Record<string, Action> = {
     a.client.send(frame(20 + a.dice.below(200), a.dice.below(256), 0, a.dice.bytes(50))),
 }
 
-/** What is about a whole session. */
+/** Actions that affect a whole session. */
 const ON_SESSIONS: Record<string, Action> = {
   windows: (a) =>
     a.client.send(settings({ [Setting.initialWindowSize]: a.dice.pick([0, 1, 1_000, 65_535]) })),
@@ -398,7 +403,7 @@ const ON_SESSIONS: Record<string, Action> = {
   },
 }
 
-/** What ends a session by frames. */
+/** Actions that end a session by frames. */
 const AGAINST_SESSIONS: Record<string, Action> = {
   goaway: (a) => {
     a.client.send(goaway(a.dice.pick(CODES)))
@@ -407,7 +412,7 @@ const AGAINST_SESSIONS: Record<string, Action> = {
   noIncrement: (a) => a.client.send(windowUpdate(a.dice.chance(0.5) ? a.some : 0, 0)),
   tooMuch: (a) => a.client.send(windowUpdate(a.some, 2 ** 31 - 1)),
   resetOfIdle: (a) => a.client.send(rstStream(100_001, 8)),
-  // On the newer lines of Node more than this is the end of the session.
+  // On newer Node lines this may end the session.
   withALength: (a) => {
     const id = a.open(connectFields({ 'content-length': a.dice.pick(['0', '7']) }))
     a.client.sendData(id, a.message())
@@ -472,7 +477,7 @@ class Fuzz {
     clearInterval(timer)
   }
 
-  /** One session after the other. */
+  /** Runs one session after the other. */
   async #lane(shared: boolean): Promise<void> {
     while (this.#left > 0 && this.wrong.length < 20) {
       try {
@@ -499,7 +504,7 @@ class Fuzz {
       ...(!shared && SESSIONS ? AGAINST_SESSIONS : {}),
     })
     for (let i = 0; i < ROUNDS && this.#left > 0 && !attacker.over && !client.closed; i++) {
-      // Now and then there is nothing to attack.
+      // At times no stream is left to attack.
       if (attacker.live.length === 0) attacker.open(attacker.path())
       const rare = dice.chance(0.9) ? Object.keys(ON_STREAMS).length : actions.length
       const [name, act] = actions[dice.below(rare)] as [string, Action]
@@ -565,7 +570,7 @@ class Server {
     return (answered[0] as { answer: T }).answer
   }
 
-  /** What is left, once the attackers are gone; after a while as it is. */
+  /** Resolves when the server has released all attacked connections, or after PATIENCE. */
   async emptied(connections: number): Promise<FuzzReport> {
     const end = Date.now() + PATIENCE
     for (;;) {

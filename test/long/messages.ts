@@ -1,10 +1,10 @@
 /**
- * Messages of every kind, good and bad, to a server that speaks `koaws.v1`.
+ * Sends valid and invalid messages of every kind to a server that speaks `koaws.v1`.
  *
  *     npx tsx test/long/messages.ts [messages=2000000] [seed]
  *
- * The JSON of the result goes to stdout, all else to stderr. Ends with 1 when something is wrong. See
- * README.md beside it.
+ * The JSON of the result goes to stdout, all else to stderr. Exits with 1 when a check fails. See
+ * README.md.
  */
 import { type ChildProcess, fork, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -21,18 +21,18 @@ import { watchProcess } from './support/watch.ts'
 
 const SELF = fileURLToPath(import.meta.url)
 
-/** A full run: its result is kept. */
+/** The size of a full run, the result of which is kept. */
 const FULL = 2_000_000
 const WARM_UP = 20_000
 const CONNECTIONS = 56
-/** The longest that a client may wait that does nothing wrong, in milliseconds. */
+/** The longest latency of a well-behaved client, in milliseconds. */
 const MOST_LATENCY = 2_000
-/** What the heap may be larger by after a full run, in bytes: what a heap varies by. */
+/** The limit of heap growth after a full run in bytes: the usual variation of a heap. */
 const MOST_LEFT = 4 * 1024 * 1024
-/** How long what has ended may take to be gone, in milliseconds. */
+/** How long ended connections may take to be released, in milliseconds. */
 const PATIENCE = 10_000
 
-// ---- the clients, in a process of their own
+// ---- the clients, in a separate process
 
 interface Order {
   readonly port: number
@@ -77,7 +77,7 @@ function log(text: string): void {
   process.stderr.write(`${text}\n`)
 }
 
-/** Wait until the attackers are gone. */
+/** Waits until the attackers have left. */
 async function emptied({ hub }: HostileSite, left: number): Promise<void> {
   const end = Date.now() + PATIENCE
   while (hub.status().connections > left && Date.now() < end) await pause(20)
@@ -155,7 +155,7 @@ async function run(messages: number, seed: number): Promise<boolean> {
 
 const round = (ms: number): number => Math.round(ms * 100) / 100
 
-/** Errors that the application was told of and that no handler of these tests throws. */
+/** Returns reported errors that the handlers of these tests never throw. */
 function unexpected({ failures }: HostileSite): string[] {
   return Object.keys(failures)
     .filter((one) => !/^(boom|twice): /.test(one))

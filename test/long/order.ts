@@ -1,5 +1,4 @@
 // A long run of random interleavings: npx tsx test/long/order.ts [ops=100000] [seed]
-// Exits with 1 when a client saw anything but what was sent to it, in that order.
 import { randomOrder } from '../support/order.ts'
 import { cleanUp } from '../support/server.ts'
 import { keepResult } from './support/results.ts'

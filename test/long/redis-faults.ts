@@ -1,167 +1,74 @@
 /**
- * What becomes of messages between instances while Redis, the network or an instance fails.
+ * Measures lost messages between instances while Redis, the network or an instance fails.
  *
  *     npx tsx test/long/redis-faults.ts [--quick] [--only=name,...]
  *
- * The table goes to stdout, the progress to stderr. Ends with 1 when something is wrong with koaws. See
- * README.md beside it. Linux only; a partition needs root, `ip` and `iptables`.
+ * The table goes to stdout, the progress to stderr. Exits with 1 when a check of koaws fails. See
+ * README.md. Linux only; a partition needs root, `ip` and `iptables`.
  */
 import { setTimeout as pause } from 'node:timers/promises'
-import {
-  type RedisProxy,
-  startProxy,
-  startRedis,
-  stopRedis,
-  type TestRedis,
-} from '../support/redis.ts'
+import { chooser, optionOf, runProgram } from './support/program.ts'
 import { type Account, account } from './support/redis-account.ts'
 import { Receiver } from './support/redis-clients.ts'
 import { CONTESTANTS, type Contestant } from './support/redis-contestants.ts'
-import { killNodes, RedisNode } from './support/redis-nodes.ts'
-import { endNamespaces, Namespace } from './support/redis-partition.ts'
+import { type Fault, faults } from './support/redis-fault-table.ts'
+import type { RedisNode } from './support/redis-nodes.ts'
+import { endAll, openSite } from './support/redis-site.ts'
 import { keepResult } from './support/results.ts'
 
 const quick = process.argv.includes('--quick')
-const only = process.argv
-  .find((word) => word.startsWith('--only='))
-  ?.slice(7)
-  .split(',')
+const only = optionOf('only')?.split(',')
 
 /** Messages per second of the first two instances. */
 const RATES = [200, 50]
-/** Clients of each instance. */
+/** Clients per instance. */
 const EACH = quick ? 3 : 5
 const BEFORE = quick ? 1_000 : 2_000
-/** So long is published after the fault at least, and at most when nothing comes across. */
+/**
+ * How long publishing continues after the fault in milliseconds: at least, and at most when no
+ * message arrives.
+ */
 const AFTER = 3_000
 const LONGEST = quick ? 30_000 : 90_000
-/** So long nothing may come until it counts as lost. Instances tell each other of gaps every 2 s. */
+/**
+ * After this many milliseconds without a message, the rest counts as lost. Instances report gaps
+ * every 2 s.
+ */
 const QUIET = 6_000
-/** What koaws may take until the first message is across again, in milliseconds. */
+/** How long koaws may take to deliver the first message after a fault, in milliseconds. */
 const MOST_HEALING = 5_000
 
 const log = (text: string): void => void process.stderr.write(`${text}\n`)
-const seconds = (many: number): number => (quick ? Math.min(many, 1 + many / 10) : many) * 1_000
 
-/** What a fault may break. */
-interface Site {
-  readonly redis: TestRedis
-  readonly proxy: RedisProxy
-  readonly namespace: Namespace | null
-  readonly nodes: RedisNode[]
-  /** Start an instance anew on its old port. */
-  restart(index: number): Promise<void>
-}
-
-interface Fault {
-  readonly instances: number
-  readonly through?: 'proxy' | 'namespace'
-  /** Resolves when all is as before. */
-  run(site: Site): Promise<void>
-}
-
-function killed(down: number): Fault {
-  return {
-    instances: 2,
-    async run({ redis }) {
-      await redis.kill()
-      await pause(seconds(down))
-      await redis.start()
-    },
-  }
-}
-
-function partition(lasts: number): Fault {
-  return {
-    instances: 2,
-    through: 'namespace',
-    async run({ redis, namespace }) {
-      namespace?.cut(redis.port)
-      await pause(seconds(lasts))
-      namespace?.heal(redis.port)
-    },
-  }
-}
-
-const FAULTS: Record<string, Fault> = {
-  none: { instances: 2, run: () => pause(1_000) },
-  'kill-3s': killed(3),
-  'kill-30s': killed(30),
-  'stop-3s': {
-    instances: 2,
-    async run({ redis }) {
-      redis.stop()
-      await pause(seconds(3))
-      redis.go()
-    },
-  },
-  blips: {
-    instances: 2,
-    through: 'proxy',
-    async run({ proxy }) {
-      for (let i = 0; i < (quick ? 10 : 100); i++) {
-        if (i > 0) await pause(450)
-        proxy.cut()
-        await pause(50)
-        proxy.heal()
-      }
-    },
-  },
-  'partition-10s': partition(10),
-  'partition-60s': partition(60),
-  crash: {
-    instances: 4,
-    async run({ nodes, restart }) {
-      await nodes[2]?.kill()
-      await pause(1_000)
-      await restart(2)
-    },
-  },
-}
+const FAULTS = faults(quick)
 
 interface Outcome extends Account {
   readonly contestant: Contestant
   readonly fault: string
-  /** Instances that ended, or did not answer. */
+  /** Instances that exited, and instances that did not answer. */
   readonly crashes: number
   readonly hangs: number
-  /** The first errors that nobody caught, and what else is wrong, in one text. */
+  /** The first uncaught errors and other problems, in one text. */
   readonly problems: string
 }
 
 async function run(contestant: Contestant, name: string, fault: Fault): Promise<Outcome> {
-  const namespace = fault.through === 'namespace' ? new Namespace() : null
-  const lines = namespace ? [`bind 127.0.0.1 ${namespace.here}`, 'protected-mode no'] : []
-  const redis = await startRedis(lines)
-  const proxy = await startProxy(redis.port)
-  const nodes: RedisNode[] = []
+  const site = await openSite(contestant, fault)
+  const { nodes } = site
   const receivers: Receiver[] = []
-  const start = (index: number, port = 0): Promise<RedisNode> => {
-    const isCut = namespace !== null && index === 1
-    const address = {
-      host: isCut ? namespace.here : '127.0.0.1',
-      port: fault.through === 'proxy' ? proxy.port : redis.port,
-    }
-    const host = isCut ? namespace.there : '127.0.0.1'
-    return RedisNode.start({ contestant, redis: address, host, port }, isCut ? namespace.words : [])
-  }
   try {
-    for (let i = 0; i < fault.instances; i++) nodes.push(await start(i))
     for (const [i, { host, port }] of nodes.entries()) {
       for (let j = 0; j < EACH; j++) {
         receivers.push(Receiver.open(contestant, i, `ws://${host}:${port}/`))
       }
     }
     await Promise.all(receivers.map(({ joined }) => joined))
-    await pause(500) // the instances hear of each other
+    await pause(500) // the instances discover each other
     const publishers = nodes.slice(0, RATES.length)
     await Promise.all(publishers.map((node, p) => node.publish(p, RATES[p] as number)))
     await pause(BEFORE)
     const from = Date.now()
-    const restart = async (index: number): Promise<void> => {
-      nodes[index] = await start(index, nodes[index]?.port)
-    }
-    await fault.run({ redis, proxy, namespace, nodes, restart })
+    await fault.run(site)
     const back = Date.now()
     await untilHealed(receivers, publishers.length, back)
     await Promise.all(publishers.map((node) => node.stopPublishing().catch(() => {})))
@@ -169,9 +76,7 @@ async function run(contestant: Contestant, name: string, fault: Fault): Promise<
     return await outcomeOf(contestant, name, { nodes, receivers, from, back })
   } finally {
     for (const receiver of receivers) receiver.close()
-    await Promise.all(nodes.map((node) => node.kill()))
-    await stopRedis()
-    namespace?.end()
+    await site.end()
   }
 }
 
@@ -212,7 +117,7 @@ async function outcomeOf(contestant: Contestant, fault: string, ran: Ran): Promi
   }
 }
 
-/** Until something has come across both ways since, and a while longer. */
+/** Waits until every receiver has a message from every other instance, and a while longer. */
 async function untilHealed(
   receivers: readonly Receiver[],
   publishers: number,
@@ -243,7 +148,7 @@ async function untilQuiet(receivers: readonly Receiver[]): Promise<void> {
   }
 }
 
-/** What koaws must not do. */
+/** Returns the failed checks of koaws. */
 function wrongIn(outcome: Outcome): string[] {
   const { contestant, fault, crashes, hangs, uncaught, silent, healed } = outcome
   if (contestant !== 'koaws') return []
@@ -286,13 +191,7 @@ function row(outcome: Outcome): Record<string, unknown> {
 }
 
 async function main(): Promise<boolean> {
-  const known = [...CONTESTANTS, ...Object.keys(FAULTS)]
-  const unknown = only?.filter((name) => !known.includes(name)) ?? []
-  if (unknown.length > 0) throw new Error(`--only: ${unknown.join()} is none of ${known.join()}`)
-  const chosen = <T extends string>(names: readonly T[]): readonly T[] => {
-    const some = names.filter((name) => only?.includes(name))
-    return some.length > 0 ? some : names
-  }
+  const chosen = chooser(only, CONTESTANTS, Object.keys(FAULTS))
   const began = Date.now()
   const outcomes: Outcome[] = []
   for (const name of chosen(Object.keys(FAULTS))) {
@@ -315,20 +214,4 @@ async function main(): Promise<boolean> {
   return wrong.length === 0
 }
 
-/** What must not outlive this process, however it ends. */
-function endAll(): void {
-  killNodes()
-  void stopRedis()
-  endNamespaces()
-}
-
-process.on('exit', endAll)
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
-  process.on(signal, () => process.exit(1))
-main().then(
-  (ok) => process.exit(ok ? 0 : 1),
-  (error) => {
-    log(error.stack)
-    process.exit(1)
-  },
-)
+runProgram(main, endAll)

@@ -1,10 +1,10 @@
 /**
- * What koaws does with payloads on its channels that it has not written.
+ * Sends payloads that koaws has not written to its channels in Redis.
  *
  *     npx tsx test/long/redis-fuzz.ts [payloads=100000] [seed]
  *
- * The JSON of the result goes to stdout, all else to stderr. Ends with 1 when something is wrong. See
- * README.md beside it.
+ * The JSON of the result goes to stdout, all else to stderr. Exits with 1 when a check fails. See
+ * README.md.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { crc32 } from 'node:zlib'
@@ -22,19 +22,21 @@ import { keepResult } from './support/results.ts'
 const FULL = 100_000
 const PREFIX = 'koaws:'
 const CLIENTS = 4
-/** What the bystanders get meanwhile, per second, from the other instance. */
+/** Messages per second from the other instance to the bystanders. */
 const RATE = 100
-/** So many are on their way at a time. */
+/** The number of payloads that are under way at a time. */
 const BATCH = 100
-/** Of what is sent in the end, so many have a checksum that is right: nobody can tell those. */
+/**
+ * The share of payloads that are sent in the end with a valid checksum, which koaws cannot detect.
+ */
 const SIGNED = 0.1
-/** Bytes in front of what the checksum is of, and where it stands. */
+/** The bytes before the data that the checksum covers, and the positions of checksum and kind. */
 const HEAD = 8
 const CHECKSUM_AT = 4
 const KIND_AT = 3
-/** How long what was sent may take to be counted, in milliseconds. */
+/** How long sent payloads may take to be counted, in milliseconds. */
 const PATIENCE = 20_000
-/** The longest turn of the event loop under attack, in milliseconds. */
+/** The limit of one turn of the event loop under attack, in milliseconds. */
 const MOST_TURN = 1_000
 
 const log = (text: string): void => void process.stderr.write(`${text}\n`)
@@ -48,7 +50,7 @@ async function connectTo({ port }: TestRedis) {
   return client.withTypeMapping({ [RESP_TYPES.BLOB_STRING]: Buffer })
 }
 
-/** All that the instances tell each other in a while. */
+/** Collects all payloads between instances for this time. */
 async function capture(redis: TestRedis, ms: number): Promise<Buffer[]> {
   const client = createClient({ socket: { host: '127.0.0.1', port: redis.port } })
   client.on('error', () => {})
@@ -61,10 +63,10 @@ async function capture(redis: TestRedis, ms: number): Promise<Buffer[]> {
 }
 
 interface Attacked {
-  /** By channel how often garbage went there. */
+  /** The number of payloads, by channel. */
   readonly sent: Record<string, number>
   readonly kinds: Record<string, number>
-  /** How many instances Redis has given it to. */
+  /** The number of deliveries by Redis to instances. */
   received: number
 }
 
@@ -93,7 +95,7 @@ async function attack(
   return result
 }
 
-/** Payloads that were changed on purpose, with a checksum that is right. */
+/** Publishes changed payloads with a valid checksum. */
 async function attackSigned(
   client: Client,
   maker: GarbageMaker,
@@ -219,7 +221,7 @@ async function run(many: number, seed: number): Promise<boolean> {
   return result.ok
 }
 
-/** Whether what a new instance publishes still gets to new clients of the old ones. */
+/** Checks that messages of a new instance still reach new clients of the old instances. */
 async function survived(nodes: RedisNode[], start: () => Promise<RedisNode>): Promise<string[]> {
   const fresh = await start()
   const receivers = nodes.map(({ port }, i) => Receiver.open('koaws', i, `ws://127.0.0.1:${port}/`))

@@ -24,7 +24,7 @@ import {
 } from '../support/server.ts'
 import { ask, hear, speak, type Wire } from '../support/talk.ts'
 
-// It has no types of its own.
+// The package has no types.
 const { sign } = createRequire(import.meta.url)('jsonwebtoken') as {
   sign: (claims: object, secret: string, options?: object) => string
 }
@@ -53,7 +53,7 @@ function serveAuth(
 const authenticate = (socket: TestSocket, value: unknown): Promise<Wire> =>
   ask(socket, 'koaws:auth', { token: value })
 
-/** A connection that has been asked for its token. */
+/** Opens a connection that has received koaws:authenticate. */
 async function asked(port: number): Promise<TestSocket> {
   const socket = await speak(port, '/lobby')
   const { type } = await hear(socket)
@@ -61,10 +61,10 @@ async function asked(port: number): Promise<TestSocket> {
   return socket
 }
 
-describe('authenticate: the token comes in the first message', () => {
+describe('authenticate', () => {
   afterEach(cleanUp)
 
-  it('and is looked at by unmodified koa-jwt, on a ctx like that of the handshake', async () => {
+  it('verifies the token of the first message with unmodified koa-jwt, on a ctx like that of the handshake', async () => {
     const seen: unknown[] = []
     const spy = (ctx: Context, next: Next): Promise<unknown> => {
       seen.push([
@@ -87,11 +87,13 @@ describe('authenticate: the token comes in the first message', () => {
       headers: { 'x-own': 'kept' },
     })
     expect((await hear(socket)).data).to.deep.equal({ timeout: 10_000 })
+    const before = Date.now()
     const reply = await authenticate(socket, token('ann'))
     expect(reply.type).to.equal('koaws:reply')
-    expect((reply.data as { expiresAt: number }).expiresAt).to.be.closeTo(
+    // A token counts in whole seconds.
+    expect((reply.data as { expiresAt: number }).expiresAt).to.be.within(
+      before + 600_000 - 1_000,
       Date.now() + 600_000,
-      2000,
     )
     const welcome = await hear(socket)
     expect(welcome).to.have.property('type', 'koaws:welcome')
@@ -107,7 +109,7 @@ describe('authenticate: the token comes in the first message', () => {
     ])
   })
 
-  it('and until then the connection is nobody’s, in no audience, and not handled', async () => {
+  it('keeps the connection out of all audiences and handlers until the token is verified', async () => {
     const { port, hub } = await serveAuth({
       authenticate: jwt({ secret: SECRET }),
       rooms: (ctx) => [ctx['params'].room, `user-${ctx.state['user'].sub}`],
@@ -139,7 +141,7 @@ describe('authenticate: the token comes in the first message', () => {
     expect(hub.status()).to.include({ users: 0, rooms: 0 })
   })
 
-  it('or the connection is closed with 4408, counted, and never was open', async () => {
+  it('closes with 4408 when no token arrives in time, and counts a drop', async () => {
     let opened = 0
     let ended = 0
     const handler = messages()
@@ -157,7 +159,7 @@ describe('authenticate: the token comes in the first message', () => {
     expect(hub.status().drops).to.deep.equal({ neverAuthenticated: 1 })
   })
 
-  it('and a slow look at it does not outlast the deadline', async () => {
+  it('closes with 4408 when verification outlasts the deadline', async () => {
     const { promise, resolve } = deferred()
     const { port, hub, errors } = await serveAuth({
       authenticate: async (_ctx, next) => {
@@ -174,7 +176,7 @@ describe('authenticate: the token comes in the first message', () => {
     expect(errors).to.deep.equal([])
   })
 
-  it('and a token that is rejected closes with 4000 + status', async () => {
+  it('closes with 4000 plus the HTTP status when the token is rejected', async () => {
     const { port, hub, errors } = await serveAuth()
     for (const wrong of ['x', token('ann', -10), sign({ sub: 'ann' }, 'another secret')]) {
       const socket = await asked(port)
@@ -188,7 +190,7 @@ describe('authenticate: the token comes in the first message', () => {
     expect(errors).to.deep.equal([])
   })
 
-  it('and an authentication that answers without next(), or fails, lets nobody in', async () => {
+  it('closes the connection when the middleware answers without next(), or fails', async () => {
     const cases: [(ctx: Context) => unknown, number, string][] = [
       [
         (ctx) => {
@@ -220,7 +222,7 @@ describe('authenticate: the token comes in the first message', () => {
     }
   })
 
-  it('and must be a token: anything else is an offence', async () => {
+  it('counts koaws:auth without a token as an offense', async () => {
     const { port } = await serveAuth()
     const socket = await asked(port)
     for (const data of [undefined, null, 'x', { token: 7 }, { token: '' }]) {
@@ -237,7 +239,7 @@ describe('authenticate: the token comes in the first message', () => {
     expect((await other.closed).code).to.equal(4400)
   })
 
-  it('and is looked at one at a time', async () => {
+  it('verifies one token at a time', async () => {
     const { promise, resolve } = deferred()
     const { port } = await serveAuth({
       authenticate: async (ctx, next) => {
@@ -257,7 +259,28 @@ describe('authenticate: the token comes in the first message', () => {
     expect((await hear(socket)).type).to.equal('koaws:welcome')
   })
 
-  it('and the connection ends with it', async () => {
+  it('counts each further token during verification as an offense, after three', async () => {
+    const goOn = deferred()
+    const { port, hub } = await serveAuth({
+      authenticate: async (_ctx: Context, next: Next) => {
+        await goOn.promise
+        return next()
+      },
+    })
+    const socket = await asked(port)
+    const codes: unknown[] = []
+    socket.on('message', (data) => codes.push(JSON.parse(String(data)).error?.code))
+    for (let id = 1; id <= 10; id++) {
+      socket.json({ type: 'koaws:auth', id, data: { token: token('ann') } })
+    }
+    const [code] = (await once(socket, 'close')) as [number]
+    expect(code).to.equal(4400)
+    expect(codes).to.deep.equal(Array.from({ length: 8 }, () => 'ERR_KOAWS_BUSY'))
+    expect(hub.status().drops['offender']).to.equal(1)
+    goOn.resolve()
+  })
+
+  it('closes with 4401 when the token expires', async () => {
     const { port } = await serveAuth({
       authenticate: jwt({ secret: SECRET }),
       expiresAt: () => Date.now() + 150,
@@ -267,7 +290,7 @@ describe('authenticate: the token comes in the first message', () => {
     expect(await socket.closed).to.deep.equal({ code: 4401, reason: 'expired' })
   })
 
-  it('and onConnect decides after it, with the state of the token', async () => {
+  it('runs onConnect after verification, with the state of the token', async () => {
     const seen: unknown[] = []
     const { port, hub } = await serveAuth(undefined, {
       ...byUser,
@@ -289,7 +312,7 @@ describe('authenticate: the token comes in the first message', () => {
     expect(await hub.all().count()).to.equal(1)
   })
 
-  it('and who leaves meanwhile leaves nothing behind', async () => {
+  it('leaves nothing behind when the client leaves during verification', async () => {
     const { promise, resolve } = deferred()
     const { port, hub, errors } = await serveAuth({
       authenticate: async (ctx, next) => {
@@ -310,7 +333,7 @@ describe('authenticate: the token comes in the first message', () => {
     expect(errors).to.deep.equal([])
   })
 
-  it('and options that were checked for messages() let nobody else in', async () => {
+  it('answers 500 when its options are reused for a handler other than messages()', async () => {
     const options = { authenticate: jwt({ secret: SECRET }) }
     const { port, errors } = await serve((app) => {
       const forMessages = accept(chat() as never, options)
@@ -329,7 +352,7 @@ describe('authenticate: the token comes in the first message', () => {
     )
   })
 
-  it('and what is no fault of the token is no offence: a service that hangs, an error with a status', async () => {
+  it('counts no offense for a verification that hangs, or throws an error with a status', async () => {
     const hanging = await serveAuth(
       { authenticate: () => new Promise(() => {}) },
       { ...byUser, handshakeTimeout: 100 },
@@ -339,7 +362,7 @@ describe('authenticate: the token comes in the first message', () => {
     expect((await authenticate(socket, 'x')).error).to.include({ code: 'internal', status: 500 })
     expect((await socket.closed).code).to.equal(1011)
     expect(hanging.errors.map(({ error }) => error.message)).to.deep.equal([
-      'The authentication took too long',
+      'The authentication took longer than 100 ms ("handshakeTimeout")',
     ])
     const bare = await serveAuth({
       authenticate: async () => {
@@ -355,14 +378,14 @@ describe('authenticate: the token comes in the first message', () => {
     expect(bare.errors).to.deep.equal([])
   })
 
-  it('and the last offence of one that is rejected does not hide why', async () => {
+  it('closes with the status of the rejected token when it is also the last offense', async () => {
     const { port } = await serveAuth(undefined, byUser, messages({ maxOffences: 1 }) as never)
     const socket = await asked(port)
     await authenticate(socket, 'x')
     expect((await socket.closed).code).to.equal(4401)
   })
 
-  it('and finds the state that the chain had made, such as the secret of a tenant', async () => {
+  it('keeps the state of the chain, such as the secret of a tenant', async () => {
     const { port } = await serve((app, hub) => {
       app.use((ctx, next) => {
         ctx.state['secret'] = SECRET
@@ -374,32 +397,35 @@ describe('authenticate: the token comes in the first message', () => {
     expect((await authenticate(socket, token('ann'))).type).to.equal('koaws:reply')
   })
 
-  it('and bearer() may stand before it, as on a route that has both', async () => {
+  it('accepts bearer() in front of koa-jwt', async () => {
     const { port } = await serveAuth({ authenticate: [bearer(), jwt({ secret: SECRET })] as never })
     const socket = await asked(port)
     expect((await authenticate(socket, token('ann'))).type).to.equal('koaws:reply')
   })
 
-  it('works with messages() alone', () => {
+  it('throws for handlers other than messages(), and for wrong options', () => {
     const wrong: [() => unknown, RegExp][] = [
-      [() => accept(() => {}, { authenticate: jwt({ secret: SECRET }) }), /messages\(\) alone/],
-      [() => accept(() => {}, { refresh: jwt({ secret: SECRET }) }), /messages\(\) alone/],
+      [() => accept(() => {}, { authenticate: jwt({ secret: SECRET }) }), /only with messages\(\)/],
+      [() => accept(() => {}, { refresh: jwt({ secret: SECRET }) }), /only with messages\(\)/],
       [
         () =>
           accept(bySubprotocol({ 'koaws.v1': chat(), x: () => {} }) as never, {
             authenticate: jwt({ secret: SECRET }),
           }),
-        /messages\(\) alone/,
+        /only with messages\(\)/,
       ],
       [
         () =>
           accept(bySubprotocol({ 'koaws.v1': chat() }, () => {}) as never, {
             authenticate: jwt({ secret: SECRET }),
           }),
-        /messages\(\) alone/,
+        /only with messages\(\)/,
       ],
-      [() => accept(chat() as never, { authenticate: 'x' as never }), /middleware of Koa/],
-      [() => accept(chat() as never, { authenticateTimeout: 1000 }), /counts for nothing/],
+      [
+        () => accept(chat() as never, { authenticate: 'x' as never }),
+        /Koa middleware, or an array of it, not "x"/,
+      ],
+      [() => accept(chat() as never, { authenticateTimeout: 1000 }), /has no effect/],
       [
         () =>
           accept(chat() as never, {
@@ -416,10 +442,10 @@ describe('authenticate: the token comes in the first message', () => {
   })
 })
 
-describe('refresh: a new token on an open connection', () => {
+describe('refresh', () => {
   afterEach(cleanUp)
 
-  /** A connection of ann's, authenticated by its handshake. */
+  /** Opens a connection of ann, authenticated by its handshake. */
   async function opened(
     refresh = jwt({ secret: SECRET }),
   ): Promise<{ socket: TestSocket; connection: Connection; site: Site }> {
@@ -438,7 +464,7 @@ describe('refresh: a new token on an open connection', () => {
     return { socket, connection, site }
   }
 
-  it('moves the end, and replaces the user in the state', async () => {
+  it('moves the expiry, and replaces the user in the state', async () => {
     const { socket, connection } = await opened()
     const before = connection.expiresAt as number
     const { data } = await authenticate(socket, token('ann', 900))
@@ -448,13 +474,13 @@ describe('refresh: a new token on an open connection', () => {
     expect((await ask(socket, 'who')).data).to.deep.equal(['ann', 'ann'])
   })
 
-  it('of another user closes with 4403', async () => {
+  it('closes with 4403 for the token of another user', async () => {
     const { socket } = await opened()
     socket.json({ type: 'koaws:auth', id: 1, data: { token: token('bob') } })
     expect(await socket.closed).to.deep.equal({ code: 4403, reason: 'another user' })
   })
 
-  it('that is rejected changes nothing', async () => {
+  it('changes nothing for a rejected token', async () => {
     const { socket, connection } = await opened()
     const { expiresAt, state } = connection
     expect((await authenticate(socket, 'x')).error).to.include({
@@ -466,7 +492,7 @@ describe('refresh: a new token on an open connection', () => {
     expect((await ask(socket, 'who')).data).to.deep.equal(['ann', 'ann'])
   })
 
-  it('that names no user is rejected, though the middleware let it pass', async () => {
+  it('rejects a token that names no user, although the middleware let it pass', async () => {
     const { socket, connection } = await opened(jwt({ secret: SECRET, passthrough: true }))
     const { expiresAt } = connection
     expect((await authenticate(socket, 'x')).error).to.include({
@@ -476,7 +502,7 @@ describe('refresh: a new token on an open connection', () => {
     expect(connection.expiresAt).to.equal(expiresAt)
   })
 
-  it('takes away what the new token does not grant, and leaves alone what others have put there', async () => {
+  it('removes the state that the new token does not grant, and keeps the state of the application', async () => {
     const grants = async (ctx: Context, next: Next): Promise<void> => {
       const [sub, role] = ctx.get('authorization').slice(7).split('-')
       ctx.state['user'] = { sub }
@@ -504,7 +530,7 @@ describe('refresh: a new token on an open connection', () => {
     expect((await ask(socket, 'state')).data).to.deep.equal({ user: { sub: 'ann' }, own: 'kept' })
   })
 
-  it('of another user closes with 4403 also where no option says who is who', async () => {
+  it('closes with 4403 for another user of koa-jwt, without the option "user"', async () => {
     const { port } = await serve((app) => {
       app.use(accept(chat() as never, { authenticate: jwt({ secret: SECRET }) }))
     })
@@ -517,13 +543,101 @@ describe('refresh: a new token on an open connection', () => {
     expect((await socket.closed).code).to.equal(4403)
   })
 
+  describe('without the option "user"', () => {
+    /**
+     * Authenticates as the first user, refreshes as the second, and returns the answer or the
+     * close code.
+     */
+    async function swap(
+      first: unknown,
+      second: unknown,
+    ): Promise<{ code: unknown; room: boolean }> {
+      const users = new Map([
+        ['first', first],
+        ['second', second],
+      ])
+      const look = (ctx: Context, next: Next): Promise<unknown> => {
+        ctx.state['user'] = users.get(ctx.get('authorization').slice('Bearer '.length))
+        return next()
+      }
+      const { port, hub } = await serve((app) => {
+        app.use(
+          accept(messages() as never, { authenticate: look, rooms: ['of-the-first'] } as never),
+        )
+      })
+      const socket = await speak(port)
+      await hear(socket)
+      await authenticate(socket, 'first')
+      await hear(socket)
+      const [connection] = [...hub.localConnections.values()] as [Connection]
+      const { state } = connection
+      socket.json({ type: 'koaws:auth', id: 9, data: { token: 'second' } })
+      const answer = await hear(socket).catch(() => null)
+      const code = answer ? (answer.error?.status ?? answer.type) : (await socket.closed).code
+      if (code !== 'koaws:reply') expect((state as { user: unknown }).user).to.equal(first)
+      return { code, room: connection.rooms.has('of-the-first') }
+    }
+
+    const nameless: [string, unknown, unknown][] = [
+      ['claims without a name', { email: 'ann@example.com' }, { email: 'bob@example.com' }],
+      ['users of another shape', { _id: 'ann' }, { _id: 'bob' }],
+      ['text', 'ann', 'bob'],
+      ['null', null, null],
+      ['undefined', undefined, undefined],
+      ['names that are null', { sub: null, id: null }, { sub: null, id: null }],
+      ['empty names', { sub: '' }, { sub: '' }],
+      ['names of a wrong type', { id: true }, { id: true }],
+      ['names that are NaN', { id: Number.NaN }, { id: Number.NaN }],
+      ['without and then with a name', { email: 'ann@example.com' }, { sub: 'bob' }],
+      ['with and then without a name', { sub: 'ann' }, { email: 'bob@example.com' }],
+    ]
+    for (const [what, first, second] of nameless) {
+      it(`rejects a token when the users are ${what}`, async () => {
+        expect(await swap(first, second)).to.deep.equal({ code: 401, room: true })
+      })
+    }
+
+    const others: [string, unknown, unknown][] = [
+      ['another sub', { sub: 'ann' }, { sub: 'bob' }],
+      ['a sub that equals the id of the first', { id: 'ann' }, { sub: 'ann' }],
+      ['the same sub of another issuer', { iss: 'a', sub: '1' }, { iss: 'b', sub: '1' }],
+      ['the same id with another sub', { sub: 'ann', id: 1 }, { sub: 'bob', id: 1 }],
+      ['a number in place of a text', { id: '1' }, { id: 1 }],
+    ]
+    for (const [what, first, second] of others) {
+      it(`closes with 4403 for ${what}`, async () => {
+        expect((await swap(first, second)).code).to.equal(4403)
+      })
+    }
+
+    const same: [string, unknown, unknown][] = [
+      ['sub', { sub: 'ann', role: 'user' }, { sub: 'ann', role: 'admin' }],
+      ['id', { id: 7 }, { id: 7 }],
+      ['issuer and sub', { iss: 'a', sub: '1', id: 1 }, { iss: 'a', sub: '1', id: 2 }],
+    ]
+    for (const [what, first, second] of same) {
+      it(`accepts a token with the same ${what}`, async () => {
+        expect(await swap(first, second)).to.deep.equal({ code: 'koaws:reply', room: true })
+      })
+    }
+  })
+
   it('does not wait for handlers', async () => {
     const { promise, resolve } = deferred()
     const { port } = await serve((app) => {
+      app.use((ctx, next) => {
+        ctx.state['user'] = { sub: 'ann' }
+        return next()
+      })
       app.use(
         accept(
           messages().on('slow', () => promise),
-          { refresh: (_ctx, next) => next() },
+          {
+            refresh: (ctx, next) => {
+              ctx.state['user'] = { sub: 'ann' }
+              return next()
+            },
+          },
         ),
       )
     })
@@ -538,7 +652,7 @@ describe('refresh: a new token on an open connection', () => {
     expect(await hear(socket)).to.have.property('id', 1)
   })
 
-  it('is not taken where the route has none', async () => {
+  it('answers ERR_KOAWS_UNKNOWN_TYPE on a route without it', async () => {
     const { port } = await serve((app) => {
       app.use(accept(messages()))
     })

@@ -15,12 +15,12 @@ import { attack } from '../long/support/attack.ts'
 import { differences } from '../long/support/compare.ts'
 import { hostileSite } from '../long/support/hostile-site.ts'
 import { watchProcess } from '../long/support/watch.ts'
-import { inTime, stuff, within } from '../support/limits.ts'
+import { settles, stuff, until } from '../support/limits.ts'
 import { handshake, rawClient, textFrame } from '../support/raw.ts'
 import { cleanUp, deferred, eventually, type Site, serve, turn } from '../support/server.ts'
 import { ask, hear, serveMessages, speak, talk, type Wire } from '../support/talk.ts'
 
-/** A schema that does what a function does. */
+/** A schema that validates with this function. */
 const schemaOf = (validate: (value: unknown) => unknown): StandardSchema =>
   ({ '~standard': { version: 1, vendor: 'test', validate } }) as unknown as StandardSchema
 
@@ -34,7 +34,7 @@ const internal = (id: number): Wire => ({
   error: { code: 'internal', message: 'Internal Server Error', status: 500, retryable: false },
 })
 
-/** Everything that comes until the answer with an id. */
+/** Collects all messages up to the answer with an id. */
 async function hearUntil(socket: TestSocket, id: number): Promise<Wire[]> {
   const heard: Wire[] = []
   for (;;) {
@@ -55,7 +55,7 @@ function hasJsonForm(value: unknown): boolean {
 describe('hostile messages', () => {
   afterEach(cleanUp)
 
-  describe('a handler that fails in an odd way', () => {
+  describe('a handler', () => {
     const thrower = (): never => {
       throw new Error('hidden')
     }
@@ -80,7 +80,7 @@ describe('hostile messages', () => {
       undefined: () => undefined,
       'a Proxy': () => trap,
       'a Proxy of an error': () => trapped,
-      'an error whose getters throw': () => getters,
+      'an error with getters that throw': () => getters,
       'a symbol': () => Symbol('x'),
       'a function': () => () => {},
       'an object without a prototype': () => Object.create(null),
@@ -88,7 +88,7 @@ describe('hostile messages', () => {
 
     for (const [name, thing] of Object.entries(things)) {
       for (const kind of ['throws', 'rejects with'] as const) {
-        it(`${kind} ${name}`, async () => {
+        it(`that ${kind} ${name} is answered as an internal error, and the connection stays open`, async () => {
           const chat = messages()
             .on('boom', (): unknown => {
               if (kind === 'rejects with') return Promise.reject(thing())
@@ -105,7 +105,7 @@ describe('hostile messages', () => {
     }
 
     for (const kind of ['throws', 'rejects with'] as const) {
-      it(`${kind} an error whose data have a JSON form only once`, async () => {
+      it(`that ${kind} an error with data that have a JSON form only once leaves the connection open`, async () => {
         const chat = messages()
           .on('boom', (): unknown => {
             if (kind === 'rejects with') return Promise.reject(fickle())
@@ -120,7 +120,7 @@ describe('hostile messages', () => {
       })
     }
 
-    it('an error listener of the app that throws as well', async () => {
+    it('that throws is answered when an error listener of the app throws as well', async () => {
       const chat = messages().on('boom', () => {
         throw new Error('first')
       })
@@ -134,7 +134,7 @@ describe('hostile messages', () => {
     })
   })
 
-  describe('a reply that is none', () => {
+  describe('a reply', () => {
     const cycle: Record<string, unknown> = {}
     cycle['self'] = cycle
     const values: Record<string, unknown> = {
@@ -147,20 +147,20 @@ describe('hostile messages', () => {
           throw new Error('no')
         },
       },
-      'a toJSON that gives undefined': { toJSON: () => undefined },
+      'a toJSON that returns undefined': { toJSON: () => undefined },
       'a then that throws': Object.defineProperty({}, 'then', {
         get() {
           throw new Error('no')
         },
       }),
     }
-    // Newer versions of V8 write it without recursion: there it is a reply like any other.
+    // Newer versions of V8 serialize it without recursion: there it is an ordinary reply.
     const deep = Array.from({ length: 200_000 }).reduce((inner) => [inner], null)
-    if (!hasJsonForm(deep)) values['nested far too deep'] = deep
+    if (!hasJsonForm(deep)) values['an array nested too deep'] = deep
     for (const [name, value] of Object.entries(values)) {
-      for (const how of ['returned', 'resolved with', 'given to reply()'] as const) {
-        if (name === 'a then that throws' && how === 'given to reply()') continue // a reply like any other
-        it(`${name}, ${how}`, async () => {
+      for (const how of ['returned', 'resolved', 'given to reply()'] as const) {
+        if (name === 'a then that throws' && how === 'given to reply()') continue // an ordinary reply
+        it(`without a JSON form is answered as an internal error: ${name}, ${how}`, async () => {
           const chat = messages()
             .on('bad', async (message) => {
               if (how === 'given to reply()') message.reply(value)
@@ -177,7 +177,7 @@ describe('hostile messages', () => {
       }
     }
 
-    it('nothing at all is null', async () => {
+    it('is null when the handler returns undefined', async () => {
       const { port } = await serveMessages(messages().on('none', () => undefined))
       expect(await ask(await talk(port), 'none', 1, 5)).to.deep.equal({
         type: 'koaws:reply',
@@ -186,7 +186,7 @@ describe('hostile messages', () => {
       })
     })
 
-    it('reply() after the connection has ended', async () => {
+    it('after the connection has ended does nothing', async () => {
       const went = deferred()
       const replied = deferred<unknown>()
       const chat = messages().on('later', async (message) => {
@@ -211,7 +211,7 @@ describe('hostile messages', () => {
   })
 
   describe('middleware', () => {
-    it('that calls next() twice fails that message alone', async () => {
+    it('that calls next() twice fails only that message', async () => {
       let handled = 0
       const chat = messages()
         .use(async (message, next) => {
@@ -229,7 +229,7 @@ describe('hostile messages', () => {
       expect(await ask(socket, 'once', null, 2)).to.deep.include({ id: 2, data: 2 })
     })
 
-    it('that does not wait for next() ends no process when the handler fails', async () => {
+    it('that does not await next() causes no unhandled rejection when the handler fails', async () => {
       const chat = messages()
         .use((_message, next) => void next())
         .on('boom', async () => {
@@ -245,7 +245,7 @@ describe('hostile messages', () => {
       try {
         const socket = await talk(port)
         await ask(socket, 'boom', null, 1)
-        await within(1_000, () => errors.length + unhandled.length > 0, 'the error')
+        await until(() => errors.length + unhandled.length > 0, 'the error')
       } finally {
         process.off('unhandledRejection', keep)
         for (const other of others) process.on('unhandledRejection', other)
@@ -256,7 +256,7 @@ describe('hostile messages', () => {
   })
 
   describe('a schema', () => {
-    it('that throws is an error of the server', async () => {
+    it('that throws is an error of the application', async () => {
       const things: unknown[] = [new Error('x'), null, undefined, 'text', Object.create(null)]
       const chat = messages()
       for (const [i, thing] of things.entries()) {
@@ -284,7 +284,7 @@ describe('hostile messages', () => {
       expect(errors).to.have.length(id)
     })
 
-    it('that gives no result is an error of the server', async () => {
+    it('that returns no result is an error of the application', async () => {
       const chat = messages()
         .on(
           'sync',
@@ -303,7 +303,7 @@ describe('hostile messages', () => {
       expect(errors).to.have.length(2)
     })
 
-    it('that never resolves holds up this connection alone, and no shutdown', async () => {
+    it('that never resolves holds up only its connection, and no shutdown', async () => {
       const chat = messages()
         .on(
           'never',
@@ -317,11 +317,11 @@ describe('hostile messages', () => {
       for (let id = 2; id < 60; id++) stuck.json({ type: 'echo', id })
       const other = await talk(site.port)
       expect(await ask(other, 'echo', 'fine', 1)).to.deep.include({ data: 'fine' })
-      await inTime(2_000, site.hub.close({ timeout: 100 }), 'the shutdown')
+      await settles(site.hub.close({ timeout: 100 }), 'the shutdown')
       expect(site.hub.status().connections).to.equal(0)
     })
 
-    it('whose result comes after the connection was closed: the handler does not run', async () => {
+    it('that resolves after the close does not run the handler', async () => {
       const checked = deferred()
       let handled = 0
       const chat = messages().on(
@@ -336,7 +336,7 @@ describe('hostile messages', () => {
       const socket = await talk(site.port)
       socket.json({ type: 'slow', id: 1 })
       await eventually(() => socket.bufferedAmount === 0)
-      await within(1_000, () => site.hub.status().connections === 1)
+      await until(() => site.hub.status().connections === 1)
       await turn()
       onlyConnection(site).close(4403, 'banned')
       await socket.closed
@@ -346,7 +346,7 @@ describe('hostile messages', () => {
       expect(handled).to.equal(0)
     })
 
-    it('of a reply that throws null does not make an answer of what it looked at', async () => {
+    it('of a reply that throws null rejects the request', async () => {
       const ofReply = schemaOf(() => {
         throw null
       })
@@ -364,8 +364,8 @@ describe('hostile messages', () => {
     })
   })
 
-  describe('who has lost the right to be heard', () => {
-    /** A connection whose first message is being handled, and with three that wait. */
+  describe('waiting messages', () => {
+    /** Opens a connection with its first message in a handler, and three that wait. */
     async function busy(options: Parameters<typeof serveMessages>[1] = {}): Promise<{
       site: Site
       handled: unknown[]
@@ -378,7 +378,7 @@ describe('hostile messages', () => {
         await promise
       })
       const site = await serveMessages(chat, options)
-      // A client that does not answer a close frame: the closing handshake takes its time.
+      // A client that does not answer a close frame, so the closing handshake takes long.
       const client = await rawClient(site.port)
       client.write(handshake('/', { 'Sec-WebSocket-Protocol': 'koaws.v1' }))
       await client.answer()
@@ -396,7 +396,7 @@ describe('hostile messages', () => {
 
     const closings: Record<string, (connection: Connection, site: Site) => void> = {
       'closed by the application': (connection) => connection.close(4403, 'banned'),
-      'of another user': (connection) => connection.refresh({ userId: 'somebody else' }),
+      'closed for another user': (connection) => connection.refresh({ userId: 'somebody else' }),
       'closed for bad messages': (_connection, site) => {
         const { client } = lateClients.get(site) as { client: { write(data: Buffer): void } }
         for (let i = 0; i < 2; i++) client.write(textFrame('no JSON'))
@@ -404,11 +404,11 @@ describe('hostile messages', () => {
       expired: (connection) => connection.refresh({ expiresAt: Date.now() - 1 }),
     }
     for (const [name, close] of Object.entries(closings)) {
-      it(`${name}: what waits for a handler is not handled`, async () => {
+      it(`are not handled on a connection that is ${name}`, async () => {
         const { site, handled, goOn } = await busy()
         const { connection } = lateClients.get(site) as { connection: Connection }
         close(connection, site)
-        await within(1_000, () => connection.readyState !== connection.OPEN, 'the close')
+        await until(() => connection.readyState !== connection.OPEN, 'the close')
         goOn()
         for (let i = 0; i < 5; i++) await turn()
         expect(handled).to.deep.equal([0])
@@ -417,7 +417,7 @@ describe('hostile messages', () => {
   })
 
   describe('requests of the server', () => {
-    it('a thousand outstanding, and no more', async () => {
+    it('are limited to 1,024 outstanding', async () => {
       const site = await serveMessages(messages())
       const socket = await talk(site.port)
       const connection = onlyConnection(site)
@@ -430,7 +430,7 @@ describe('hostile messages', () => {
       const refused = await Promise.all(outcomes.slice(1024))
       expect(new Set(refused.map((one) => JSON.stringify(one))).size).to.equal(1)
       expect(refused[0]).to.deep.equal({
-        error: 'The client has 1024 requests to answer already.',
+        error: 'The client has 1024 unanswered requests. Wait for answers before you send more.',
       })
       for (let i = 0; i < 1024; i++) {
         const { id, data } = await hear(socket)
@@ -440,19 +440,19 @@ describe('hostile messages', () => {
       expect(answered).to.deep.equal(Array.from({ length: 1024 }, (_, value) => ({ value })))
     })
 
-    it('all reject when the connection ends', async () => {
+    it('reject when the connection ends', async () => {
       const site = await serveMessages(messages())
       const socket = await talk(site.port)
       const connection = onlyConnection(site)
       const asked = Array.from({ length: 500 }, () => connection.request('confirm'))
       socket.terminate()
-      const ends = await inTime(2_000, Promise.allSettled(asked), 'the rejections')
+      const ends = await settles(Promise.allSettled(asked), 'the rejections')
       for (const end of ends) {
         expect(end.status === 'rejected' && end.reason.code).to.equal('ERR_KOAWS_CLOSED')
       }
     })
 
-    it('an abort without a reason rejects', async () => {
+    it('reject for an abort without a reason', async () => {
       const site = await serveMessages(messages())
       await talk(site.port)
       const controller = new AbortController()
@@ -462,7 +462,7 @@ describe('hostile messages', () => {
       expect(outcome?.status).to.equal('rejected')
     })
 
-    it('of a handler whose queue is full: no deadlock', async () => {
+    it('of a handler with a full queue cause no deadlock', async () => {
       const chat = messages()
         .on('work', (message) => message.connection.request('confirm', message.data))
         .on('echo', (message) => message.data)
@@ -473,12 +473,12 @@ describe('hostile messages', () => {
       const question = await hear(socket)
       expect(question).to.include({ type: 'confirm', data: 'sure?' })
       socket.json({ type: 'koaws:reply', id: question.id, data: 'yes' })
-      const heard = await inTime(5_000, hearUntil(socket, 500), 'the answers')
+      const heard = await settles(hearUntil(socket, 500), 'the answers')
       expect(heard.map(({ id }) => id)).to.deep.equal(Array.from({ length: 500 }, (_, i) => i + 1))
       expect(heard[0]).to.deep.include({ data: 'yes' })
     })
 
-    it('of each of many handlers in a row, behind a full queue', async () => {
+    it('of 400 handlers in a row are answered behind a full queue', async () => {
       const chat = messages().on('work', (message) =>
         message.connection.request('confirm', message.data, { timeout: 5_000 }),
       )
@@ -486,14 +486,14 @@ describe('hostile messages', () => {
       const socket = await talk(site.port)
       for (let id = 1; id <= 400; id++) socket.json({ type: 'work', id, data: id })
       for (let id = 1; id <= 400; id++) {
-        const question = await inTime(3_000, hear(socket), `question ${id}`)
+        const question = await settles(hear(socket), `question ${id}`)
         expect(question).to.include({ type: 'confirm', data: id })
         socket.json({ type: 'koaws:reply', id: question.id, data: -id })
         expect(await hear(socket)).to.deep.equal({ type: 'koaws:reply', id, data: -id })
       }
     })
 
-    it('a client that floods while it is asked is held back, and can still answer', async () => {
+    it('can be answered by a client that floods and is held back', async () => {
       const chat = messages()
         .on('work', (message) => message.connection.request('confirm', 1, { timeout: 500 }))
         .on('echo', (message) => message.data)
@@ -503,11 +503,11 @@ describe('hostile messages', () => {
       for (let id = 2; id <= 5_000; id++) socket.json({ type: 'echo', id, data: id })
       const question = await hear(socket)
       socket.json({ type: 'koaws:reply', id: question.id, data: 'behind it all' })
-      const heard = await inTime(5_000, hearUntil(socket, 5_000), 'the answers')
+      const heard = await settles(hearUntil(socket, 5_000), 'the answers')
       expect(heard).to.have.length(5_000)
     })
 
-    it('answered twice, too late, with another id, or by a type that it is not', async () => {
+    it('ignore a second answer, another id and another type', async () => {
       const chat = messages(protocol({ confirm: { push: true, reply: z.boolean() } }))
       const site = await serveMessages(chat)
       const socket = await talk(site.port)
@@ -527,7 +527,7 @@ describe('hostile messages', () => {
       expect(await hear(socket)).to.deep.equal({ type: 'koaws:reply', id: 9, data: null })
     })
 
-    it('answered by one client with what does not fit: no other client hears of it', async () => {
+    it('hide an invalid answer of one client from other clients', async () => {
       const secret = z.boolean({ error: (issue) => `not a boolean but ${String(issue.input)}` })
       const chat = messages(protocol({ ask: {}, confirm: { push: true, reply: secret } }))
       let other: Connection | undefined
@@ -546,7 +546,7 @@ describe('hostile messages', () => {
       expect(errors).to.have.length(1)
     })
 
-    it('answered with an error of any shape', async () => {
+    it('reject with a MessageError for an error of any shape', async () => {
       const site = await serveMessages(messages())
       const socket = await talk(site.port)
       const shapes: unknown[] = [
@@ -576,7 +576,7 @@ describe('hostile messages', () => {
   })
 
   describe('a client that never reads', () => {
-    it('is closed when too much waits for it', async () => {
+    it('is closed as a slow consumer', async () => {
       const text = 'x'.repeat(30_000)
       const chat = messages().on('echo', () => text)
       const site = await serveMessages(chat, {}, { maxBufferedAmount: 64 * 1024, flood: false })
@@ -592,12 +592,12 @@ describe('hostile messages', () => {
         if (id % 20 === 0) await turn()
         most = Math.max(most, connection.bufferedAmount)
       }
-      await within(4_000, () => site.hub.status().connections === 0, 'the end')
+      await until(() => site.hub.status().connections === 0, 'the end')
       expect(site.hub.status().drops['slowConsumer']).to.equal(1)
       expect(most).to.be.lessThan(64 * 1024 * 16 + 2 ** 20)
     })
 
-    it('and is asked: the request rejects', async () => {
+    it('makes a request to it reject', async () => {
       const site = await serveMessages(messages(), {}, { maxBufferedAmount: 1024 })
       const client = await rawClient(site.port)
       client.write(handshake('/', { 'Sec-WebSocket-Protocol': 'koaws.v1' }))
@@ -605,8 +605,7 @@ describe('hostile messages', () => {
       const connection = onlyConnection(site)
       client.socket.pause()
       await stuff(connection)
-      const outcome = await inTime(
-        9_000,
+      const outcome = await settles(
         Promise.allSettled([connection.request('confirm', 'x'.repeat(2_000))]),
         'the rejection',
       )
@@ -615,7 +614,7 @@ describe('hostile messages', () => {
   })
 
   describe('koaws:auth', () => {
-    /** A route whose tokens are looked at until somebody says so. */
+    /** A route that verifies each token until the test settles it. */
     async function gate(options: Parameters<typeof accept>[1] & { hub?: never } = {}): Promise<{
       site: Site
       asked: { token: string; settle: () => void }[]
@@ -644,12 +643,12 @@ describe('hostile messages', () => {
     const auth = (id: number, token: unknown): string =>
       JSON.stringify({ type: 'koaws:auth', id, data: { token } })
 
-    it('many at once: one is looked at, all are answered', async () => {
+    it('is verified once when sent four times, and each is answered', async () => {
       const { site, asked, opened } = await gate()
       const socket = await speak(site.port)
       expect((await hear(socket)).type).to.equal('koaws:authenticate')
-      for (let id = 1; id <= 200; id++) socket.send(auth(id, `token${id}`))
-      for (let id = 2; id <= 200; id++) {
+      for (let id = 1; id <= 4; id++) socket.send(auth(id, `token${id}`))
+      for (let id = 2; id <= 4; id++) {
         expect(await hear(socket))
           .to.deep.include({ id })
           .and.nested.include({
@@ -663,7 +662,7 @@ describe('hostile messages', () => {
       expect(opened()).to.equal(1)
     })
 
-    it('accepted after the deadline: closed with 4408, and never open', async () => {
+    it('that is verified after the deadline closes with 4408, and onOpen never runs', async () => {
       const { site, asked, opened } = await gate({ authenticateTimeout: 100 })
       const socket = await speak(site.port)
       await hear(socket)
@@ -678,7 +677,7 @@ describe('hostile messages', () => {
     })
 
     for (const how of ['the client leaves', 'the application closes'] as const) {
-      it(`a refresh that is looked at while ${how}`, async () => {
+      it(`of a refresh causes no error when ${how} during verification`, async () => {
         const { site, asked } = await gate()
         const socket = await speak(site.port)
         await hear(socket)
@@ -699,7 +698,7 @@ describe('hostile messages', () => {
       })
     }
 
-    it('with a token that is none', async () => {
+    it('without a valid token is answered with an error, and never verified', async () => {
       const { site, asked } = await gate()
       for (const token of ['', 7, null, {}, [], undefined, { toString: 1 }]) {
         const socket = await speak(site.port)
@@ -723,8 +722,8 @@ describe('hostile messages', () => {
     })
   })
 
-  describe('at the beginning', () => {
-    it('a burst in one piece with the handshake', async () => {
+  describe('messages at the beginning of a connection', () => {
+    it('are answered when they arrive in one write with the handshake', async () => {
       const chat = messages().on('echo', (message) => message.data)
       const { port } = await serveMessages(chat, {}, { flood: false })
       const client = await rawClient(port)
@@ -744,7 +743,7 @@ describe('hostile messages', () => {
       }
     })
 
-    it('messages while onConnect and onOpen are pending wait, in order', async () => {
+    it('wait, in order, while onConnect and onOpen are pending', async () => {
       const connected = deferred()
       const opened = deferred()
       const handled: unknown[] = []
@@ -766,7 +765,7 @@ describe('hostile messages', () => {
       expect(handled).to.deep.equal(Array.from({ length: 100 }, (_, i) => i))
     })
 
-    it('a client that leaves while onOpen is pending: onClose comes after it', async () => {
+    it('leave onClose to run after a pending onOpen when the client leaves', async () => {
       const opened = deferred()
       const order: string[] = []
       const chat = messages()
@@ -786,10 +785,10 @@ describe('hostile messages', () => {
     })
   })
 
-  describe('types with the names of what every object has', () => {
+  describe('types with the names of inherited properties', () => {
     const names = ['__proto__', 'constructor', 'toString', 'hasOwnProperty', 'then', 'valueOf']
 
-    it('are unknown where the protocol does not have them', async () => {
+    it('are unknown unless the protocol has them', async () => {
       const chat = messages(protocol({ say: {}, said: { push: true } }), { maxOffences: 99 })
       const site = await serveMessages(chat.on('say', () => 'said'))
       const socket = await talk(site.port)
@@ -797,11 +796,13 @@ describe('hostile messages', () => {
         const { error } = await ask(socket, name)
         expect(error?.code, name).to.equal('ERR_KOAWS_UNKNOWN_TYPE')
         expect(() => onlyConnection(site).push(name as never), name).to.throw(/no push/)
-        expect(() => chat.on(name as never, () => {}), name).to.throw(/came too late/)
+        expect(() => chat.on(name as never, () => {}), name).to.throw(
+          /was called after a connection was served/,
+        )
       }
     })
 
-    it('are types like any other where it has them', async () => {
+    it('are ordinary types when the protocol has them', async () => {
       const text = z.string()
       const entry = { data: text, reply: text }
       const types = Object.fromEntries(names.map((name) => [name, entry] as const))
@@ -818,7 +819,7 @@ describe('hostile messages', () => {
       expect(Object.getPrototypeOf({})).to.equal(Object.prototype)
     })
 
-    it('as pushes and requests of the server', async () => {
+    it('work as pushes and requests of the server', async () => {
       const entry = { push: z.number(), reply: z.boolean() }
       const chat = messages(
         protocol(Object.fromEntries(names.map((name) => [name, entry] as const))),
@@ -838,7 +839,7 @@ describe('hostile messages', () => {
     })
   })
 
-  it('a route that stays healthy beside one that is attacked', async () => {
+  it('leave another route of the server unaffected', async () => {
     const good = messages().on('echo', (message) => message.data)
     const bad = messages({ maxOffences: 1 }).on('echo', (message) => message.data)
     const site = await serve((app, hub) => {
@@ -855,7 +856,8 @@ describe('hostile messages', () => {
     expect(site.hub.status().drops).to.include({ malformed: 20, offender: 20 })
   })
 
-  it('20,000 of every kind', async () => {
+  it('of every kind, 20,000 in all, leave no error, no connection and correct counts', async function () {
+    this.timeout(300_000)
     const watch = watchProcess()
     try {
       const site = await hostileSite()
@@ -881,5 +883,5 @@ describe('hostile messages', () => {
       watch.end()
     }
     expect(watch.violations).to.deep.equal([])
-  }).timeout(20_000)
+  })
 })

@@ -25,8 +25,8 @@ const chatProtocol = protocol({
 describe('messages()', () => {
   afterEach(cleanUp)
 
-  describe('welcomes', () => {
-    it('with what a client has to know', async () => {
+  describe('the welcome', () => {
+    it('has the connection, the user, the limits and the expiry', async () => {
       const chat = messages(chatProtocol, { maxMessage: 1000 })
       const at = Date.now() + 60_000
       const { port, hub } = await serveMessages(chat, { user: 'ann', expiresAt: at })
@@ -41,10 +41,11 @@ describe('messages()', () => {
         maxDepth: 32,
         expiresAt: at,
         refresh: false,
+        retry: 120_000,
       })
     })
 
-    it('without a heartbeat, a user, an end', async () => {
+    it('has null without a heartbeat, a user and an expiry', async () => {
       const { port } = await serveMessages(messages(), { heartbeat: false })
       expect((await hear(await speak(port))).data).to.include({
         user: null,
@@ -54,7 +55,7 @@ describe('messages()', () => {
       })
     })
 
-    it('only a client that offers koaws.v1', async () => {
+    it('goes only to a client that offers koaws.v1; others get 400', async () => {
       const { port, errors } = await serveMessages(messages())
       for (const protocols of [[], ['chat.v1']]) {
         const answer = await rejected(openSocket(port, '/', { protocols }))
@@ -66,8 +67,8 @@ describe('messages()', () => {
     })
   })
 
-  describe('answers a request', () => {
-    it('with what the handler returns, and nothing else that has no id', async () => {
+  describe('a reply', () => {
+    it('has the return value of the handler, and is sent only for a message with an id', async () => {
       const seen: unknown[] = []
       const chat = messages(chatProtocol)
         .on('say', ({ data, id }) => {
@@ -90,7 +91,7 @@ describe('messages()', () => {
       ])
     })
 
-    it('with null for undefined, and with what a promise resolves with', async () => {
+    it('has null for undefined, and the resolved value of a promise', async () => {
       const chat = messages()
         .on('nothing', () => {})
         .on('later', async () => {
@@ -109,7 +110,7 @@ describe('messages()', () => {
       expect(await hear(socket)).to.deep.equal({ type: 'after' })
     })
 
-    it('once: a second reply throws, and is the application’s to know', async () => {
+    it('is sent once: a second one throws an error of the application', async () => {
       const codes: unknown[] = []
       const chat = messages()
         .on('twice', (message) => {
@@ -139,14 +140,14 @@ describe('messages()', () => {
       expect(errors).to.have.lengthOf(2)
     })
 
-    it('with null data and absent data told apart', async () => {
+    it('shows that the handler gets null for null data, and undefined for absent data', async () => {
       const { port } = await serveMessages(messages().on('is', ({ data }) => String(data)))
       const socket = await talk(port)
       expect((await ask(socket, 'is', null)).data).to.equal('null')
       expect((await ask(socket, 'is', undefined)).data).to.equal('undefined')
     })
 
-    it('koaws:ping by itself, also while a handler runs', async () => {
+    it('to koaws:ping is sent by koaws, also while a handler runs', async () => {
       const { promise, resolve } = deferred()
       const { port } = await serveMessages(messages().on('wait', () => promise))
       const socket = await talk(port)
@@ -160,7 +161,7 @@ describe('messages()', () => {
       expect(await hear(socket)).to.have.property('id', 1)
     })
 
-    it('nothing of a message of the protocol that it does not know, but where there is an id', async () => {
+    it('to an unknown "koaws:" type is an error, sent only for a message with an id', async () => {
       const { port, hub } = await serveMessages(messages())
       const socket = await talk(port)
       for (const type of ['koaws:cancel', 'koaws:welcome', 'koaws:ping', 'koaws:auth', 'koaws:'])
@@ -175,8 +176,8 @@ describe('messages()', () => {
     })
   })
 
-  describe('runs middleware', () => {
-    it("in Koa's order, around the handler, with a state of the message's own", async () => {
+  describe('middleware', () => {
+    it("runs in Koa's order around the handler, with a state per message", async () => {
       const seen: unknown[] = []
       const chat = messages<{ user: string; step?: number }>()
         .use(async (message, next) => {
@@ -206,7 +207,7 @@ describe('messages()', () => {
       expect(connection.state).to.deep.equal({ user: 'ann' })
     })
 
-    it('that may throw before the handler and after it', async () => {
+    it('can throw before and after the handler', async () => {
       let handled = 0
       const chat = messages()
         .use(async (message, next) => {
@@ -225,7 +226,7 @@ describe('messages()', () => {
       expect(errors).to.deep.equal([])
     })
 
-    it('that may reply by itself, and is told on when it answers nothing', async () => {
+    it('can reply itself, and a request without any reply gets ERR_KOAWS_UNHANDLED', async () => {
       const chat = messages()
         .use((message, next) => {
           if (message.data === 'reply') return message.reply('from middleware')
@@ -243,7 +244,7 @@ describe('messages()', () => {
       expect(errors).to.deep.equal([])
     })
 
-    it('that fails while its next() still runs does not let the next message begin', async () => {
+    it('that fails while its next() runs delays the next message', async () => {
       const seen: unknown[] = []
       const chat = messages()
         .use(async (_message, next) => {
@@ -264,7 +265,7 @@ describe('messages()', () => {
       expect(seen).to.deep.equal(['begin 1', 'end 1', 'begin 2', 'end 2'])
     })
 
-    it('that calls next() twice: an error of the application', async () => {
+    it('that calls next() twice is an error of the application', async () => {
       const chat = messages()
         .use(async (_message, next) => {
           await next()
@@ -277,8 +278,8 @@ describe('messages()', () => {
     })
   })
 
-  describe('runs onOpen', () => {
-    it('after the welcome, one after the other, before the first message', async () => {
+  describe('onOpen and onClose', () => {
+    it('onOpen functions run after the welcome, in order, before the first message', async () => {
       const seen: unknown[] = []
       const { promise, resolve } = deferred()
       const chat = messages(chatProtocol)
@@ -308,7 +309,7 @@ describe('messages()', () => {
       expect(seen).to.deep.equal(['first', ['lobby'], 'say'])
     })
 
-    it('whose error closes: an http-error with its status, any other with 1011', async () => {
+    it('an error in onOpen closes with the status of an http-error, or else with 1011', async () => {
       const chat = messages().onOpen((_connection, ctx) => {
         if (ctx.path === '/full') throw new MessageError(429, 'Too many here')
         return Promise.reject(new Error('secret'))
@@ -321,7 +322,7 @@ describe('messages()', () => {
       expect(errors.map(({ error }) => error.message)).to.deep.equal(['Too many here', 'secret'])
     })
 
-    it('and onClose once for each connection that was open', async () => {
+    it('onClose runs for a connection that was open', async () => {
       const { promise, resolve } = deferred<unknown>()
       let opened = 0
       const chat = messages()
@@ -339,7 +340,7 @@ describe('messages()', () => {
       expect(errors[0]?.where).to.have.property('connection')
     })
 
-    it('and hub.close() waits for onClose', async () => {
+    it('hub.close() waits for onClose', async () => {
       const done: string[] = []
       const chat = messages().onClose(async () => {
         await turn()
@@ -353,7 +354,7 @@ describe('messages()', () => {
   })
 
   describe('pushes', () => {
-    it('to a room of a hub, to an audience, to its own connection', async () => {
+    it('reach rooms and audiences of a hub', async () => {
       const chat = messages(chatProtocol).onOpen((connection) => {
         connection.join('r')
       })
@@ -392,7 +393,7 @@ describe('messages()', () => {
         }
       })
 
-    it('nothing that does not fit the protocol, unless told not to look', async () => {
+    it('that do not match the protocol throw, except with validateOut: false', async () => {
       const faults = [
         'ERR_KOAWS_INVALID',
         'ERR_KOAWS_INVALID',
@@ -413,7 +414,7 @@ describe('messages()', () => {
       }
     })
 
-    it('are not looked at where nothing says what they are', async () => {
+    it('are not validated without a protocol', async () => {
       const chat = messages()
       const { port, hub } = await serveMessages(chat)
       const socket = await talk(port)
@@ -422,8 +423,8 @@ describe('messages()', () => {
     })
   })
 
-  describe('may be served', () => {
-    it('by ctx.ws(chat), and by calling it with a connection', async () => {
+  describe('a connection', () => {
+    it('is served by ctx.ws(chat), and by chat(connection, ctx)', async () => {
       const chat = messages().on('x', () => 1)
       const { port } = await serve((app) => {
         app.use(async (ctx) => {
@@ -436,7 +437,7 @@ describe('messages()', () => {
         expect((await ask(await talk(port, path), 'x')).data, path).to.equal(1)
     })
 
-    it('on no connection that speaks something else', async () => {
+    it('with another subprotocol is closed with 1011', async () => {
       const { port, errors } = await serve((app) => {
         app.use(accept((connection, ctx) => messages()(connection, ctx)))
       })
@@ -446,15 +447,15 @@ describe('messages()', () => {
     })
   })
 
-  it('is built before it is used: what comes too late, twice or wrong throws', async () => {
+  it('throws for a registration that is late, duplicate or wrong', async () => {
     const chat = messages(chatProtocol).on('say', () => ({ ok: true }))
     const { port } = await serveMessages(chat)
     await ask(await talk(port), 'say', { text: 'hi' })
     const cases: [() => unknown, RegExp][] = [
-      [() => chat.on('typing', () => {}), /came too late/],
-      [() => chat.use(() => {}), /came too late/],
-      [() => chat.onOpen(() => {}), /came too late/],
-      [() => chat.onClose(() => {}), /came too late/],
+      [() => chat.on('typing', () => {}), /was called after a connection was served/],
+      [() => chat.use(() => {}), /was called after a connection was served/],
+      [() => chat.onOpen(() => {}), /was called after a connection was served/],
+      [() => chat.onClose(() => {}), /was called after a connection was served/],
       [
         () => messages(chatProtocol).on('nope' as never, () => {}),
         /It has: say, typing, said, tick/,
@@ -478,18 +479,21 @@ describe('messages()', () => {
         /has a handler already/,
       ],
       [() => messages().on('koaws:x', () => {}), /begins with "koaws:"/],
-      [() => messages().on('x', {} as never, () => {}), /no Standard Schema/],
+      [() => messages().on('x', {} as never, () => {}), /must be a Standard Schema/],
       [() => messages().use(7 as never), /takes middleware/],
       [() => messages().onOpen('x' as never), /takes a function/],
       [() => messages().onClose(undefined as never), /takes a function/],
       [() => messages({ concurency: 2 } as never), /Did you mean "concurrency"/],
       [() => messages(chatProtocol, { maxMessage: 0 }), /whole number above 0/],
-      [() => accept(chat as never, { subprotocol: 'x' }), /is said by the handler already/],
+      [
+        () => accept(chat as never, { subprotocol: 'x' }),
+        /the handler already sets the subprotocol/,
+      ],
     ]
     for (const [build, message] of cases) expect(build, String(message)).to.throw(message)
   })
 
-  it('hears nothing once it has closed, and counts that', async () => {
+  it('drops messages after the close, and counts them', async () => {
     let handled = 0
     const chat = messages()
       .on('close', ({ connection }) => connection.close(1000))
@@ -504,7 +508,7 @@ describe('messages()', () => {
     expect(hub.status().drops).to.deep.equal({ unheard: 3 })
   })
 
-  it('lets its connections go when the hub closes: handlers that run reply first', async () => {
+  it('sends the replies of running and waiting handlers before hub.close() closes the connection', async () => {
     const { promise, resolve } = deferred()
     const started = deferred()
     const chat = messages()
@@ -529,7 +533,7 @@ describe('messages()', () => {
     await closing
   })
 
-  it('takes nothing new once the hub closes, and says so', async () => {
+  it('answers new messages with ERR_KOAWS_DRAINING while the hub closes', async () => {
     const { promise, resolve } = deferred()
     const started = deferred()
     const chat = messages()

@@ -18,7 +18,7 @@ const definition = protocol({
   relay: {},
 })
 
-/** A connection that is served, and its client. */
+/** Opens a connection that messages() serves, with its client. */
 async function served(): Promise<{
   connection: Connection
   socket: TestSocket
@@ -35,7 +35,7 @@ async function served(): Promise<{
   return { connection, socket, hub, errors, port }
 }
 
-/** What a promise rejects with. */
+/** Returns the reason that a promise rejects with. */
 async function failure<E = KoaWsError>(promise: Promise<unknown>): Promise<E> {
   try {
     await promise
@@ -48,7 +48,7 @@ async function failure<E = KoaWsError>(promise: Promise<unknown>): Promise<E> {
 describe('connection.request()', () => {
   afterEach(cleanUp)
 
-  it('resolves with what the client answers, in whatever order', async () => {
+  it('resolves with the answer of the client, in any order', async () => {
     const { connection, socket } = await served()
     const answers = ['a', 'b', 'c'].map((data) => connection.request('confirm', data))
     const asked = [await hear(socket), await hear(socket), await hear(socket)]
@@ -61,12 +61,12 @@ describe('connection.request()', () => {
     expect(new Set([a, b, c]).size).to.equal(3)
     socket.json({ type: 'koaws:reply', id: c, data: true })
     socket.json({ type: 'koaws:reply', id: a, data: false })
-    socket.json({ type: 'koaws:reply', id: a, data: true }) // nobody waits any more
+    socket.json({ type: 'koaws:reply', id: a, data: true }) // answered already: ignored
     socket.json({ type: 'koaws:reply', id: b, data: true })
     expect(await Promise.all(answers)).to.deep.equal([false, true, true])
   })
 
-  it('takes an answer without data for null', async () => {
+  it('resolves with null for an answer without data', async () => {
     const { connection, socket } = await served()
     const asking = connection.request('any')
     const { id } = await hear(socket)
@@ -74,7 +74,7 @@ describe('connection.request()', () => {
     expect(await asking).to.equal(null)
   })
 
-  it('rejects with the error that the client answers', async () => {
+  it('rejects with the error of the client', async () => {
     const { connection, socket } = await served()
     const asking = connection.request('any')
     const { id } = await hear(socket)
@@ -85,7 +85,7 @@ describe('connection.request()', () => {
     expect(told.data).to.deep.equal([1])
   })
 
-  it('makes something of any error', async () => {
+  it('rejects with a MessageError for an error of any shape', async () => {
     const { connection, socket } = await served()
     for (const error of [
       undefined,
@@ -107,7 +107,7 @@ describe('connection.request()', () => {
     }
   })
 
-  it('rejects with ERR_KOAWS_INVALID for an answer that does not fit; the client is told', async () => {
+  it('rejects with ERR_KOAWS_INVALID for an answer that fails the schema, and tells the client', async () => {
     const { connection, socket, hub } = await served()
     const asking = connection.request('confirm', 'sure?')
     const { id } = await hear(socket)
@@ -117,7 +117,20 @@ describe('connection.request()', () => {
     expect(hub.status().drops).to.deep.equal({ invalid: 1 })
   })
 
-  it('rejects after its timeout, and ignores what comes then', async () => {
+  it('counts no offense for answers that fail the schema', async () => {
+    const { connection, socket } = await served()
+    for (let i = 0; i < 7; i++) {
+      const asking = connection.request('confirm', 'sure?')
+      socket.json({ type: 'koaws:reply', id: (await hear(socket)).id, data: 'yes' })
+      expect(await failure(asking)).to.include({ code: 'ERR_KOAWS_INVALID' })
+      await hear(socket)
+    }
+    const asking = connection.request('confirm', 'sure?')
+    socket.json({ type: 'koaws:reply', id: (await hear(socket)).id, data: true })
+    expect(await asking).to.equal(true)
+  })
+
+  it('rejects after its timeout, and ignores a later answer', async () => {
     const { connection, socket } = await served()
     const asking = connection.request('any', undefined, { timeout: 100 })
     const { id } = await hear(socket)
@@ -126,7 +139,7 @@ describe('connection.request()', () => {
     expect(await ask(socket, 'koaws:ping')).to.have.property('type', 'koaws:reply')
   })
 
-  it('rejects when the signal aborts, before and after it was sent', async () => {
+  it('rejects when its signal aborts, before and after it was sent', async () => {
     const { connection, socket } = await served()
     const reason = new Error('changed my mind')
     expect(
@@ -139,7 +152,7 @@ describe('connection.request()', () => {
     expect(await failure(asking)).to.equal(reason)
   })
 
-  it('rejects when the connection ends, and on one that has ended', async () => {
+  it('rejects when the connection ends or has ended', async () => {
     const { connection, socket } = await served()
     const asking = [1, 2, 3].map(() => connection.request('any'))
     await hear(socket)
@@ -148,7 +161,7 @@ describe('connection.request()', () => {
     expect(await failure(connection.request('any'))).to.include({ code: 'ERR_KOAWS_CLOSED' })
   })
 
-  it('rejects for what does not fit, before anything is sent', async () => {
+  it('rejects for wrong arguments, and sends nothing', async () => {
     const { connection, socket } = await served()
     const wrong: [Promise<unknown>, object][] = [
       [connection.request('confirm', 7), { code: 'ERR_KOAWS_INVALID' }],
@@ -164,7 +177,7 @@ describe('connection.request()', () => {
     expect(await ask(socket, 'koaws:ping')).to.have.property('type', 'koaws:reply')
   })
 
-  it('is refused beyond a number of open ones', async () => {
+  it('rejects with 503 above 1,024 open requests', async () => {
     const { connection } = await served()
     for (let i = 0; i < 1024; i++) void connection.request('any')
     expect(await failure<MessageError>(connection.request('any'))).to.include({
@@ -173,7 +186,7 @@ describe('connection.request()', () => {
     })
   })
 
-  it('needs a connection that messages() serve', async () => {
+  it('rejects on a connection without messages()', async () => {
     const { port, hub } = await serve((app) => {
       app.use(accept(() => {}, { subprotocol: ['koaws.v1', 'x'] }))
     })
@@ -184,7 +197,7 @@ describe('connection.request()', () => {
       })
   })
 
-  it('that nobody awaits ends no process when the client leaves', async () => {
+  it('causes no unhandled rejection without await when the client leaves', async () => {
     const { connection, socket } = await served()
     const unhandled: unknown[] = []
     const listener = (error: unknown): void => void unhandled.push(error)
@@ -202,7 +215,7 @@ describe('connection.request()', () => {
     }
   })
 
-  it('in a handler: its failure is the application’s, and says nothing of the other client', async () => {
+  it('in a handler hides the error of the client from the reply, and emits it on the app', async () => {
     const { socket, errors } = await served()
     socket.json({ type: 'relay', id: 1 })
     const { id } = await hear(socket)

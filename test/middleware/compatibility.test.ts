@@ -14,7 +14,7 @@ import type { Answer, Entry, Headers, Host, Place } from './support/entry.ts'
 import { serveInstrumented, stopChildren } from './support/instrumented-host.ts'
 import { STREAMED_BYTES, serve } from './support/serve.ts'
 
-/** The cases that every middleware goes through, in both places. */
+/** The cases of every middleware, before and after the plugin. */
 const CASES = [
   'accept',
   'accept inside',
@@ -25,20 +25,20 @@ const CASES = [
 ] as const
 type Case = (typeof CASES)[number] | 'special'
 
-/** A case counts as passed when everything in it that was started has passed. */
+/** A case has passed when all tests that started have passed. */
 interface Outcome {
   started: number
   passed: number
 }
 
-/** What scripts/compatibility.ts makes the page from. */
+/** The input of scripts/compatibility.ts. */
 interface Result {
   readonly name: string
   readonly variant: string | undefined
   readonly version: string
   readonly tier: number
   readonly note: string | undefined
-  /** Headers that the 101 has, and has not without the middleware. */
+  /** Headers of the 101 that are missing without the middleware. */
   headers: string[]
   readonly before: Partial<Record<Case, Outcome>>
   readonly after: Partial<Record<Case, Outcome>>
@@ -50,10 +50,13 @@ const WHERE: Record<Place, string> = {
   without: 'without the plugin',
 }
 
-/** The first upgrade of a server is taken over from Node, later ones come by the listener. */
+/**
+ * koaws takes the first upgrade of a server over from Node; later upgrades arrive at its
+ * listener.
+ */
 const ROUNDS = ['the first upgrade of the server', 'a later upgrade']
 
-/** Headers of which only the presence can be compared between two answers. */
+/** Headers that differ in each answer: only their presence is compared. */
 const CHANGING = ['date', 'x-response-time', 'request-id', 'set-cookie', 'x-ratelimit-reset']
 
 describe('compatibility with Koa middleware', () => {
@@ -115,14 +118,14 @@ function describeAt(entry: Entry, place: 'before' | 'after', result: Result): vo
     expectNoErrors(host)
   })
 
-  test('rejection', 'ctx.throw(401) arrives whole', async (host, headers) => {
+  test('rejection', 'ctx.throw(401) arrives complete', async (host, headers) => {
     for (const round of ROUNDS) {
       const answer = await rawUpgrade(host.port, `${prefix}/rejected`, headers)
       expectAnswer(answer, 401, entry.rejected, /^no entry$/, round)
     }
   })
 
-  test('streamed rejection', 'a streamed body of 1 MiB arrives whole', async (host, headers) => {
+  test('streamed rejection', 'a streamed body of 1 MiB arrives complete', async (host, headers) => {
     for (const round of ROUNDS) {
       const answer = await rawUpgrade(host.port, `${prefix}/streamed`, headers)
       expectAnswer(answer, 403, entry.streamed, null, round)
@@ -130,16 +133,16 @@ function describeAt(entry: Entry, place: 'before' | 'after', result: Result): vo
     }
   })
 
-  test('404', 'a path that nobody has gets 404', async (host, headers) => {
+  test('404', 'an unknown path gets 404', async (host, headers) => {
     for (const round of ROUNDS) {
       const answer = await rawUpgrade(host.port, `${prefix}/nowhere`, headers)
-      // A plugin inside of routes is not reached: the upgrade stays an ordinary request.
+      // The upgrade does not reach a plugin inside of routes, and stays an ordinary request.
       const reached = !(entry.routed && place === 'before')
       expectAnswer(answer, 404, entry.notFound, /^Not Found$/, round, reached)
     }
   })
 
-  test('plain GET', 'a plain GET has the answer of an app without koaws', async (host, headers) => {
+  test('plain GET', 'a plain GET is answered as without koaws', async (host, headers) => {
     const answer = await plainGet(host.port, `${prefix}/plain`, headers)
     expect(answer.status).to.equal(200)
     await withHost(entry, 'without', async (bare, bareHeaders) => {
@@ -189,7 +192,7 @@ function expectNoErrors({ lines }: Host): void {
   expect(lines.filter((line) => line.startsWith('app error'))).to.deep.equal([])
 }
 
-/** An answer without what differs between any two: times, ids, and the port in an origin. */
+/** An answer without the parts that differ each time: times, ids, and the port in an origin. */
 function comparable(
   { status, headers, body }: Awaited<ReturnType<typeof plainGet>>,
   { port }: Host,
@@ -227,7 +230,7 @@ function versionOf(name: string): string {
       const file = new URL(`${home}/${name}/package.json`, import.meta.url)
       return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version
     } catch {
-      // Not there: the other one has it.
+      // The other folder has it.
     }
   }
   throw new Error(`${name} is not installed`)

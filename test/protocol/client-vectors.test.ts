@@ -13,7 +13,7 @@ describe('the client and docs/protocol-vectors.json', () => {
   testClient(async (url, app) => new OwnClient(url, app), 'all')
 })
 
-/** Errors of the client itself: there was no answer. */
+/** Errors that the client makes itself, without an answer. */
 const WITHOUT_ANSWER = new Set(['ERR_KOAWS_TIMEOUT', 'ERR_KOAWS_CLOSED'])
 
 /** The client of this repository. */
@@ -22,11 +22,21 @@ class OwnClient implements ClientUnderTest {
   readonly tellsAbsence = true
   readonly #client: ReturnType<typeof connect>
 
-  constructor(url: string, app: App | undefined) {
-    const tokens = [...(app?.token ?? [])]
+  /** Ends the reload that began last. */
+  #reloaded: (position: string) => void = () => {}
+
+  constructor(url: string, app: App = {}) {
+    const { token, tokenIn, positions } = app
+    const tokens = [...(token ?? [])]
+    const reload = () =>
+      new Promise<string>((resolve) => {
+        this.#reloaded = resolve
+      })
     this.#client = connect(url, {
       WebSocket: WebSocket as never,
-      ...(app && { token: () => tokens.shift(), tokenIn: app.tokenIn }),
+      ...(token && { token: () => tokens.shift(), tokenIn }),
+      positions,
+      reload: app.reload && reload,
       onError: (error) => {
         if (error instanceof RequestError) this.heard.reported.push(error.code)
       },
@@ -41,6 +51,7 @@ class OwnClient implements ClientUnderTest {
     if ('on' in action) this.#listen(action)
     else if ('push' in action) this.#client.push(...action.push)
     else if ('request' in action) this.#request(action)
+    else if ('reloaded' in action) this.#reloaded(action.reloaded)
     else this.#client.close()
   }
 
@@ -54,18 +65,18 @@ class OwnClient implements ClientUnderTest {
   }
 
   #listen({ on, answer, fail }: Extract<Action, { on: string }>): void {
-    this.#client.on(on, (data: unknown) => {
+    this.#client.on(on as 'said', (data: unknown) => {
       this.heard.received.push([on, data as Json | undefined])
       if (fail !== undefined) throw new Error(fail)
       return answer
     })
   }
 
-  #request({ request: [type, data], as, timeout }: Extract<Action, { as: string }>): void {
+  #request({ request: [type, data], as, timeout, retry }: Extract<Action, { as: string }>): void {
     const settle = (outcome: Outcome): void => {
       this.heard.results.set(as, outcome)
     }
-    this.#client.request(type, data, timeout ? { timeout } : {}).then(
+    this.#client.request(type, data, { timeout, retry }).then(
       (value) => settle({ value: value as Json | undefined }),
       (error) => settle(outcomeOf(error)),
     )

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { protocol } from '../../lib/protocol/definition.ts'
 
 describe('protocol()', () => {
-  it('keeps its types, and cannot be changed', () => {
+  it('keeps its types, and freezes them', () => {
     const say = { data: z.string(), reply: z.null() }
     const { types } = protocol({
       say,
@@ -15,13 +15,13 @@ describe('protocol()', () => {
     expect(Object.isFrozen(types)).to.equal(true)
   })
 
-  it('takes schemas that are functions, and types named like members of objects', () => {
+  it('takes schemas that are functions, and types named like inherited properties', () => {
     const schema = Object.assign(() => {}, { '~standard': z.string()['~standard'] })
     const { types } = protocol({ toString: { data: schema }, ['__proto__']: {} })
     expect(Object.keys(types)).to.deep.equal(['toString', '__proto__'])
   })
 
-  it('says what is wrong', () => {
+  it('throws for a wrong definition, and says what to do', () => {
     const wrong: [object, RegExp][] = [
       [{ '': {} }, /"" is empty/],
       [{ 'koaws:ping': {} }, /begins with "koaws:"/],
@@ -29,7 +29,7 @@ describe('protocol()', () => {
       [{ ['é'.repeat(128)]: {} }, /longer than 255 bytes/],
       [{ say: null }, /"say" needs an object/],
       [{ say: z.string }, /"say" needs an object/],
-      [{ say: { date: z.string() } }, /"date"; there are data, push and reply/],
+      [{ say: { date: z.string() } }, /"date": the parts are data, push and reply/],
       [{ say: { data: { type: 'string' } } }, /needs a Standard Schema as "data"/],
       [{ say: { data: true } }, /needs a Standard Schema as "data"/],
       [{ say: { push: false } }, /needs a Standard Schema as "push"/],

@@ -3,14 +3,14 @@ import { Fault, readEnvelope } from '../../lib/protocol/read.ts'
 
 const nested = (levels: number): string => '['.repeat(levels) + ']'.repeat(levels)
 
-/** The code of the fault; null for a message that can be handled. */
+/** The code of the fault, or null for a message that can be handled. */
 function faultOf(text: string): string | null {
   const read = readEnvelope(text)
   return read instanceof Fault ? read.code : null
 }
 
 describe('reading a message', () => {
-  it('takes what the protocol has', () => {
+  it('accepts valid envelopes', () => {
     for (const text of [
       '{"type":"a"}',
       '{"type":"a","id":1}',
@@ -20,6 +20,10 @@ describe('reading a message', () => {
       `{"type":"${'x'.repeat(255)}"}`,
       `{"type":"${'é'.repeat(127)}"}`,
       '{"type":"koaws:anything"}',
+      `{"type":"a","id":1,"key":"${'x'.repeat(16)}"}`,
+      `{"type":"a","id":1,"key":"${'_-9'.repeat(21)}","again":true}`,
+      '{"type":"a","key":7,"again":"not a request"}',
+      '{"type":"a","id":1,"again":"without a key"}',
     ]) {
       expect(faultOf(text), text).to.equal(null)
     }
@@ -29,8 +33,14 @@ describe('reading a message', () => {
     })
   })
 
-  it('says of anything else that it is malformed', () => {
+  it('rejects all other texts as malformed', () => {
     for (const text of [
+      ...['"short"', `"${'x'.repeat(65)}"`, `"${'é'.repeat(20)}"`, '7', 'null', '{}'].map(
+        (key) => `{"type":"a","id":1,"key":${key}}`,
+      ),
+      ...['1', 'null', '"true"'].map(
+        (again) => `{"type":"a","id":1,"key":"${'x'.repeat(22)}","again":${again}}`,
+      ),
       '',
       ' ',
       '{',
@@ -60,7 +70,7 @@ describe('reading a message', () => {
     }
   })
 
-  it('counts levels from the envelope on, whatever they are made of', () => {
+  it('counts levels of arrays and objects from the envelope on', () => {
     expect(faultOf(`{"type":"a","data":${nested(31)}}`)).to.equal(null)
     expect(faultOf(`{"type":"a","data":${nested(32)}}`)).to.equal('ERR_KOAWS_TOO_DEEP')
     const objects = (levels: number): string => '{"a":'.repeat(levels) + 0 + '}'.repeat(levels)
@@ -72,7 +82,7 @@ describe('reading a message', () => {
     expect(faultOf(`{"type":"a","data":${nested(30_000)}}`)).to.equal('ERR_KOAWS_TOO_DEEP')
   })
 
-  it('finds names that reach a prototype, however they are spelt', () => {
+  it('finds names that reach a prototype, in any spelling', () => {
     for (const data of [
       '{"__proto__":1}',
       '{"__proto__":{"polluted":true}}',
@@ -87,7 +97,7 @@ describe('reading a message', () => {
     expect(faultOf('{"type":"a","__proto__":{}}')).to.equal('ERR_KOAWS_PROTOTYPE_KEY')
   })
 
-  it('leaves names and texts alone that only look like it', () => {
+  it('accepts names and texts that only resemble them', () => {
     for (const data of [
       '"__proto__"',
       '["__proto__"]',
@@ -101,7 +111,7 @@ describe('reading a message', () => {
     }
   })
 
-  it('keeps what can be used to answer', () => {
+  it('keeps the id and the type of a faulty message for the answer', () => {
     const read = (text: string): Fault => readEnvelope(text) as Fault
     expect(read('{"type":"a","id":7,"data":{"__proto__":1}}')).to.include({ id: 7, about: 'a' })
     expect(read('{"type":7,"id":8}')).to.include({ id: 8, about: undefined })
@@ -109,7 +119,7 @@ describe('reading a message', () => {
     expect(read('{')).to.include({ id: undefined, about: undefined })
   })
 
-  it('pollutes nothing', () => {
+  it('pollutes no prototype', () => {
     readEnvelope('{"type":"a","data":{"__proto__":{"polluted":true}}}')
     readEnvelope('{"type":"a","data":{"constructor":{"prototype":{"polluted":true}}}}')
     expect(({} as { polluted?: boolean }).polluted).to.equal(undefined)

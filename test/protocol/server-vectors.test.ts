@@ -20,13 +20,13 @@ describe('the server and docs/protocol-vectors.json', () => {
 describe('docs/protocol-vectors.json', () => {
   const contract = readFileSync(new URL('../../docs/protocol.md', import.meta.url), 'utf8')
 
-  it('shows every error of the contract', () => {
+  it('has every error code of docs/protocol.md', () => {
     const codes = new Set(contract.match(/ERR_KOAWS_[A-Z_]*[A-Z]/g))
     expect([...codes].filter((code) => !source.includes(`"${code}"`))).to.deep.equal([])
     expect(codes.size).to.be.above(10)
   })
 
-  it('shows what a client does after every close code of the contract', () => {
+  it('has the reaction of a client to every close code of docs/protocol.md', () => {
     const table = contract.slice(contract.indexOf('## 7. '), contract.indexOf('4611 to 4613'))
     const rows = table.match(/^\| [\d*].*?\|/gm) ?? []
     const codes = rows.flatMap((row) => row.match(/\d{4}/g) ?? [])
@@ -108,7 +108,7 @@ class ServerRun {
     await this.#nothingWaits()
   }
 
-  /** What the server has sent until now has arrived when its pong has. */
+  /** The pong arrives after everything that the server has sent until now. */
   async #nothingMore(): Promise<void> {
     this.#socket.ping()
     await once(this.#socket, 'pong')

@@ -3,11 +3,12 @@ import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-let made: { key: string; cert: string } | null = null
+const made = new Map<string, { key: string; cert: string }>()
 
-/** The files of a certificate for localhost, made once for each test run. */
-export function selfSigned(): { key: string; cert: string } {
-  if (made) return made
+/** The files of a certificate for localhost, made once for each test run and owner. */
+export function selfSigned(owner = 'the server'): { key: string; cert: string } {
+  const known = made.get(owner)
+  if (known) return known
   const folder = mkdtempSync(join(tmpdir(), 'koaws-'))
   const key = join(folder, 'key.pem')
   const cert = join(folder, 'cert.pem')
@@ -20,6 +21,6 @@ export function selfSigned(): { key: string; cert: string } {
     ],
     { stdio: 'ignore' },
   )
-  made = { key, cert }
-  return made
+  made.set(owner, { key, cert })
+  return { key, cert }
 }

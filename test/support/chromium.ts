@@ -1,14 +1,11 @@
 /// <reference lib="dom" />
-import { existsSync } from 'node:fs'
-import { delimiter, join } from 'node:path'
 import { type Browser, chromium } from 'playwright-core'
+import { pathOf } from './programs.ts'
 
-/** The Chromium of the system, without a window, and without the traffic that it makes of itself. */
+/** Launches the Chromium of the system, headless and without its background traffic. */
 export function launchChromium(): Promise<Browser> {
-  const folders = (process.env['PATH'] ?? '').split(delimiter)
-  const found = folders.map((folder) => join(folder, 'chromium')).find((path) => existsSync(path))
   return chromium.launch({
-    executablePath: found ?? '/usr/bin/chromium',
+    executablePath: pathOf('chromium'),
     headless: true,
     args: [
       '--no-sandbox',

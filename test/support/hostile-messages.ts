@@ -3,22 +3,22 @@ import { mulberry32 } from './order.ts'
 /** One message to send. */
 export interface HostileMessage {
   readonly data: string | Buffer
-  /** Sent as a binary message; a Buffer that is not is sent as text, byte for byte. */
+  /** Whether it is sent as a binary message; otherwise a Buffer is sent as text, byte for byte. */
   readonly binary: boolean
-  /** The WebSocket itself ends with it: what is no UTF-8 (1007), or above `maxPayload` (1009). */
+  /** Whether it ends the WebSocket: malformed UTF-8 (1007), or above `maxPayload` (1009). */
   readonly ends: boolean
 }
 
-/** Who is attacked decides which messages of the protocol itself are of use. */
+/** The attacked side decides which messages of the protocol are generated. */
 export type Direction = 'to the server' | 'to the client'
 
-/** What a generator is made for. */
+/** The options of a generator. */
 export interface HostileOptions {
   readonly seed: number
   readonly direction: Direction
   /** Types that the other side handles. */
   readonly types: readonly string[]
-  /** Tokens of which some are taken. */
+  /** Tokens; some of them are accepted. */
   readonly tokens?: readonly string[]
 }
 
@@ -28,7 +28,7 @@ type Weighted = readonly [weight: number, make: Maker]
 const KIB = 1024
 const BIGGEST_ID = '9007199254740991'
 
-/** Names that every object has, or that JavaScript or a library asks an object for. */
+/** Names that every object has, or that JavaScript or a library looks up. */
 const NAMES = [
   '__proto__',
   'constructor',
@@ -58,7 +58,7 @@ const NAMES = [
   'id',
 ]
 
-/** The same name, as a text that JSON allows. */
+/** Spellings of a name that JSON allows. */
 const SPELLINGS: readonly ((name: string) => string)[] = [
   (name) => JSON.stringify(name),
   (name) => `"${[...name].map(escaped).join('')}"`,
@@ -69,7 +69,7 @@ const SPELLINGS: readonly ((name: string) => string)[] = [
 
 const escaped = (char: string): string => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`
 
-/** Numbers, as they are written. */
+/** Numbers as JSON text. */
 const NUMBERS = [
   '0',
   '-0',
@@ -90,7 +90,7 @@ const NUMBERS = [
   '123456789012345678901234567890e-20',
 ]
 
-/** Values of any kind, as they are written. */
+/** Values of any kind as JSON text. */
 const VALUES = [
   'null',
   'true',
@@ -118,7 +118,7 @@ const VALUES = [
   ...NUMBERS,
 ]
 
-/** What is no JSON, or no object. */
+/** Texts that are not JSON, or not an envelope. */
 const NO_MESSAGES = [
   '',
   ' ',
@@ -150,7 +150,7 @@ const NO_MESSAGES = [
   'GET / HTTP/1.1\r\n\r\n',
 ]
 
-/** Codes of errors, known and not, as they are written. */
+/** Codes of errors as JSON text, known and unknown. */
 const CODES = [
   '"forbidden"',
   '"internal"',
@@ -162,15 +162,14 @@ const CODES = [
   '[["x"]]',
 ]
 
-/** Bytes that are no UTF-8: cut off, overlong, a surrogate, above U+10FFFF, a lone continuation. */
+/** Malformed UTF-8: cut off, overlong, a surrogate, above U+10FFFF, a lone continuation. */
 const NO_UTF8 = ['c3', 'c080', 'eda080', 'f4908080', '80', '7b2274797065223a22e282', 'ff', 'f09f98']
 
 /**
- * Messages of `koaws.v1`, and what somebody would send who wants to do harm: the same ones for the
- * same seed.
+ * Generates messages of `koaws.v1` and messages of an attacker: the same ones for the same seed.
  */
 export class HostileMessages {
-  /** How many of each kind were made. */
+  /** The number of messages of each kind. */
   readonly made: Record<string, number> = {}
   readonly #random: () => number
   readonly #options: HostileOptions
@@ -198,12 +197,12 @@ export class HostileMessages {
     return make()
   }
 
-  /** True so often, from 0 to 1. */
+  /** Returns true with this probability, from 0 to 1. */
   chance(share: number): boolean {
     return this.#random() < share
   }
 
-  /** An integer from 0 to one below `limit`. */
+  /** Returns an integer from 0 to `limit - 1`. */
   below(limit: number): number {
     return Math.floor(this.#random() * limit)
   }
@@ -258,7 +257,7 @@ export class HostileMessages {
 
   /** Fields of a later version. */
   #reserved(): string {
-    return `"${this.pick(['room', 'offset', 'epoch', 'key', 'trace'])}":${this.#value()}`
+    return `"${this.pick(['room', 'offset', 'epoch', 'trace'])}":${this.#value()}`
   }
 
   #type(): string {
@@ -281,7 +280,7 @@ export class HostileMessages {
     return this.pick(VALUES)
   }
 
-  /** Data that a type of the tests may take. */
+  /** Data that some type of the tests takes. */
   #fit(): string | undefined {
     return this.pick([
       undefined,
@@ -314,7 +313,7 @@ export class HostileMessages {
     ])
   }
 
-  /** What a server has no use for, or not now. */
+  /** A message of the protocol to the server; most of these types are wrong in this direction. */
   #fromClient(): string {
     const type = this.pick([
       'koaws:ping',
@@ -348,7 +347,7 @@ export class HostileMessages {
     return this.#envelope(JSON.stringify(type), this.chance(0.3) ? this.#id() : undefined, data)
   }
 
-  /** An answer to anything from 1 to 2,000, or with an odd id, with or without what it needs. */
+  /** An answer with an id up to 2,000 or an odd id, with or without its fields. */
   #answer(): string {
     const id = this.chance(0.8) ? String(1 + this.below(2_000)) : this.#oddId()
     if (this.chance(0.4)) return `{"type":"koaws:reply","id":${id},"data":${this.#value()}}`
@@ -377,7 +376,7 @@ export class HostileMessages {
     return this.pick(SPELLINGS)(this.pick(NAMES))
   }
 
-  /** Names that must not be, at any depth, and others that only look like them. */
+  /** Names that reach a prototype, at any depth, and names that only resemble them. */
   #oddNames(): string {
     let value = this.pick([
       () => this.#value(),
@@ -433,13 +432,13 @@ export class HostileMessages {
     )
   }
 
-  /** A message of so many bytes. */
+  /** A message of this many bytes. */
   #sized(bytes: number): string {
     const head = `{"type":${this.#type()},"id":${this.#id()},"data":{"text":"`
     return `${head}${'x'.repeat(Math.max(0, bytes - head.length - 3))}"}}`
   }
 
-  /** A good message that was damaged. */
+  /** Damages a good message. */
   #mutated(): string {
     let message = this.pick([
       () => this.#envelope(this.#type(), this.#id(), this.#fit()),
@@ -482,6 +481,6 @@ export class HostileMessages {
 }
 
 function text(data: string): HostileMessage {
-  // What cannot be sent as UTF-8 is sent as U+FFFD: what is generated is what arrives.
+  // Lone surrogates become U+FFFD here, so that the message arrives as it was generated.
   return { data: Buffer.from(data).toString(), binary: false, ends: false }
 }

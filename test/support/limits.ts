@@ -10,25 +10,25 @@ import {
 } from '../../lib/index.ts'
 import type { TestSocket } from '../../lib/testing/index.ts'
 import { handshake, type RawClient, rawClient } from './raw.ts'
-import { eventually, openSocket, type Site, serve } from './server.ts'
+import { eventually, openSocket, PATIENCE, type Site, serve } from './server.ts'
 
 export const KIB = 1024
 export const MIB = 1024 * 1024
 
-/** A site whose connections the test gets hold of. */
+/** A site that hands its connections to the test. */
 export interface LimitSite extends Site {
-  /** The option's counter, 0 when there is none yet. */
+  /** Returns the count of a drop, 0 when it is absent. */
   drops(name: string): number
-  /** A connection with ws's client, and the server's end of it. */
+  /** Opens a connection with ws's client, and returns both ends. */
   socket(path?: string): Promise<{ socket: TestSocket; connection: Connection }>
-  /** The same with a client that does only what it is told. */
+  /** Does the same with a client that sends only the bytes of the test. */
   raw(path?: string): Promise<{ client: RawClient; connection: Connection }>
 }
 
-/** Options of routes by path; any other path accepts with the plugin's. */
+/** Options of routes by path; other paths have the options of the plugin. */
 export type Routes = Record<string, AcceptOptions>
 
-/** A site that accepts everything. */
+/** Serves a site that accepts every upgrade. */
 export async function limitSite(
   options: KoaWsOptions = {},
   handler: Handler = () => {},
@@ -68,28 +68,21 @@ export async function limitSite(
   }
 }
 
-/** Time passes: for what must not happen in it. */
+/** Lets time pass, in which something must not happen. */
 export const pass = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
-/** Like `eventually`, with a deadline of one's own, and without a busy loop. */
-export async function within(
-  ms: number,
-  condition: () => boolean,
-  what = 'the condition',
-): Promise<number> {
+/** Resolves once a condition holds, with the elapsed milliseconds. Rejects after a minute. */
+export async function until(condition: () => boolean, what = 'the condition'): Promise<number> {
   const began = performance.now()
-  while (!condition()) {
-    if (performance.now() - began > ms) throw new Error(`${what} did not come about in ${ms} ms`)
-    await pass(5)
-  }
+  await eventually(condition, what)
   return performance.now() - began
 }
 
-/** A promise that must settle in time. */
-export async function inTime<T>(ms: number, promise: Promise<T>, what: string): Promise<T> {
+/** Settles as a promise does, or rejects after a minute. */
+export async function settles<T>(promise: Promise<T>, what: string): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what}: not in ${ms} ms`)), ms)
+    timer = setTimeout(() => reject(new Error(`${what} did not settle`)), PATIENCE)
   })
   try {
     return await Promise.race([promise, late])
@@ -98,20 +91,24 @@ export async function inTime<T>(ms: number, promise: Promise<T>, what: string): 
   }
 }
 
-/** Send to a client that does not read until the kernel takes nothing more; about 128 KiB wait then. */
+/**
+ * Sends to a client that does not read, until the kernel takes no more bytes and about 128 KiB
+ * wait.
+ */
 export async function stuff(connection: Connection): Promise<void> {
   const chunk = Buffer.alloc(64 * KIB)
-  let since = performance.now()
+  let looks = 0
   let before = -1
-  while (performance.now() - since < 250) {
+  // Counts looks instead of time, because a process that is not scheduled sees no change.
+  while (looks < 100) {
     while (connection.bufferedAmount < 128 * KIB) connection.send(chunk)
     await pass(2)
-    if (connection.bufferedAmount !== before) since = performance.now()
+    looks = connection.bufferedAmount === before ? looks + 1 : 0
     before = connection.bufferedAmount
   }
 }
 
-/** Send one message after which exactly so many bytes wait: at least 64 KiB more than now. */
+/** Sends one message after which exactly this many bytes wait: at least 64 KiB more than now. */
 export function topUp(connection: Connection, bytes: number): void {
   connection.send(Buffer.alloc(bytes - connection.bufferedAmount - 10))
   if (connection.bufferedAmount !== bytes) {
@@ -119,7 +116,7 @@ export function topUp(connection: Connection, bytes: number): void {
   }
 }
 
-/** Have ws's client read about so many bytes each 100 ms; returns how to end that. */
+/** Makes ws's client read about this many bytes every 100 ms. Returns a function that ends it. */
 export function throttle(socket: TestSocket, bytes: number): () => void {
   const tcp = (socket as unknown as { _socket: NodeJS.ReadableStream })._socket
   let left = 0
@@ -142,7 +139,7 @@ export function throttle(socket: TestSocket, bytes: number): () => void {
 
 const LIB = new URL('../../lib/', import.meta.url).pathname
 
-/** The live timers that files of lib/ have made since; unref'ed ones too. */
+/** Tracks the live timers that files of lib/ make from now on, unref'ed ones too. */
 export class LibTimers {
   readonly #live = new Map<number, { stack: string; repeats: boolean }>()
   readonly #hook = createHook({
@@ -156,7 +153,7 @@ export class LibTimers {
     destroy: (id) => void this.#live.delete(id),
   }).enable()
 
-  /** How many there are that this file has made: 'hub/heartbeat'. */
+  /** Returns the number of live timers of a file, such as 'hub/heartbeat'. */
   of(file: string, repeats?: boolean): number {
     return [...this.#live.values()].filter(
       (one) =>
@@ -170,7 +167,7 @@ export class LibTimers {
   }
 }
 
-/** Block the event loop of this thread, without work for the processor. */
+/** Blocks the event loop of this thread, without load on the processor. */
 export function block(ms: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
 }
@@ -182,10 +179,21 @@ let open = 0
 let pings = 0
 const closed = []
 const sockets = []
+let stall = 0
+let looked = performance.now()
+setInterval(() => {
+  const now = performance.now()
+  stall = Math.max(stall, now - looked - 10)
+  looked = now
+}, 10)
 for (let i = 0; i < workerData.count; i++) {
   const socket = new WebSocket(workerData.address, { autoPong: workerData.delay === 0 })
   sockets.push(socket)
-  socket.on('open', () => ++open === workerData.count && parentPort.postMessage('open'))
+  socket.on('open', () => {
+    if (++open < workerData.count) return
+    stall = 0
+    parentPort.postMessage('open')
+  })
   socket.on('ping', (data) => {
     pings++
     if (workerData.delay > 0) setTimeout(() => socket.pong(data), workerData.delay)
@@ -194,12 +202,12 @@ for (let i = 0; i < workerData.count; i++) {
   socket.on('close', (code) => closed.push(code))
 }
 parentPort.on('message', (question) => {
-  if (question === 'report') parentPort.postMessage({ pings, closed })
+  if (question === 'report') parentPort.postMessage({ pings, closed, stall })
   else for (const socket of sockets) socket.terminate()
 })
 `
 
-/** Healthy clients on a thread of their own, which answer while this one is blocked. */
+/** Healthy clients on a separate thread, which answer while the main thread is blocked. */
 export class ClientThread {
   readonly #worker: Worker
 
@@ -207,7 +215,7 @@ export class ClientThread {
     this.#worker = worker
   }
 
-  /** @param delay how long a pong takes, in milliseconds */
+  /** @param delay milliseconds before a pong */
   static async open(port: number, count: number, delay = 0): Promise<ClientThread> {
     const worker = new Worker(CLIENTS, {
       eval: true,
@@ -218,7 +226,8 @@ export class ClientThread {
     return new ClientThread(worker)
   }
 
-  report(): Promise<{ pings: number; closed: number[] }> {
+  /** @returns what the clients saw; `stall` is the longest that their thread did not run, in milliseconds */
+  report(): Promise<{ pings: number; closed: number[]; stall: number }> {
     return new Promise((resolve) => {
       this.#worker.once('message', resolve)
       this.#worker.postMessage('report')

@@ -11,7 +11,7 @@ import {
 import type { TestSocket } from '../../lib/testing/index.ts'
 import { deferred, openSocket, type Site, serve, turn } from './server.ts'
 
-// ---- a site whose members are known from both sides
+// ---- a site with members that are known from both sides
 
 /** Both ends of one connection. */
 export interface Guest {
@@ -19,7 +19,7 @@ export interface Guest {
   readonly connection: Connection
 }
 
-/** How a guest comes in. */
+/** The way a guest connects. */
 export interface Entrance {
   /** `/v1` speaks koaws.v1, `/outside` is in no audience, anything else is ordinary. */
   path?: '/' | '/v1' | '/outside'
@@ -29,12 +29,12 @@ export interface Entrance {
   client?: ClientOptions
 }
 
-/** A site, and the way in. */
+/** A site with a function that connects guests. */
 export interface House extends Site {
   enter(entrance?: Entrance): Promise<Guest>
 }
 
-/** A site whose guests say in the query who they are. */
+/** Serves a site that takes the user and the rooms of a guest from the query. */
 export async function house(
   options: KoaWsOptions = {},
   handler: (connection: Connection) => unknown = () => {},
@@ -74,7 +74,9 @@ export async function house(
   }
 }
 
-/** Enter, and wait until the rooms hold on the outside: with `accept()` nobody waits for that. */
+/**
+ * Enters, and waits until the subscriptions of the rooms hold; `accept()` does not wait for them.
+ */
 export async function enterAndHold(
   where: House,
   { rooms = [], ...entrance }: NonNullable<Parameters<House['enter']>[0]>,
@@ -84,7 +86,10 @@ export async function enterAndHold(
   return guest
 }
 
-/** The messages so far, up to a mark that is sent now: what is missing would come after it. */
+/**
+ * Returns the messages so far, up to a mark that is sent now; a late message would follow the
+ * mark.
+ */
 export async function received({ socket, connection }: Guest): Promise<(string | Buffer)[]> {
   const mark = '--- mark ---'
   connection.send(mark)
@@ -96,7 +101,7 @@ export async function received({ socket, connection }: Guest): Promise<(string |
   }
 }
 
-/** Expect that each guest has got exactly these messages. */
+/** Expects that each guest has got exactly these messages. */
 export async function expectReceived(
   guests: readonly Guest[],
   ...messages: (string | Buffer)[]
@@ -106,7 +111,7 @@ export async function expectReceived(
 
 // ---- random interleavings
 
-/** A small generator of numbers in [0, 1), the same for the same seed. */
+/** Returns a small generator of numbers in [0, 1), the same for the same seed. */
 export function mulberry32(seed: number): () => number {
   let state = seed >>> 0
   return () => {
@@ -117,7 +122,7 @@ export function mulberry32(seed: number): () => number {
   }
 }
 
-/** What a run is to do. */
+/** The size of a run. */
 export interface OrderOptions {
   seed: number
   operations: number
@@ -127,21 +132,21 @@ export interface OrderOptions {
   takeover?: boolean
 }
 
-/** What a run came to. */
+/** The result of a run. */
 export interface OrderReport {
   readonly seed: number
   readonly operations: number
   readonly deliveries: number
   /** Connections that were opened in all. */
   readonly connections: number
-  /** What was wrong, one sentence each. */
+  /** The mistakes, one sentence each. */
   readonly mismatches: readonly string[]
 }
 
-/** Message as it was sent, and as it must arrive. */
+/** A message as it is sent and must arrive. */
 type Message = string | Buffer
 
-/** How a client takes compressed frames. */
+/** The compression of each kind of client. */
 const KINDS: Record<string, ClientOptions['perMessageDeflate']> = {
   plain: false,
   deflate: true,
@@ -150,12 +155,12 @@ const KINDS: Record<string, ClientOptions['perMessageDeflate']> = {
 }
 const KIND_NAMES = ['plain', 'deflate', 'plain', 'deflate', 'window10', 'blob']
 
-/** More than so many messages on their way, and the run waits for the clients. */
+/** With more messages in transit the run waits for the clients. */
 const MOST_UNDERWAY = 4_000
 const PATIENCE = 20_000
-const LETTERS = 'abcdefghijklmnopqrstuvwxyzäöü€' // one UTF-16 unit each: they are cut anywhere
+const LETTERS = 'abcdefghijklmnopqrstuvwxyzäöü€' // one UTF-16 unit each, so that a text can be cut anywhere
 
-/** One connection, from both ends, and what its client must see. */
+/** One connection from both ends, with the messages that its client must get. */
 class Peer {
   readonly rooms = new Set<string>()
   readonly expected: Message[] = []
@@ -165,7 +170,7 @@ class Peer {
   /** The client has seen the end. */
   ended = false
   broken = false
-  /** Parts of a message that is not whole yet, and what has to wait for its end. */
+  /** Parts of an incomplete message; `held` has the messages that wait for its end. */
   parts: Message[] | null = null
   held: Message[] = []
   readonly name: string
@@ -184,8 +189,8 @@ class Peer {
 }
 
 /**
- * Does random things to connections of one hub, and computes what each client must see. Only what
- * the seed says decides what is done; the order on the wire is what is looked at.
+ * Runs random operations on connections of one hub, and computes the messages that each client
+ * must get. The seed alone determines the operations; the run checks the order on the wire.
  */
 class OrderRun {
   readonly mismatches: string[] = []
@@ -356,7 +361,7 @@ class OrderRun {
     }
   }
 
-  /** A part of a message. */
+  /** Sends a part of a message. */
   #part(peer: Peer, last: boolean): void {
     peer.parts ??= []
     const [first] = peer.parts
@@ -375,10 +380,10 @@ class OrderRun {
     peer.connection.send(part, { fin: last })
   }
 
-  /** Close one, and open another in its place; what was sent before has to arrive. */
+  /** Closes a connection, and opens another; earlier messages must arrive. */
   async #close(peer: Peer): Promise<void> {
     if (!peer.open) return
-    // What waits for it in this turn goes before the close frame.
+    // Messages of this turn precede the close frame.
     const last = this.#random()
     if (last < 0.6) {
       this.#broadcast(this.#site.hub.user(peer.user), (one) => one.user === peer.user)
@@ -389,7 +394,7 @@ class OrderRun {
     peer.open = false
     peer.parts = null
     peer.held = []
-    // Some of what is sent until it is gone meets a connection that is closing.
+    // Until the connection is gone, some sends meet it while it is closing.
     await this.#enter()
     this.#peers = this.#peers.filter((one) => one.open || !one.ended)
   }
@@ -460,7 +465,7 @@ class OrderRun {
     this.mismatches.push(what)
   }
 
-  /** Wait until not more than this is on its way. */
+  /** Waits until at most this many messages are in transit. */
   async #settle(most: number): Promise<void> {
     let { deliveries } = this
     let deadline = Date.now() + PATIENCE
@@ -479,7 +484,7 @@ class OrderRun {
     }
   }
 
-  /** A new message, unlike all others: mostly small, sometimes large. */
+  /** Makes a unique message: mostly small, sometimes large. */
   #message(): Message {
     const text = `${this.#sent++} ${this.#filling()}`
     return this.#random() < 0.7 ? text : Buffer.from(text)
@@ -505,7 +510,10 @@ class OrderRun {
   }
 }
 
-/** Do random things to a hub with a seed, and see whether every client sees them in order. */
+/**
+ * Runs random operations on a hub with a seed, and checks that every client gets the messages in
+ * order.
+ */
 export async function randomOrder(options: OrderOptions): Promise<OrderReport> {
   const arrivals = new Map<string, (connection: Connection) => void>()
   const site = await serve(
@@ -518,7 +526,7 @@ export async function randomOrder(options: OrderOptions): Promise<OrderReport> {
     {
       perMessageDeflate: { serverNoContextTakeover: !options.takeover },
       maxBufferedAmount: 64 * 1024 * 1024,
-      closeTimeout: 20_000, // the order is looked at, on whatever machine
+      closeTimeout: 20_000, // for a busy machine: only the order matters
       flood: false,
     },
   )

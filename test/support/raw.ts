@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 
-/** One HTTP answer as it stood on the wire. */
+/** An HTTP answer as it was on the wire. */
 export interface RawAnswer {
   status: number
   headers: Map<string, string[]>
@@ -10,13 +10,13 @@ export interface RawAnswer {
   body: string
 }
 
-/** A frame as it came (RFC 6455, section 5.2). */
+/** A received frame (RFC 6455, section 5.2). */
 export interface RawFrame {
   opcode: number
   payload: Buffer
 }
 
-/** A client that sends exactly the bytes it is told, and keeps all that comes. */
+/** A client that sends exactly the given bytes, and keeps everything that it receives. */
 export class RawClient {
   received: Buffer = Buffer.alloc(0)
   ended = false
@@ -50,7 +50,7 @@ export class RawClient {
     this.socket.write(data, 'latin1' as never)
   }
 
-  /** Reset the connection. */
+  /** Resets the connection. */
   reset(): void {
     ;(this.socket as Socket).resetAndDestroy()
   }
@@ -71,7 +71,7 @@ export class RawClient {
     return this.received.toString('latin1')
   }
 
-  /** The next answer with a Content-Length, a chunked body, or none (101). */
+  /** Returns the next answer with a Content-Length, a chunked body, or no body (101). */
   async answer(): Promise<RawAnswer> {
     await this.until(() => this.text.includes('\r\n\r\n') || this.ended)
     const headEnd = this.text.indexOf('\r\n\r\n')
@@ -118,7 +118,7 @@ export class RawClient {
     }
   }
 
-  /** The next frame after a 101. */
+  /** Returns the next frame after a 101. */
   async frame(): Promise<RawFrame> {
     if (this.#frameOffset < 0) throw new Error('no 101 yet')
     let found: { frame: RawFrame; size: number } | null = null
@@ -135,16 +135,24 @@ export class RawClient {
     return frame
   }
 
-  /** The next frame, which must be a text. */
+  /** Returns the next frame other than a ping: the heartbeat of the server pings at any moment. */
+  async #noPing(): Promise<RawFrame> {
+    for (;;) {
+      const frame = await this.frame()
+      if (frame.opcode !== 9) return frame
+    }
+  }
+
+  /** Returns the text of the next frame, which must be a text. */
   async textFrame(): Promise<string> {
-    const { opcode, payload } = await this.frame()
+    const { opcode, payload } = await this.#noPing()
     if (opcode !== 1) throw new Error(`opcode ${opcode}, not a text: ${payload.toString('hex')}`)
     return payload.toString()
   }
 
-  /** The code of the next frame, which must be a close. */
+  /** Returns the code of the next frame, which must be a close. */
   async closeCode(): Promise<number> {
-    const { opcode, payload } = await this.frame()
+    const { opcode, payload } = await this.#noPing()
     if (opcode !== 8) throw new Error(`opcode ${opcode}, not a close: ${payload.toString()}`)
     return payload.length >= 2 ? payload.readUInt16BE(0) : 1005
   }
@@ -176,7 +184,7 @@ function parseFrame(data: Buffer): { frame: RawFrame; size: number } | null {
   return { frame, size: offset + length }
 }
 
-/** A masked frame of a client. */
+/** Makes a masked frame of a client. */
 export function frame(opcode: number, payload: string | Buffer, fin = true): Buffer {
   const data = Buffer.from(payload)
   const mask = Buffer.from([1, 2, 3, 4])
@@ -208,7 +216,7 @@ export function closeFrame(code = 1000, reason = ''): Buffer {
 
 export const KEY = 'dGhlIHNhbXBsZSBub25jZQ=='
 
-/** The head of a handshake; a header of null is left out, an array is sent more than once. */
+/** Makes the head of a handshake; a header of null is left out, an array is sent more than once. */
 export function handshake(
   path = '/',
   headers: Record<string, string | string[] | null> = {},
@@ -232,7 +240,7 @@ export function handshake(
 
 const open = new Set<RawClient>()
 
-/** A raw connection to a port of this machine. */
+/** Connects to a port of this machine. */
 export async function rawClient(
   port: number | { path: string },
   host = '127.0.0.1',
@@ -245,7 +253,7 @@ export async function rawClient(
   return client
 }
 
-/** End what a test has left open. */
+/** Destroys the connections that a test left open. */
 export function closeRawClients(): void {
   for (const client of open) client.socket.destroy()
   open.clear()

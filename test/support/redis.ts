@@ -4,28 +4,31 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Transform } from 'node:stream'
+import { pathOf } from './programs.ts'
 
 /** A Redis of a test: on loopback, without persistence, in a folder of its own. */
 export interface TestRedis {
   readonly port: number
   readonly pid: number
-  /** kill -9. */
+  /** Sends SIGKILL. */
   kill(): Promise<void>
-  /** SIGSTOP: it hangs, and its connections stay. */
+  /** Sends SIGSTOP: Redis hangs, and its connections stay. */
   stop(): void
-  /** SIGCONT. */
+  /** Sends SIGCONT. */
   go(): void
-  /** Start it again on the same port. */
+  /** Starts it again on the same port. */
   start(): Promise<void>
-  /** Run one command, words and all. */
+  /** Runs one command. */
   command(...words: string[]): Promise<string>
 }
 
 const running = new Set<ChildProcess>()
 const folders = new Set<string>()
-const proxies = new Set<{ close(): void }>()
+/** Proxies that `stopRedis` closes, too. */
+export const proxies = new Set<{ close(): void }>()
 
-/** Start a Redis. @param lines of its configuration */
+/** Starts a Redis. @param lines of its configuration */
 export async function startRedis(lines: readonly string[] = []): Promise<TestRedis> {
   const port = await freePort()
   const folder = mkdtempSync(join(tmpdir(), 'koaws-redis-'))
@@ -35,7 +38,7 @@ export async function startRedis(lines: readonly string[] = []): Promise<TestRed
   writeFileSync(config, [...fixed, ...lines].join('\n'))
   let child: ChildProcess
   const start = async (): Promise<void> => {
-    child = spawn('redis-server', [config], { stdio: 'ignore' })
+    child = spawn(pathOf('redis-server'), [config], { stdio: 'ignore' })
     running.add(child)
     child.once('exit', () => running.delete(child))
     await answers(port)
@@ -58,7 +61,7 @@ export async function startRedis(lines: readonly string[] = []): Promise<TestRed
   }
 }
 
-/** Three masters that share the slots. */
+/** Starts three masters that share the slots. */
 export async function startRedisCluster(): Promise<TestRedis[]> {
   const lines = [
     'cluster-enabled yes',
@@ -79,18 +82,30 @@ export async function startRedisCluster(): Promise<TestRedis[]> {
   return nodes
 }
 
-/** A port in front of a Redis, whose connections can be cut, or led elsewhere. */
+/** A port in front of a Redis. Its connections can be cut, or sent to another port. */
 export interface RedisProxy {
   readonly port: number
-  /** Cut all connections, and refuse new ones. */
+  /** Cuts all connections, and refuses new ones. */
   cut(): void
-  /** Take connections again, from now on for this port. */
+  /** Delays each chunk of bytes by this many milliseconds after the previous one; 0 ends that. */
+  lag(ms: number): void
+  /** Accepts connections again, from now on for this port. */
   heal(target?: number): void
+  /** Cuts all connections, and stops listening. */
+  close(): void
 }
 
 export async function startProxy(target: number): Promise<RedisProxy> {
   const sockets = new Set<Socket>()
   let to: number | null = target
+  let pause = 0
+  const lane = (): Transform =>
+    new Transform({
+      transform(chunk, _encoding, pass) {
+        if (pause > 0) setTimeout(pass, pause, null, chunk)
+        else pass(null, chunk)
+      },
+    })
   const keep = (socket: Socket): void => {
     sockets.add(socket)
     socket.on('error', () => socket.destroy())
@@ -103,7 +118,8 @@ export async function startProxy(target: number): Promise<RedisProxy> {
     }
     const other = connect(to, '127.0.0.1')
     for (const one of [socket, other]) keep(one)
-    socket.pipe(other).pipe(socket)
+    socket.pipe(lane()).pipe(other)
+    other.pipe(lane()).pipe(socket)
     socket.on('close', () => other.destroy())
     other.on('close', () => socket.destroy())
   })
@@ -113,22 +129,27 @@ export async function startProxy(target: number): Promise<RedisProxy> {
     to = null
     for (const socket of sockets) socket.destroy()
   }
-  proxies.add({
-    close() {
-      cut()
-      server.close()
-    },
-  })
+  const close = (): void => {
+    cut()
+    server.close()
+    proxies.delete(proxy)
+  }
+  const proxy = { close }
+  proxies.add(proxy)
   return {
+    close,
     port: (server.address() as { port: number }).port,
     cut,
+    lag(ms) {
+      pause = ms
+    },
     heal(next = target) {
       to = next
     },
   }
 }
 
-/** End whatever this file has started. */
+/** Ends everything that this file has started. */
 export async function stopRedis(): Promise<void> {
   for (const proxy of proxies) proxy.close()
   proxies.clear()
@@ -139,8 +160,9 @@ export async function stopRedis(): Promise<void> {
   folders.clear()
 }
 
-async function freePort(): Promise<number> {
-  // A cluster listens on the port above by 10,000 too.
+/** Returns a port that no server listens on. */
+export async function freePort(): Promise<number> {
+  // A cluster also listens on the port plus 10,000.
   for (;;) {
     const server = createServer().listen(0, '127.0.0.1')
     await once(server, 'listening')
@@ -163,7 +185,7 @@ async function until(holds: () => Promise<boolean>): Promise<void> {
   }
 }
 
-/** One command over a connection of its own; the raw answer. */
+/** Runs one command on a new connection, and returns the raw answer. */
 function command(port: number, words: readonly string[]): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = connect(port, '127.0.0.1')

@@ -10,7 +10,7 @@ const servers = new Set<Server>()
 const hubs = new Set<Hub>()
 const sockets = new Set<TestSocket>()
 
-/** What the tests of a flow work with. */
+/** An app on a listening server, as the tests of a flow use it. */
 export interface Site {
   app: Koa
   hub: Hub
@@ -26,14 +26,14 @@ export interface AppOptions {
   asyncLocalStorage?: boolean
 }
 
-/** A hub that is closed after the test. */
+/** Makes a hub that is closed after the test. It has no heartbeat unless the test asks for one. */
 export function makeHub(options?: KoaWsOptions): Hub {
-  const hub = koaWs(options)
+  const hub = koaWs({ heartbeat: false, ...options })
   hubs.add(hub)
   return hub
 }
 
-/** An app whose errors are kept and not printed. */
+/** Makes an app that keeps its errors instead of printing them. */
 export function makeApp(options?: AppOptions): { app: Koa; errors: Site['errors'] } {
   const app = new Koa<Koa.DefaultState, Koa.DefaultContext>(options)
   const errors: Site['errors'] = []
@@ -41,7 +41,7 @@ export function makeApp(options?: AppOptions): { app: Koa; errors: Site['errors'
   return { app, errors }
 }
 
-/** Listen on a free port of this machine. */
+/** Listens on a free port of this machine. */
 export async function listen(server: Server, host = '127.0.0.1'): Promise<number> {
   servers.add(server)
   server.listen(0, host)
@@ -49,10 +49,10 @@ export async function listen(server: Server, host = '127.0.0.1'): Promise<number
   return (server.address() as AddressInfo).port
 }
 
-/** What `serve` listens with. */
+/** The server that `serve` listens with. */
 interface Listening {
   create(app: Koa): Server
-  /** The status of an accept. */
+  /** The HTTP status of an accept. */
   acceptStatus: number
   /** Whether the hub has to be attached before the first upgrade. */
   attach: boolean
@@ -66,17 +66,17 @@ let listening: Listening = {
   listen,
 }
 
-/** Have `serve` listen with something other than HTTP/1.1, for a whole run. */
+/** Makes `serve` listen with another server than HTTP/1.1, for a whole run. */
 export function listenWith(other: Listening): void {
   listening = other
 }
 
-/** The status that an accept has for the application. */
+/** Returns the status that an accept has for the application. */
 export function acceptStatus(): number {
   return listening.acceptStatus
 }
 
-/** An app with the plugin and what the test adds after it. */
+/** Serves an app with the plugin, and with middleware that the test adds after it. */
 export async function serve(
   build: (app: Koa, hub: Hub) => void,
   options?: KoaWsOptions & { before?: (app: Koa) => void; koa?: AppOptions; attach?: boolean },
@@ -93,7 +93,7 @@ export async function serve(
   return { app, hub, server, port, errors }
 }
 
-/** Open a WebSocket with ws's client; rejects with the HTTP answer. */
+/** Opens a WebSocket with ws's client; rejects with the HTTP answer. */
 export function openSocket(
   url: number | string,
   path = '/',
@@ -119,7 +119,7 @@ export function openSocket(
   })
 }
 
-/** The HTTP answer of a WebSocket that is expected to be rejected. */
+/** Returns the HTTP answer of a WebSocket that must be rejected. */
 export async function rejected(promise: Promise<unknown>): Promise<RejectedError> {
   try {
     await promise
@@ -130,7 +130,7 @@ export async function rejected(promise: Promise<unknown>): Promise<RejectedError
   throw new Error('it was accepted')
 }
 
-/** A promise that is settled from outside. */
+/** Returns a promise with its resolve function. */
 export function deferred<T = void>(): { promise: Promise<T>; resolve: (value: T) => void } {
   let resolve!: (value: T) => void
   const promise = new Promise<T>((settle) => {
@@ -142,30 +142,41 @@ export function deferred<T = void>(): { promise: Promise<T>; resolve: (value: T)
 /** Lets the event loop turn once. */
 export const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
-/** Resolves once a condition holds; looks again in each turn of the loop. */
+/** Milliseconds that a test waits for an event, which may take long on a busy machine. */
+export const PATIENCE = 60_000
+
+/** Resolves once a condition holds. Rejects after a minute. */
 export async function eventually(condition: () => boolean, what = 'the condition'): Promise<void> {
-  const deadline = Date.now() + 5_000
-  while (!condition()) {
+  const deadline = Date.now() + PATIENCE
+  for (let looks = 0; !condition(); looks++) {
     if (Date.now() > deadline) throw new Error(`${what} did not come about`)
-    await turn()
+    await nextLook(looks)
   }
 }
 
-/** Wait until expectations hold; after five seconds they fail as they stand. */
+/** Waits until expectations hold; after a minute they throw. */
 export async function soon(expectations: () => void): Promise<void> {
-  const deadline = Date.now() + 5_000
-  for (;;) {
+  const deadline = Date.now() + PATIENCE
+  for (let looks = 0; ; looks++) {
     try {
       expectations()
       return
     } catch (error) {
       if (Date.now() > deadline) throw error
     }
-    await turn()
+    await nextLook(looks)
   }
 }
 
-/** Close what the tests of a file have opened; call it in `afterEach`. */
+/**
+ * Looks in each turn of the event loop at first, then less often, to leave the processor to the
+ * awaited work.
+ */
+function nextLook(looks: number): Promise<void> {
+  return looks < 100 ? turn() : new Promise((resolve) => setTimeout(resolve, 2))
+}
+
+/** Closes everything that the tests of a file have opened; call it in `afterEach`. */
 export async function cleanUp(): Promise<void> {
   closeRawClients()
   for (const socket of sockets) socket.terminate()

@@ -1,7 +1,7 @@
 /**
- * A server that closes when its process is told to stop, for the tests of signals: started as a
- * process of its own, told what to be by a JSON in its first argument. It prints a line for each
- * thing that happens.
+ * A server that closes when its process is told to stop, for the tests of signals. It runs as a
+ * separate process with its configuration as JSON in the first argument, and prints a line for
+ * each event.
  */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
@@ -10,7 +10,7 @@ import Koa from 'koa'
 import koaWs, { accept, type Hub, memoryAdapter, type SignalOptions } from '../../lib/index.ts'
 
 export interface SignalServer {
-  /** How many hubs, each with a server of its own. @default 1 */
+  /** The number of hubs, each with a server of its own. @default 1 */
   hubs?: number
   /** No server: the process has nothing to do. */
   alone?: boolean
@@ -22,7 +22,7 @@ export interface SignalServer {
   adapter?: 'broken'
   /** The loop over messages never ends. */
   stuck?: boolean
-  /** Take it back at once. */
+  /** Undoes `closeOnSignal()` at once. */
   takeBack?: boolean
 }
 

@@ -3,7 +3,7 @@ import { accept, type Handler, type Messages, type ProtocolDefinition } from '..
 import type { TestSocket } from '../../lib/testing/index.ts'
 import { openSocket, type Site, serve } from './server.ts'
 
-/** A message of koaws.v1, as it came. */
+/** A received message of koaws.v1. */
 export interface Wire {
   type: string
   id?: number
@@ -15,20 +15,23 @@ export interface Wire {
 // biome-ignore lint/suspicious/noExplicitAny: any protocol, any state
 type AnyMessages = Messages<any, any> | { types: ProtocolDefinition }
 
-/** An app whose every path is served by `messages()`. */
+/** Serves every path of an app with `messages()`. */
 export function serveMessages(
   handler: AnyMessages,
   options: Parameters<typeof accept>[1] & { hub?: never } = {},
   hubOptions: Parameters<typeof serve>[1] = {},
   build: (app: Koa) => void = () => {},
 ): Promise<Site> {
-  return serve((app) => {
-    build(app)
-    app.use(accept(handler as unknown as Handler, options))
-  }, hubOptions)
+  return serve(
+    (app) => {
+      build(app)
+      app.use(accept(handler as unknown as Handler, options))
+    },
+    { heartbeat: {}, ...hubOptions },
+  )
 }
 
-/** Connect and speak koaws.v1; the welcome has been read. */
+/** Connects with koaws.v1, and reads the welcome. */
 export async function talk(port: number, path = '/'): Promise<TestSocket> {
   const socket = await speak(port, path)
   const { type } = await hear(socket)
@@ -36,19 +39,22 @@ export async function talk(port: number, path = '/'): Promise<TestSocket> {
   return socket
 }
 
-/** Connect and speak koaws.v1; nothing has been read. */
+/** Connects with koaws.v1, and reads nothing. */
 export function speak(port: number, path = '/'): Promise<TestSocket> {
   return openSocket(port, path, { protocols: ['koaws.v1'] })
 }
 
-/** The next message. */
+/** Returns the next message. */
 export async function hear(socket: TestSocket): Promise<Wire> {
   return (await socket.nextJson()) as Wire
 }
 
 let lastId = 0
 
-/** Send a request and hear the next message, which is its answer where nothing else is sent. */
+/**
+ * Sends a request, and returns the next message: its answer, if the server sends no other
+ * message.
+ */
 export function ask(
   socket: TestSocket,
   type: string,

@@ -4,6 +4,7 @@ import { expect } from 'chai'
 import { expectTypeOf } from 'expect-type'
 import jwt from 'koa-jwt'
 import * as v from 'valibot'
+import { WebSocketServer } from 'ws'
 import { z } from 'zod'
 import koaWs, {
   type Audience,
@@ -37,7 +38,7 @@ const chatProtocol = protocol({
 type Chat = DefinitionOf<typeof chatProtocol>
 
 describe('types of messages', () => {
-  it('data and replies of handlers are those of the protocol', () => {
+  it('handlers have the data and replies of the protocol', () => {
     const chat = messages(chatProtocol)
       .on('say', (message) => {
         expectTypeOf(message.data).toEqualTypeOf<{ text: string; at?: Date | undefined }>()
@@ -60,7 +61,7 @@ describe('types of messages', () => {
     expect(chat.types).to.equal(chatProtocol.types)
   })
 
-  it('wrong replies, and types that a client does not send, do not compile', () => {
+  it('wrong replies, and types that a client does not send, fail to compile', () => {
     const build = (): void => {
       // @ts-expect-error a wrong reply
       messages(chatProtocol).on('say', () => ({ ok: 'yes' }))
@@ -80,7 +81,7 @@ describe('types of messages', () => {
     expect(build).to.be.a('function')
   })
 
-  it('pushes and requests of a connection are those of the protocol', () => {
+  it('a connection has the pushes and requests of the protocol', () => {
     const use = (connection: Connection<State, Chat>): void => {
       connection.push('said', { text: 'hi' })
       connection.push('tick')
@@ -99,7 +100,7 @@ describe('types of messages', () => {
       connection.push('nope')
       // @ts-expect-error no payload
       connection.request('confirm')
-      // @ts-expect-error nobody answers it
+      // @ts-expect-error it has no answer
       connection.request('said', { text: 'hi' })
       // @ts-expect-error a wrong payload
       connection.request('confirm', 7)
@@ -160,7 +161,7 @@ describe('types of messages', () => {
     messages().on('x', handler)
   })
 
-  it('accept() takes messages, with options for them', () => {
+  it('accept() takes messages() with their options', () => {
     const router = new Router()
     router.get('/chat/:room', accept(messages(chatProtocol)))
     router.get('/open', accept(messages().on('x', () => 1)))
@@ -177,7 +178,10 @@ describe('types of messages', () => {
       '/many',
       accept(
         bySubprotocol(
-          { 'koaws.v1': messages(chatProtocol), other: forward({} as never) },
+          {
+            'koaws.v1': messages(chatProtocol),
+            other: forward(new WebSocketServer({ noServer: true })),
+          },
           (connection) => connection.send('raw'),
         ),
       ),

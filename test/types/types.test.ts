@@ -24,7 +24,7 @@ interface Custom {
 }
 
 describe('types', () => {
-  it('the flagship line compiles under Router()', () => {
+  it('accept() with ctx.params compiles under Router()', () => {
     const router = new Router()
     router.get(
       '/chat/:room',
@@ -42,7 +42,7 @@ describe('types', () => {
     expect(router.stack).to.have.length(2)
   })
 
-  it('the flagship line compiles under Router<State, Custom>, and a wrong state does not', () => {
+  it('accept() with ctx.params compiles under Router<State, Custom>, and a wrong state does not', () => {
     const router = new Router<State, Custom>()
     router.get(
       '/chat/:room',
@@ -70,7 +70,7 @@ describe('types', () => {
     )
   })
 
-  it('accept() fits app.use(), with a typed state and without', () => {
+  it('accept() compiles in app.use(), with and without a typed state', () => {
     new Koa().use(accept((connection) => connection.send('x')))
     new Koa<State, Custom>().use(
       accept<State, Custom>((connection, ctx) => connection.send(ctx.state.user.id)),
@@ -116,7 +116,7 @@ describe('types', () => {
     new Koa().use(hub).use(hub.route('/x/:y', async (_ctx, next) => next()))
   })
 
-  it('options are typed', () => {
+  it('options with an unknown name or a wrong value fail to compile', () => {
     koaWs({ origin: ['https://example.com', /^https:\/\/x$/], user: (ctx) => ctx.state['id'] })
     // @ts-expect-error no such option
     expect(() => koaWs({ orgin: 'any' })).to.throw()
@@ -134,7 +134,7 @@ describe('types', () => {
     })
   })
 
-  it('audiences are typed', () => {
+  it('methods of an audience have their types', () => {
     const hub = koaWs()
     const audience = hub.room('a', 'b').except('id').exceptUser(7, 'u').local().volatile()
     expectTypeOf(audience).toEqualTypeOf<Audience>()
@@ -158,7 +158,7 @@ describe('types', () => {
     expect(() => koaWs({ heartbeat: { interval: 25 } })).to.throw('seconds')
   })
 
-  it('servers of every kind can be attached, and come back as what they are', () => {
+  it('hub.attach() takes servers of every kind, and returns their type', () => {
     const callback = new Koa().callback()
     const hub = koaWs()
     const check = (): void => {

@@ -3,7 +3,7 @@ import type { Connection } from '../../lib/index.ts'
 import { closeFrame, frame, handshake, pingFrame, rawClient, textFrame } from '../support/raw.ts'
 import { cleanUp, deferred, openSocket, type Site, serve, turn } from '../support/server.ts'
 
-/** What a handler heard, until the connection closed. */
+/** Collects the messages and the close code of a connection. */
 function listenTo(connection: Connection, heard: string[], done: () => void): void {
   connection.on('message', (data) => heard.push(String(data)))
   connection.on('close', (code) => {
@@ -54,14 +54,14 @@ describe('the bytes of a client', () => {
         ])
         const expected = ['one', 'two', 'three', 'close 1000']
 
-        it('are delivered in order when they come in the segment of the handshake', async () => {
+        it('are delivered in order when they arrive in the segment of the handshake', async () => {
           const client = await rawClient(site.port)
           client.socket.write(Buffer.concat([Buffer.from(handshake('/')), bytes]))
           await done.promise
           expect(heard).to.deep.equal(expected)
         })
 
-        it('are delivered whole when a frame is split at any byte of that segment', async () => {
+        it('are delivered complete when a frame is split at any byte of that segment', async () => {
           const head = Buffer.from(handshake('/'))
           for (let cut = 1; cut < 20; cut++) {
             heard = []
@@ -75,7 +75,7 @@ describe('the bytes of a client', () => {
           }
         })
 
-        it('are delivered once when the head itself is cut', async () => {
+        it('are delivered once when the head of the handshake is split', async () => {
           const all = Buffer.concat([Buffer.from(handshake('/')), bytes])
           for (let cut = 20; cut < all.length; cut += 13) {
             heard = []
@@ -92,7 +92,7 @@ describe('the bytes of a client', () => {
     }
   }
 
-  it('of a handler without listeners are answered: ping and close', async () => {
+  it('are answered without listeners: ping and close', async () => {
     const { port } = await serve((app) => app.use(async (ctx) => void (await ctx.ws?.())))
     for (const round of ['first', 'later']) {
       const client = await rawClient(port)
@@ -106,7 +106,7 @@ describe('the bytes of a client', () => {
     }
   })
 
-  it('that are HTTP after the 101 end the connection with 1002 and run nothing', async () => {
+  it('that are HTTP after the 101 close with 1002, and run nothing', async () => {
     const seen: string[] = []
     const { port } = await serve((app) =>
       app.use(async (ctx) => {
@@ -125,7 +125,7 @@ describe('the bytes of a client', () => {
     expect(seen).to.deep.equal(['/first', '/second'])
   })
 
-  it('arrive intact: binary, fragmented, 1 MiB and two hundred medium messages', async () => {
+  it('arrive intact: binary, fragmented, 1 MiB, and 200 medium messages', async () => {
     const { port } = await serve(
       (app) =>
         app.use((ctx) =>
@@ -152,7 +152,7 @@ describe('the bytes of a client', () => {
     expect((await socket.closed).code).to.equal(1009)
   })
 
-  it('above the limits of a route end that route alone', async () => {
+  it('above the limits of a route close with 1009 or 1008, and malformed UTF-8 with 1007', async () => {
     const { port, hub } = await serve((app, hub) => {
       const echo = (connection: Connection): void => {
         connection.on('message', (data) => connection.send(data as Buffer))
@@ -181,7 +181,7 @@ describe('the bytes of a client', () => {
     expect(hub.status().drops).to.deep.equal({ maxPayload: 1, maxFragments: 1, badFrame: 1 })
   })
 
-  it('of a pipelined GET before the upgrade: both are answered, neither inside of the other', async () => {
+  it('of pipelined GETs before an upgrade get their answers first, in order', async () => {
     const release = deferred()
     const { port, hub } = await serve(
       (app) =>
@@ -211,7 +211,7 @@ describe('the bytes of a client', () => {
     expect(await client.textFrame()).to.equal('hello')
   })
 
-  it('of a pipelined GET before the first upgrade of a server are answered in order too', async () => {
+  it('of a pipelined GET before the first upgrade of a server get their answers in order', async () => {
     for (const asynchronous of [false, true]) {
       const { port } = await serve(
         (app) =>
@@ -231,7 +231,7 @@ describe('the bytes of a client', () => {
     }
   })
 
-  it('wait in the socket while nobody accepts: a fast client does not fill memory', async () => {
+  it('wait in the socket until the accept, so that a fast client does not fill memory', async () => {
     const accepted = deferred()
     const total = deferred<number>()
     const { port } = await serve(

@@ -51,7 +51,7 @@ describe('a handshake', () => {
     ['a list in Upgrade', handshake('/', { Upgrade: 'websocket, h2c' })],
   ]
   for (const [what, text] of bad) {
-    it(`with ${what} gets 400, and nothing of the application runs`, async () => {
+    it(`with ${what} is answered with 400, and the application does not run`, async () => {
       const { status, headers } = await answerTo(text)
       expect(status).to.equal(400)
       expect(headers.get('connection')).to.deep.equal(['close'])
@@ -61,7 +61,7 @@ describe('a handshake', () => {
   }
 
   for (const version of ['12', '8', '1.3e1', '0x0d', '13, 13', '+13', '', null]) {
-    it(`of version ${version} gets 426 that names version 13`, async () => {
+    it(`of version ${JSON.stringify(version)} is answered with 426 and version 13`, async () => {
       const { status, headers } = await answerTo(
         handshake('/', { 'Sec-WebSocket-Version': version }),
       )
@@ -72,7 +72,7 @@ describe('a handshake', () => {
   }
 
   for (const method of ['POST', 'PUT', 'HEAD', 'OPTIONS', 'DELETE']) {
-    it(`by ${method} gets 405`, async () => {
+    it(`by ${method} is answered with 405`, async () => {
       const client = await rawClient(site.port)
       client.write(handshake('/', {}, `${method} / HTTP/1.1`))
       await client.end()
@@ -103,7 +103,7 @@ describe('a handshake', () => {
   })
 
   for (const target of ['//evil/', '/%zz', '*', 'http://evil.example/x', '/a?b=%zz', '/\u00e9']) {
-    it(`for the target ${target} is answered, and the next one too`, async () => {
+    it(`for the target ${target} is answered, and so is the next handshake`, async () => {
       const { status } = await answerTo(handshake(target, { Origin: 'http://localhost' }))
       expect(status).to.be.oneOf([101, 400])
       expect((await openSocket(site.port)).readyState).to.equal(1)
@@ -115,7 +115,7 @@ describe('a handshake', () => {
     expect(seen).to.deep.equal(['/once'])
   })
 
-  it('that is bad and the first request of a server gets the same status through the chain', async () => {
+  it('that is malformed and the first request of a server is answered the same way through the chain', async () => {
     await cleanUp()
     await begin(false)
     const { status, headers } = await answerTo(handshake('/', { 'Sec-WebSocket-Key': 'short' }))
@@ -125,7 +125,7 @@ describe('a handshake', () => {
     expect(version.headers.get('sec-websocket-version')).to.deep.equal(['13'])
   })
 
-  it('by POST as the first request of a server gets 405', async () => {
+  it('by POST as the first request of a server is answered with 405', async () => {
     await cleanUp()
     await begin(false)
     const client = await rawClient(site.port)

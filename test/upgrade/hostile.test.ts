@@ -28,10 +28,10 @@ import {
 const big = (): Readable =>
   Readable.from(Array.from({ length: 40 }, () => Buffer.alloc(64 * 1024, 'x')))
 
-/** Things that are thrown and bite whoever looks at them. */
+/** Thrown values that throw when they are inspected. */
 const odd: [what: string, thrown: unknown, code: number][] = [
   [
-    'an object whose tag throws',
+    'an object with a throwing tag',
     {
       get [Symbol.toStringTag]() {
         throw new Error('tag')
@@ -40,7 +40,7 @@ const odd: [what: string, thrown: unknown, code: number][] = [
     1011,
   ],
   [
-    'an object whose inspection throws',
+    'an object with a throwing inspection',
     {
       [inspect.custom]() {
         throw new Error('inspect')
@@ -61,7 +61,7 @@ const odd: [what: string, thrown: unknown, code: number][] = [
     1011,
   ],
   [
-    'an error whose status throws',
+    'an error with a throwing status',
     Object.defineProperty(new Error('x'), 'status', {
       get() {
         throw new Error('status')
@@ -70,20 +70,20 @@ const odd: [what: string, thrown: unknown, code: number][] = [
     1011,
   ],
   [
-    'an error whose message is a number',
+    'an error with a number as its message',
     Object.assign(new Error('x'), { status: 403, expose: true, message: 5 }),
     4403,
   ],
-  ['a status that is no integer', Object.assign(new Error('x'), { status: 400.5 }), 1011],
-  ['an object without prototype', Object.create(null), 1011],
+  ['an error with a fractional status', Object.assign(new Error('x'), { status: 400.5 }), 1011],
+  ['an object without a prototype', Object.create(null), 1011],
   ['a symbol', Symbol('x'), 1011],
 ]
 
-describe('against odd and hostile behaviour', () => {
+describe('odd and hostile behavior', () => {
   afterEach(cleanUp)
 
   for (const [what, thrown, code] of odd) {
-    it(`${what}, thrown by a handler or a listener, closes ${code} and is reported once`, async () => {
+    it(`${what}, thrown by a handler or a listener, closes with ${code} and is reported once`, async () => {
       for (const where of ['handler', 'async handler', 'listener', 'async listener']) {
         const { port, errors } = await serve((app) =>
           app.use(
@@ -107,7 +107,7 @@ describe('against odd and hostile behaviour', () => {
     })
   }
 
-  it('an error handler of the app that throws null hurts nobody', async () => {
+  it('an error listener of the app that throws null does not change the close with 1011', async () => {
     const { port, app } = await serve((app) =>
       app.use(
         accept(() => {
@@ -121,7 +121,7 @@ describe('against odd and hostile behaviour', () => {
     expect((await (await openSocket(port)).closed).code).to.equal(1011)
   })
 
-  it('null and undefined thrown in the chain are answered with 500', async () => {
+  it('null and undefined, thrown in the chain, are answered with 500', async () => {
     for (const thrown of [null, undefined]) {
       const { port, errors } = await serve(
         (app) =>
@@ -181,7 +181,7 @@ describe('against odd and hostile behaviour', () => {
     ],
   ]
   for (const [what, act, status] of raw) {
-    it(`${what} by hand is answered whole with ${status}`, async () => {
+    it(`a response written by hand (${what}) is complete, with status ${status}`, async () => {
       const { port } = await serve((app) =>
         app.use((ctx) => {
           ctx.respond = false
@@ -199,7 +199,7 @@ describe('against odd and hostile behaviour', () => {
     })
   }
 
-  it('writing to the response after our own 503 goes nowhere, and throws at nobody', async () => {
+  it('writes to the response after a 503 of koaws have no effect, and do not throw', async () => {
     const late = deferred()
     const { port, errors } = await serve(
       (app) =>
@@ -223,7 +223,7 @@ describe('against odd and hostile behaviour', () => {
     expect(errors).to.deep.equal([])
   })
 
-  it('functions of the options that give a promise are an error, and their rejection ends nobody', async () => {
+  it('option functions that return a promise are answered with 500, without an unhandled rejection', async () => {
     const fail = (async () => {
       throw new Error('async')
     }) as never
@@ -261,7 +261,7 @@ describe('against odd and hostile behaviour', () => {
     }
   })
 
-  it('null thrown by functions of the options is answered', async () => {
+  it('null thrown by option functions is answered with 500', async () => {
     const fail = (): never => {
       throw null
     }
@@ -280,7 +280,7 @@ describe('against odd and hostile behaviour', () => {
     }
   })
 
-  it('a filter that says no makes it an ordinary request where nobody else listens', async () => {
+  it('an upgrade that the filter declines is an ordinary request without another listener', async () => {
     for (const attach of [true, false]) {
       const { port } = await serve(
         (app) =>
@@ -297,7 +297,7 @@ describe('against odd and hostile behaviour', () => {
     }
   })
 
-  it('a streamed 404 beside another listener is not held, and an ended one is for a while', async () => {
+  it('beside another listener a streamed 404 is sent at once, and a complete one after a delay', async () => {
     const { port, server } = await serve(
       (app) =>
         app.use((ctx) => {
@@ -310,10 +310,10 @@ describe('against odd and hostile behaviour', () => {
     expect((await rejected(openSocket(port, '/stream'))).body.length).to.equal(40 * 64 * 1024)
     const started = Date.now()
     expect((await rejected(openSocket(port, '/text'))).body).to.equal('nothing here')
-    expect(Date.now() - started).to.be.within(600, 2_000)
+    expect(Date.now() - started).to.be.at.least(600)
   })
 
-  it('the first upgrade behind a slow answer, reset by its client, leaves no chain waiting', async () => {
+  it('a first upgrade behind a slow answer, reset by its client, leaves no chain pending', async () => {
     let started = 0
     let settled = 0
     const release = deferred()
@@ -347,7 +347,7 @@ describe('against odd and hostile behaviour', () => {
     await eventually(() => started > 0 && settled === started, 'every chain')
   })
 
-  it('a first upgrade that is malformed gets its streamed error page whole', async () => {
+  it('a malformed first upgrade gets a complete streamed error page', async () => {
     const { port } = await serve(() => {}, {
       before: (app) =>
         app.use(async (ctx, next) => {
@@ -366,25 +366,25 @@ describe('against odd and hostile behaviour', () => {
     await client.end()
   })
 
-  it('a client that takes nothing of its answer is ended after another handshakeTimeout', async () => {
+  it('a client that reads nothing of its answer is ended after another handshakeTimeout', async () => {
     const { port, hub } = await serve(
       (app) =>
         app.use((ctx) => {
           ctx.status = 401
           ctx.body = Buffer.alloc(30_000_000)
         }),
-      { handshakeTimeout: 150, maxConnections: 1, attach: true },
+      { handshakeTimeout: 1_000, maxConnections: 1, attach: true },
     )
     const client = await rawClient(port)
     client.socket.pause()
     client.write(handshake('/'))
-    await eventually(() => hub.status().pending === 1)
-    await eventually(() => hub.status().pending === 0, 'the end')
+    await eventually(() => (hub.status().drops['deadline'] ?? 0) > 0, 'the end')
+    await eventually(() => hub.status().pending === 0)
     expect((await rejected(openSocket(port))).status).to.equal(401)
   })
 
   describe('onConnect', () => {
-    it('that never settles keeps nobody waiting once the client has left', async () => {
+    it('that never settles blocks nothing once the client has left', async () => {
       for (const inside of [true, false]) {
         const result = deferred<string>()
         const { port, hub } = await serve(
@@ -410,7 +410,7 @@ describe('against odd and hostile behaviour', () => {
     })
 
     for (const asynchronous of [true, false]) {
-      it(`that ${asynchronous ? 'rejects' : 'throws'} keeps the handler from running and messages from being heard`, async () => {
+      it(`that ${asynchronous ? 'rejects' : 'throws'} keeps the handler from running, and drops messages`, async () => {
         for (const inside of [true, false]) {
           const ran: string[] = []
           const { port, errors } = await serve(
@@ -445,7 +445,7 @@ describe('against odd and hostile behaviour', () => {
     }
   })
 
-  it('nobody is heard any more once the handler threw, the authorisation ended, or the user changed', async () => {
+  it('a connection gets no message after a handler or listener threw, its authorization expired, or its user changed', async () => {
     for (const why of ['threw', 'expired', 'user', 'listener']) {
       const heard: string[] = []
       const closing = deferred()
@@ -480,7 +480,7 @@ describe('against odd and hostile behaviour', () => {
     }
   })
 
-  it('maxPerAddress counts the address that ctx.ip has: proxyIpHeader and maxIpsCount', async () => {
+  it('maxPerAddress counts the address of ctx.ip, with proxyIpHeader and maxIpsCount', async () => {
     const { app } = makeApp()
     Object.assign(app, { proxy: true, proxyIpHeader: 'X-Real-IP', maxIpsCount: 1 })
     const hub = makeHub({ maxPerAddress: 1 })
@@ -496,7 +496,7 @@ describe('against odd and hostile behaviour', () => {
     await openSocket(port, '/', from('2.2.2.2', '9.9.9.9'))
   })
 
-  it('rejections by close code count as long as they are open', async () => {
+  it('a rejection by close code occupies a place until it is closed', async () => {
     const { port, hub } = await serve((app) => app.use((ctx) => ctx.throw(403)), {
       reject: 'close',
       maxConnections: 1,
@@ -513,7 +513,7 @@ describe('against odd and hostile behaviour', () => {
     expect(hub.status().drops).to.deep.equal({ maxConnections: 1 })
   })
 
-  it('a credential does not show when a request is printed, nor behind ??', async () => {
+  it('a credential is hidden when a request is printed, also behind "??"', async () => {
     const printed: string[] = []
     const { port } = await serve(
       (app) => {
@@ -549,7 +549,7 @@ describe('against odd and hostile behaviour', () => {
     expect(printed.filter((text) => text.startsWith('/b')).join()).to.not.include('SECRET')
   })
 
-  it('an alternative in a RegExp of origins matches whole origins alone', async () => {
+  it('an alternative in a RegExp of origins matches only whole origins', async () => {
     const { port } = await serve((app) => app.use(accept(() => {})), {
       origin: [/^https:\/\/a\.com|b\.com$/],
     })
@@ -559,7 +559,7 @@ describe('against odd and hostile behaviour', () => {
     await openSocket(port, '/', { headers: { origin: 'https://a.com' } })
   })
 
-  it('ending the response by hand inside of the chain is an accept after all, and reported as nothing', async () => {
+  it('ending the response by hand inside the chain still accepts, without an error', async () => {
     const { port, errors } = await serve((app) =>
       app.use(async (ctx) => {
         ctx.ws?.(async (connection) => {
@@ -578,7 +578,7 @@ describe('against odd and hostile behaviour', () => {
     expect(errors).to.deep.equal([])
   })
 
-  it('h2c requests leave no listener behind on their connection', async () => {
+  it('h2c requests leave no listener on their connection', async () => {
     const { port, server } = await serve(
       (app) =>
         app.use((ctx) => {
@@ -600,7 +600,7 @@ describe('against odd and hostile behaviour', () => {
     expect(counts.at(-1)).to.equal(counts[1])
   })
 
-  it('a first upgrade whose client left is quiet', async () => {
+  it('a first upgrade reports no other error than the departure of its client', async () => {
     const { port, errors } = await serve((app) => app.use(accept(() => {})), {
       before: (app) =>
         app.use(async (_ctx, next) => {
@@ -618,7 +618,7 @@ describe('against odd and hostile behaviour', () => {
     }
   })
 
-  it('hub.close() lets a rejection that is being sent finish', async () => {
+  it('hub.close() lets a rejection in transit finish', async () => {
     const { port, hub } = await serve(
       (app) =>
         app.use((ctx) => {
@@ -631,13 +631,13 @@ describe('against odd and hostile behaviour', () => {
     client.socket.pause()
     client.write(handshake('/'))
     await eventually(() => hub.status().pending === 1)
-    const closing = hub.close({ timeout: 2_000 })
+    const closing = hub.close({ timeout: 60_000 })
     client.socket.resume()
     expect((await client.answer()).body.length).to.equal(400 * 64 * 1024)
     await closing
   })
 
-  it('a user who resumes a full inbox does not open it for ever', async () => {
+  it('resume() on a full inbox does not open it for ever', async () => {
     const paused = deferred()
     const { port } = await serve((app) =>
       app.use(
@@ -655,7 +655,7 @@ describe('against odd and hostile behaviour', () => {
     await paused.promise
   })
 
-  it('a client that sends all it has and leaves is heard, however long onConnect takes', async () => {
+  it('messages of a client that sends and leaves are delivered after a slow onConnect', async () => {
     for (const inside of [true, false]) {
       const heard: string[] = []
       const done = deferred()
@@ -689,7 +689,7 @@ describe('against odd and hostile behaviour', () => {
     }
   })
 
-  it('a loop is given nothing more once we closed for cause', async () => {
+  it('a message loop gets no message after a close by koaws', async () => {
     const seen: string[] = []
     const over = deferred()
     const { port, hub } = await serve((app) =>
@@ -714,7 +714,7 @@ describe('against odd and hostile behaviour', () => {
     expect(hub.status().drops['unheard']).to.be.above(5)
   })
 
-  it('a loop stops reading again after a user has resumed', async () => {
+  it('a message loop pauses reading again after resume()', async () => {
     const again = deferred()
     const release = deferred()
     const { port } = await serve((app) =>
@@ -737,7 +737,7 @@ describe('against odd and hostile behaviour', () => {
     release.resolve()
   })
 
-  it('a reset behind a slow answer of a foreign handler ends no process', async () => {
+  it('a reset behind a slow answer of another handler does not end the process', async () => {
     const { app } = makeApp()
     const hub = makeHub({ filter: (req) => req.url !== '/declined' })
     app.use(hub)
@@ -760,7 +760,7 @@ describe('against odd and hostile behaviour', () => {
     expect((await rejected(openSocket(port))).status).to.equal(404)
   })
 
-  it('a filter that throws leaves a neighbour its socket', async () => {
+  it('a filter that throws leaves a neighbor its socket', async () => {
     const { app } = makeApp()
     const hub = makeHub({
       filter: () => {
@@ -778,7 +778,7 @@ describe('against odd and hostile behaviour', () => {
     expect((await rejected(openSocket(port, '/ours'))).status).to.equal(500)
   })
 
-  it('callbacks of late writes are called, and stream.finished knows the end', async () => {
+  it('callbacks of late writes are called, and stream.finished() completes', async () => {
     const results: string[] = []
     const { port } = await serve(
       (app) =>
@@ -796,7 +796,7 @@ describe('against odd and hostile behaviour', () => {
     await eventually(() => results.length === 1)
   })
 
-  it('a 101 in another form is no 101 either', async () => {
+  it('a 101 as a string or a fraction is answered with 500', async () => {
     for (const status of ['101', 101.5]) {
       const { port } = await serve((app) =>
         app.use((ctx) => {
@@ -809,7 +809,7 @@ describe('against odd and hostile behaviour', () => {
     }
   })
 
-  it('hub.close({ server: true }) ends an answer that never ends at its deadline', async () => {
+  it('hub.close({ server: true }) ends an endless answer at its deadline', async () => {
     const { port, hub, server } = await serve(
       (app) =>
         app.use((ctx) => {
@@ -831,7 +831,7 @@ describe('against odd and hostile behaviour', () => {
     await client.end()
   })
 
-  it('a refresh after the end keeps nothing', async () => {
+  it('a refresh after the close has no effect', async () => {
     const made = deferred<Connection>()
     const { port } = await serve((app) => app.use(accept((connection) => made.resolve(connection))))
     const socket = await openSocket(port)

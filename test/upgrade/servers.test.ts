@@ -29,7 +29,7 @@ const hello = accept((connection) => connection.send(`hello ${connection.path}`)
 describe('servers', () => {
   afterEach(cleanUp)
 
-  /** Twice: the first upgrade of a server comes another way. */
+  /** Connects twice, because the first upgrade of a server takes another path. */
   async function greetsTwice(
     open: () => ReturnType<typeof openSocket>,
     text = 'hello /',
@@ -37,7 +37,7 @@ describe('servers', () => {
     for (let i = 0; i < 2; i++) expect(await (await open()).next()).to.equal(text)
   }
 
-  it('over TLS', async () => {
+  it('accept over TLS', async () => {
     const { app } = makeApp()
     app.use(makeHub())
     app.use(hello)
@@ -52,7 +52,7 @@ describe('servers', () => {
     )
   })
 
-  it('on a unix socket', async () => {
+  it('accept on a Unix socket', async () => {
     const { app } = makeApp()
     app.use(makeHub())
     app.use(hello)
@@ -70,7 +70,7 @@ describe('servers', () => {
     server.close()
   })
 
-  it('on IPv6 and IPv4, with one app on two servers', async () => {
+  it('accept on IPv6 and IPv4, with one app on two servers', async () => {
     const { app } = makeApp()
     const hub = makeHub()
     app.use(hub)
@@ -82,7 +82,7 @@ describe('servers', () => {
     expect(hub.localConnections.size).to.equal(4)
   })
 
-  it('with one plugin in two apps: errors go to the app of the connection', async () => {
+  it('with one plugin in two apps emit errors on the app of the connection', async () => {
     const hub = makeHub()
     const apps = [makeApp(), makeApp()]
     const ports = []
@@ -104,7 +104,7 @@ describe('servers', () => {
     expect(apps.map(({ errors }) => errors.length)).to.deep.equal([0, 1])
   })
 
-  it('with the plugin in a mounted app only: other paths get 404', async () => {
+  it('with the plugin only in a mounted app answer 404 for other paths', async () => {
     const mount = peer('koa-mount')
     const inner = new Koa()
     const hub = makeHub()
@@ -117,7 +117,7 @@ describe('servers', () => {
     expect((await rejected(openSocket(port, '/other'))).status).to.equal(404)
   })
 
-  it('with a plugin in the app and one in a mounted app: the innermost owns the connection', async () => {
+  it('with a plugin in the app and one in a mounted app give connections to the innermost', async () => {
     const mount = peer('koa-mount')
     const inner = new Koa()
     const innerHub = makeHub()
@@ -131,7 +131,7 @@ describe('servers', () => {
     expect(app.listenerCount('error')).to.equal(1)
   })
 
-  it('that never listen, with an injected Duplex', async () => {
+  it('that never listen accept on an injected Duplex', async () => {
     const { app } = makeApp()
     app.use(makeHub())
     app.use(hello)
@@ -147,7 +147,7 @@ describe('servers', () => {
     }
   })
 
-  it('of supertest and superwstest, with the upgrade as the first request', async () => {
+  it('of supertest and superwstest accept an upgrade as the first request', async () => {
     const { app } = makeApp()
     app.use(makeHub())
     app.use((ctx, next) => (ctx.path === '/no' ? ctx.throw(401) : next()))
@@ -166,7 +166,7 @@ describe('servers', () => {
     await request(app.callback()).get('/a').expect(426)
   })
 
-  it('keep async context: currentContext in the handler, in listeners, and below their awaits', async () => {
+  it('keep async context: app.currentContext works in the handler, in listeners, and after their awaits', async () => {
     const { port } = await serve(
       (app) =>
         app.use(async (ctx) => {

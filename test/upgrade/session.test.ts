@@ -7,7 +7,7 @@ import { acceptStatus, cleanUp, serve } from '../support/server.ts'
 describe('a session', () => {
   afterEach(cleanUp)
 
-  it('gives GET and upgrade the same answer, whatever cookie comes and however the path is spelled', async () => {
+  it('gives GET and upgrade the same answer for every cookie and spelling of a path', async () => {
     const { port } = await serve(
       (app) => {
         app.use(session({ maxAge: 60_000 }, app))

@@ -1,57 +1,87 @@
+// `clusterAdapter()`: connects the processes of one machine over Unix sockets.
 import type { Adapter, MaxQueued } from '../../backplane/adapter.ts'
 import { OptionsError } from '../../errors.ts'
 import { check, validate } from '../../validate.ts'
 import { checkAdapterOptions } from '../options.ts'
-import { prepareFolder } from './folder.ts'
+import { expectedByPm2, prepareFolder } from './folder.ts'
+import { ClusterHistory } from './history/store.ts'
 import { ClusterLink } from './link.ts'
+import { ClusterRetries } from './retry/store.ts'
 
-/** Options of `clusterAdapter()`. */
+/** The options of `clusterAdapter()`. */
 export interface ClusterAdapterOptions {
   /**
-   * Which processes belong together. Needed where neither PM2 nor node:cluster has started them.
-   * @default the application of PM2, or the primary of node:cluster
+   * The name of the application: processes with the same name exchange messages. Required unless
+   * PM2 or node:cluster started the processes. @default the application of PM2, or the primary of
+   * node:cluster
    */
   name?: string | undefined
   /**
-   * Where the sockets are: only this user may enter it. A short path, since that of a socket has at most
-   * 107 bytes. @default `koaws-<uid>` in XDG_RUNTIME_DIR or the folder for temporary files
+   * The folder of the sockets: the same for all processes, and accessible to this user only. Keep
+   * it short: the path of a socket has at most 107 bytes. `hub.status().backplane.folder` shows the
+   * folder in use. @default `koaws-<uid>` in XDG_RUNTIME_DIR or the folder for temporary files
    */
   folder?: string | undefined
-  /** How often an instance tells the others that it lives, in milliseconds. @default 2_000 */
+  /**
+   * The expected number of processes, including this one. When fewer are present for longer than 5
+   * seconds, the state of the backplane is `degraded`, with the reason; messages still reach the
+   * present ones. 1 turns the check off. @default `instances` of PM2; otherwise no number is
+   * expected
+   */
+  expected?: number | undefined
+  /** The interval of an instance's beats to the other instances, in milliseconds. @default 2_000 */
   heartbeat?: number | undefined
   /**
-   * What may wait for one other instance that takes nothing: its stream is cut beyond `bytes`, and what it
-   * missed is known to it. @default 16 MiB
+   * The bound of what waits here, and of the queue for one other instance, where only `bytes`
+   * counts. When that queue is nearly full, messages to the rooms with the largest share fail, and messages to other rooms still
+   * pass. @default 16 MiB
    */
   maxQueued?: MaxQueued | undefined
 }
 
 /**
- * Joins the processes of one machine: workers of PM2 in its cluster mode, or of node:cluster. Without
- * Redis, and without anything in the primary.
+ * Returns an adapter that connects the processes of one machine: workers of PM2 in cluster mode, or
+ * of node:cluster. It needs neither Redis nor code in the primary.
  *
- * @throws OptionsError for an option that is unknown or wrong, where nothing says which processes belong
- * together, and on Windows, which has no Unix sockets
- * @throws AdapterError where its folder cannot be made, or others could enter it
+ * @example
+ * ```js
+ * import koaWs from 'koaws'
+ * import { clusterAdapter } from 'koaws/cluster'
+ *
+ * const hub = koaWs({ adapter: clusterAdapter({ name: `sample-${process.pid}` }) })
+ * console.log(hub.status().backplane.state) // connecting
+ * await hub.close()
+ * ```
+ *
+ * @param options none is required under PM2 and node:cluster
+ * @returns the adapter, for the option `adapter` of one `koaWs()`
+ * @throws OptionsError for an unknown or invalid option, when the application cannot be identified,
+ * and on Windows, which has no Unix sockets
+ * @throws AdapterError when the folder cannot be created or written to, is on a network file
+ * system, or is accessible to other users
  */
 export function clusterAdapter(options: ClusterAdapterOptions = {}): Adapter {
   validate('clusterAdapter()', options, {
     name: check.string,
     folder: check.string,
+    expected: check.count,
     ...checkAdapterOptions,
   })
   if (process.platform === 'win32') {
     throw new OptionsError(
-      'clusterAdapter() needs Unix sockets in a folder: use redisAdapter() here.',
+      'clusterAdapter() does not run on Windows: it needs Unix domain sockets. Use redisAdapter().',
     )
   }
-  const { name, heartbeat, maxQueued } = options
+  const { name, heartbeat, maxQueued, expected = expectedByPm2() } = options
   const folder = prepareFolder(name, options.folder)
   const interval = heartbeat ?? 2_000
   const most = maxQueued?.bytes ?? 16 * 1024 * 1024
   return {
     heartbeat,
     maxQueued,
-    connect: (id, events) => new ClusterLink(id, events, { folder, interval, most }),
+    connect: (id, events) => new ClusterLink(id, events, { folder, expected, interval, most }),
+    history: (_id, limits, events) =>
+      new ClusterHistory({ folder, interval, most }, limits, events),
+    retries: () => new ClusterRetries({ folder, interval, most }),
   }
 }

@@ -1,27 +1,43 @@
-import { chmodSync, lstatSync, unlinkSync } from 'node:fs'
-import { readdir, rmdir, unlink } from 'node:fs/promises'
-import { connect, createServer, type Server, type Socket } from 'node:net'
-import { join } from 'node:path'
+// The link of one hub: its socket in the folder, and one stream to each other instance.
+
+import { rmdir } from 'node:fs/promises'
+import type { Socket } from 'node:net'
+import { performance } from 'node:perf_hooks'
 import type { AdapterEvents, AdapterLink } from '../../backplane/adapter.ts'
 import { debugBackplane, messageOf } from '../../debug.ts'
-import { AdapterError } from '../../errors.ts'
-import { assertPrivate, makeFolder } from './folder.ts'
-import { introduction, LARGEST_PAYLOAD, Record } from './records.ts'
+import { toError } from '../../errors.ts'
+import { type Caller, Calls } from './calls.ts'
+import { linkError, notConnected, tooFew } from './errors.ts'
+import { readIds, socketPath } from './folder.ts'
+import { Headcount } from './headcount.ts'
+import { publishOn } from './publish.ts'
+import { SocketFile } from './socket-file.ts'
 import { Stream, type StreamOwner } from './stream.ts'
 
-const SUFFIX = '.sock'
-/** How long to wait for those who are there already, for an answer to a knock, and before listening again: in milliseconds. */
-const PATIENCE = 1_000
-/** Between binding and listening a socket refuses, and so does one whose owner is dead. */
-const GRACE = 50
+/** How long to wait for the instances that are there already, and before listening again: in milliseconds. */
+const WAIT = 1_000
+/** How long an instance may take nothing while something waits for it, in milliseconds. */
+const STALL = 5_000
+/** The limit of incoming streams that are not identified yet. Further streams are closed, and try again. */
+const MOST_OPENING = 256
 
 /** What a link needs to know. */
 export interface ClusterLinkOptions {
   readonly folder: string
+  /** How many instances there are to be, this one included; undefined where that is not known. */
+  readonly expected?: number | undefined
   /** How often the folder is looked at, in milliseconds. */
   readonly interval: number
   /** Bytes that may wait for one other instance. */
   readonly most: number
+  /** How long one may take nothing while something waits for it, in milliseconds. @default 5_000 */
+  readonly patience?: number
+}
+
+/** Topics that are subscribed in one turn. */
+interface Batch {
+  readonly topics: string[]
+  readonly done: Promise<void>
 }
 
 /**
@@ -29,23 +45,22 @@ export interface ClusterLinkOptions {
  * the application, and has one stream to each other instance: of two, the one with the smaller id makes
  * it, and the other knocks.
  */
-export class ClusterLink implements AdapterLink, StreamOwner {
+export class ClusterLink implements AdapterLink, StreamOwner, Caller {
   readonly id: string
   readonly topics: Set<string> = new Set()
   readonly #options: ClusterLinkOptions
   readonly #events: AdapterEvents
-  readonly #path: string
+  readonly #file: SocketFile
+  readonly #headcount: Headcount | null
   readonly #streams = new Map<string, Stream>()
-  /** Streams whose other side has not said all that it has to. */
+  /** Streams that wait for the greeting of the other side. */
   readonly #opening = new Set<Stream>()
   /** Instances to which a stream broke off: they may be alive. */
   readonly #broken = new Set<string>()
-  /** Instances that are being connected to. */
-  readonly #calling = new Set<string>()
+  readonly #calls = new Calls(this)
   /** Instances that were found at the start and do not know yet what is wanted here; null before and after. */
   #expected: Set<string> | null = null
-  #server: Server | null = null
-  #subscribing: { topics: string[]; done: Promise<void> } | null = null
+  #subscribing: Batch | null = null
   /** Subscriptions that others have not confirmed. */
   #unconfirmed = 0
   #timer: NodeJS.Timeout | undefined
@@ -56,19 +71,31 @@ export class ClusterLink implements AdapterLink, StreamOwner {
     this.id = id
     this.#events = events
     this.#options = options
-    this.#path = join(options.folder, id + SUFFIX)
+    this.#file = new SocketFile(socketPath(options.folder, id), (socket) => this.open(socket, null))
+    const { expected, folder, patience = STALL } = options
+    this.#headcount = expected
+      ? new Headcount(expected, patience, (there) =>
+          this.#events.impaired?.(there === null ? null : tooFew(there, expected, folder)),
+        )
+      : null
+    const number = expected ?? 'unknown'
+    debugBackplane('instance %s: folder %s, expected instances: %s', id, folder, number)
     process.nextTick(() => this.#listen())
+  }
+
+  get folder(): string {
+    return this.#options.folder
+  }
+
+  get expected(): number | undefined {
+    return this.#options.expected
   }
 
   subscribe(topics: readonly string[]): Promise<void> {
     for (const topic of topics) this.topics.add(topic)
-    if (!this.#subscribing) {
-      const batch: string[] = []
-      const done = Promise.resolve().then(() => this.#subscribe(batch))
-      this.#subscribing = { topics: batch, done }
-    }
-    this.#subscribing.topics.push(...topics)
-    return this.#up ? this.#subscribing.done : Promise.reject(away())
+    this.#subscribing ??= newBatch((batch) => this.#subscribe(batch))
+    for (const topic of topics) this.#subscribing.topics.push(topic)
+    return this.#up ? this.#subscribing.done : Promise.reject(notConnected(this.folder))
   }
 
   unsubscribe(topics: readonly string[]): void {
@@ -77,11 +104,8 @@ export class ClusterLink implements AdapterLink, StreamOwner {
   }
 
   async publish(topics: readonly string[], payload: Buffer): Promise<number> {
-    if (!this.#up) throw away()
-    if (payload.length > LARGEST_PAYLOAD) throw tooLarge(payload.length)
-    let written = 0
-    for (const stream of this.#streams.values()) if (stream.publish(topics, payload)) written++
-    return written
+    if (!this.#up) throw notConnected(this.folder)
+    return publishOn(this.#streams.values(), topics, payload, this.folder)
   }
 
   async close(): Promise<void> {
@@ -89,10 +113,11 @@ export class ClusterLink implements AdapterLink, StreamOwner {
     this.#closed = true
     this.#up = false
     clearTimeout(this.#timer)
-    this.#server?.close()
+    this.#calls.stop()
+    this.#headcount?.stop()
+    this.#file.stop()
     await Promise.all(this.#all().map((stream) => stream.bye()))
-    paths.delete(this.#path)
-    await unlink(this.#path).catch(ignore)
+    await this.#file.remove()
     await rmdir(this.#options.folder).catch(ignore) // the last one
   }
 
@@ -101,13 +126,14 @@ export class ClusterLink implements AdapterLink, StreamOwner {
   ready(stream: Stream): void {
     const { peer } = stream
     this.#opening.delete(stream)
-    this.#calling.delete(peer)
+    this.#calls.connected(peer)
     if (this.#closed || peer === this.id) {
       stream.destroy()
       return
     }
     this.#streams.get(peer)?.destroy()
     this.#streams.set(peer, stream)
+    this.#count()
   }
 
   held(stream: Stream): void {
@@ -115,13 +141,14 @@ export class ClusterLink implements AdapterLink, StreamOwner {
     if (this.#closed || this.#streams.get(peer) !== stream) return
     this.#found(peer)
     if (this.#broken.delete(peer) && this.#up) {
-      this.#events.down(new AdapterError('ERR_KOAWS_BACKPLANE', `the stream to ${peer} broke off`))
+      this.#events.down(linkError(`the stream to ${peer} was interrupted`, this.folder))
       this.#events.up()
+      this.#headcount?.repeat()
     }
   }
 
   knocked(id: string): void {
-    if (this.id < id && !this.#streams.has(id)) this.#call(id)
+    if (this.id < id && !this.#streams.has(id)) this.#calls.call(id)
   }
 
   received(payload: Buffer): void {
@@ -129,17 +156,46 @@ export class ClusterLink implements AdapterLink, StreamOwner {
   }
 
   ended(stream: Stream, bye: boolean): void {
-    const { peer } = stream
-    if (this.#opening.delete(stream)) this.#calling.delete(peer)
+    const { peer, why, readyAt } = stream
+    if (why !== '') debugBackplane('closed the stream to %s: %s', peer || 'an unknown peer', why)
+    if (this.#opening.delete(stream)) {
+      if (peer !== '' && !this.#closed && !this.#streams.has(peer)) this.#calls.failed(peer, 0)
+      else this.#calls.end(peer)
+    }
     if (peer === '' || this.#streams.get(peer) !== stream) return
     this.#streams.delete(peer)
     if (this.#closed) return
+    this.#count()
     if (bye) {
-      this.#events.gone(peer)
+      this.#gone(peer)
       return
     }
     this.#broken.add(peer)
-    this.#call(peer)
+    this.#calls.failed(peer, performance.now() - (readyAt ?? Infinity))
+  }
+
+  // ---- Caller
+
+  get isClosed(): boolean {
+    return this.#closed
+  }
+
+  needs(id: string): boolean {
+    return !this.#closed && !this.#streams.has(id)
+  }
+
+  open(socket: Socket, peer: string | null): void {
+    if (peer === null && this.#opening.size >= MOST_OPENING) {
+      socket.destroy()
+      return
+    }
+    const { most, patience = STALL } = this.#options
+    this.#opening.add(new Stream(socket, this, peer, { most, patience }))
+  }
+
+  dead(id: string): void {
+    if (!this.#closed && !this.#streams.has(id)) this.#gone(id) // else a loss is still to be told
+    this.#found(id)
   }
 
   // ---- the rest
@@ -157,78 +213,48 @@ export class ClusterLink implements AdapterLink, StreamOwner {
     return [...this.#streams.values(), ...this.#opening]
   }
 
-  #open(socket: Socket, peer: string | null): void {
-    this.#opening.add(new Stream(socket, this, peer, this.#options.most))
-  }
-
   #listen(): void {
     if (this.#closed) return
-    const server = createServer((socket) => this.#open(socket, null))
-    this.#server = server
-    const failed = (error: unknown): void => {
-      debugBackplane('listening on %s failed: %s', this.#path, messageOf(error))
-      server.close()
-      this.#wait(() => this.#listen(), PATIENCE)
-    }
-    try {
-      makeFolder(this.#options.folder)
-      // Workers of node:cluster would otherwise share one socket of the primary.
-      server.listen({ path: this.#path, exclusive: true })
-      server.unref()
-    } catch (error) {
-      failed(error)
-      return
-    }
-    server.once('error', failed)
-    server.once('listening', () => {
-      server.off('error', failed)
-      server.on('error', ignore)
-      removeAtExit(this.#path)
-      try {
-        chmodSync(this.#path, 0o600)
-      } catch {}
-      void this.#look()
-    })
+    const { path } = this.#file
+    this.#file.listen(
+      () => void this.#look(),
+      (error) => {
+        debugBackplane('listening on %s failed: %s', path, messageOf(error))
+        this.#events.failed?.(linkError(`listening failed: ${toError(error).message}`, this.folder))
+        this.#wait(() => this.#listen(), WAIT)
+      },
+    )
   }
 
   /** Connect to those in the folder, and look again later. */
   async #look(): Promise<void> {
-    const names = await this.#names()
-    if (this.#closed) return
-    if (!names) {
+    let others: string[]
+    try {
+      others = await readIds(this.folder)
+    } catch (error) {
+      if (this.#closed) return
+      debugBackplane('reading the folder %s failed: %s', this.folder, messageOf(error))
+      const why = `reading the folder failed: ${toError(error).message}`
+      this.#events.failed?.(linkError(why, this.folder))
       this.#wait(() => void this.#look(), this.#options.interval)
       return
     }
-    const others = names
-      .filter((name) => name.endsWith(SUFFIX))
-      .map((name) => name.slice(0, -SUFFIX.length))
-      .filter((id) => id !== this.id && !this.#streams.has(id))
-    for (const id of this.#broken) if (!others.includes(id)) this.#dead(id)
-    for (const id of others) this.#call(id)
+    if (this.#closed) return
+    others = others.filter((id) => id !== this.id && !this.#streams.has(id))
+    for (const id of this.#broken) if (!others.includes(id)) this.dead(id)
+    for (const id of others) this.#calls.call(id)
     if (!this.#up) {
       const ready = [...this.#streams.values()].filter(({ isHeld }) => !isHeld)
       this.#expected = new Set([...others, ...ready.map(({ peer }) => peer)])
-      this.#wait(() => this.#begin(), PATIENCE)
+      this.#wait(() => this.#begin(), WAIT)
       this.#beginWhenHeld()
       return
     }
-    if (!isThere(this.#path)) {
-      // Somebody has tidied up: those who come now would not find this instance.
-      this.#server?.close()
+    if (!this.#file.isThere) {
+      // The file was removed: instances that start now would not find this one.
+      this.#file.stop()
       this.#wait(() => this.#listen(), 0)
     } else this.#wait(() => void this.#look(), this.#options.interval)
-  }
-
-  /** What is in the folder; null where that cannot be told. */
-  async #names(): Promise<string[] | null> {
-    try {
-      assertPrivate(this.#options.folder)
-      return await readdir(this.#options.folder)
-    } catch (error) {
-      if (codeOf(error) === 'ENOENT') return []
-      debugBackplane('looking into %s failed: %s', this.#options.folder, messageOf(error))
-      return null
-    }
   }
 
   #begin(): void {
@@ -236,10 +262,11 @@ export class ClusterLink implements AdapterLink, StreamOwner {
     this.#expected = null
     this.#up = true
     this.#events.up()
+    this.#count()
     this.#wait(() => void this.#look(), this.#options.interval)
   }
 
-  /** One that was looked for knows what is wanted here, or is dead. */
+  /** An instance that was looked for knows the topics of this one, or is dead. */
   #found(id: string): void {
     if (this.#expected?.delete(id)) this.#beginWhenHeld()
   }
@@ -248,47 +275,14 @@ export class ClusterLink implements AdapterLink, StreamOwner {
     if (this.#expected?.size === 0 && this.#unconfirmed === 0) this.#begin()
   }
 
-  /** Connect to an instance, or have it connect. */
-  #call(id: string, again = true): void {
-    if (this.#calling.has(id) || this.#closed) return
-    this.#calling.add(id)
-    const path = join(this.#options.folder, id + SUFFIX)
-    const socket = connect(path)
-    socket.unref()
-    socket.once('error', (error) => {
-      this.#calling.delete(id)
-      if (this.#closed || this.#streams.has(id)) return
-      const code = codeOf(error)
-      // Whatever else it is, such as no files left here, says nothing about the other side.
-      if (code !== 'ECONNREFUSED' && code !== 'ENOENT') return
-      if (again) setTimeout(() => this.#call(id, false), GRACE).unref()
-      else
-        void unlink(path)
-          .catch(ignore)
-          .then(() => this.#dead(id))
-    })
-    socket.once('connect', () => {
-      socket.removeAllListeners('error')
-      socket.on('error', ignore)
-      if (this.#closed || this.#streams.has(id)) {
-        this.#calling.delete(id)
-        socket.destroy()
-      } else if (this.id < id) this.#open(socket, id)
-      else this.#knock(socket, id)
-    })
+  #count(): void {
+    if (this.#up) this.#headcount?.count(this.#streams.size + 1)
   }
 
-  #knock(socket: Socket, id: string): void {
-    socket.end(introduction(Record.knock, this.id))
-    socket.resume()
-    socket.setTimeout(PATIENCE, () => socket.destroy()) // the other side may stand still
-    socket.once('close', () => this.#calling.delete(id))
-  }
-
-  #dead(id: string): void {
+  #gone(id: string): void {
     this.#broken.delete(id)
-    if (!this.#closed && !this.#streams.has(id)) this.#events.gone(id)
-    this.#found(id)
+    this.#calls.forget(id)
+    this.#events.gone(id)
   }
 
   #wait(act: () => void, ms: number): void {
@@ -299,44 +293,9 @@ export class ClusterLink implements AdapterLink, StreamOwner {
   }
 }
 
-/** Socket files of this process. */
-const paths = new Set<string>()
-
-function removeAtExit(path: string): void {
-  if (paths.size === 0 && !process.listeners('exit').includes(removeAll))
-    process.on('exit', removeAll)
-  paths.add(path)
-}
-
-function removeAll(): void {
-  for (const path of paths) {
-    try {
-      unlinkSync(path)
-    } catch {}
-  }
-}
-
-function isThere(path: string): boolean {
-  try {
-    return lstatSync(path).isSocket()
-  } catch (error) {
-    return codeOf(error) !== 'ENOENT' // that cannot be told
-  }
-}
-
-function away(): AdapterError {
-  return new AdapterError('ERR_KOAWS_BACKPLANE', 'the other instances are not connected yet')
-}
-
-function tooLarge(length: number): AdapterError {
-  return new AdapterError(
-    'ERR_KOAWS_BACKPLANE_REFUSED',
-    `a payload of ${length} bytes is too large for a stream between processes`,
-  )
-}
-
-function codeOf(error: unknown): string | undefined {
-  return (error as NodeJS.ErrnoException).code
+function newBatch(subscribe: (topics: readonly string[]) => Promise<void>): Batch {
+  const topics: string[] = []
+  return { topics, done: Promise.resolve().then(() => subscribe(topics)) }
 }
 
 function ignore(): void {}

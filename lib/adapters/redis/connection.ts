@@ -1,27 +1,59 @@
-/** How long a connection may take to be ready, in milliseconds. */
+// The interface of a Redis connection, independent of the library.
+
+/** The time limit for a connection to become ready, in milliseconds. */
 export const CONNECT_TIMEOUT = 2_000
 
-/** One connection to one server of Redis, of whatever library. It never comes back: another is made. */
+/** Receives a payload on a channel. */
+export type Hear = (payload: Buffer, channel: string | Buffer) => void
+
+/** A part of a command. */
+export type Word = string | Buffer
+
+/** One connection to one Redis server. It never reconnects: a new connection replaces it. */
 export interface RedisConnection {
-  /** Rejects when it cannot be made. Called once, first. */
+  /** Connects. Rejects when that fails. Called once, first. */
   connect(): Promise<unknown>
-  /** All that is given here at once leaves together, in order. */
+  /** Publishes on channels. Publishes in the same turn leave together, in order. */
   publish(channels: readonly string[], payload: Buffer): Promise<unknown>
-  subscribe(channels: readonly string[], hear: (payload: Buffer) => void): Promise<unknown>
+  subscribe(channels: readonly string[], hear: Hear): Promise<unknown>
   unsubscribe(channels: readonly string[]): Promise<unknown>
-  /** Ends it at once. Never throws; what is under way rejects. */
+  /** Sends any other command; not on a connection that has subscribed. */
+  command(...words: string[]): Promise<unknown>
+  /**
+   * Sends any other command, with strings of the answer as Buffers. It leaves together with the
+   * publishes of its turn, in the order of the calls.
+   */
+  run(words: readonly [string, ...Word[]]): Promise<unknown>
+  /** Ends the connection at once. Never throws; pending commands reject. */
   destroy(): void
 }
 
-/** Makes connections after the pattern of a client that the application has configured. */
+/** Creates connections from a client that the application has configured. */
 export interface RedisDialect {
   /**
-   * The two connections of one session, to the same server. Of a cluster, one node is chosen: what is
-   * published there reaches the subscribers of all nodes, and the order is kept.
+   * Creates the two connections of one session, to the same server. In a cluster, it chooses one
+   * node: publishes there reach the subscribers of all nodes, in order.
    *
-   * @param ended hears of the end of either connection
+   * @param ended called at the end of either connection
    */
   pair(
     ended: (error: Error) => void,
   ): Promise<{ publisher: RedisConnection; subscriber: RedisConnection }>
+  /**
+   * Creates a connection to each master of a cluster, for commands with keys. Without it, the
+   * server of the pair has all keys.
+   *
+   * @param ended called at the end of any of the connections
+   */
+  masters?(ended: (error: Error) => void): Promise<Masters>
 }
+
+/** Connections to the masters of a Redis Cluster, as it was when they were created. */
+export interface Masters {
+  readonly connections: ReadonlySet<RedisConnection>
+  /** Returns the connection to the master of a slot. */
+  of(slot: number): RedisConnection | undefined
+}
+
+/** The number of slots of a Redis Cluster. */
+export const SLOTS = 16_384

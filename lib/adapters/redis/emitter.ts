@@ -1,5 +1,6 @@
+// `redisEmitter()`: publishes to all instances from a process without sockets.
 import { performance } from 'node:perf_hooks'
-import { EVERYBODY, type Order, type Target, topicsOf } from '../../backplane/order.ts'
+import { EVERYBODY, type Order, type Target, topicsOfOrder } from '../../backplane/order.ts'
 import { Tops } from '../../backplane/tops.ts'
 import { encode } from '../../backplane/wire.ts'
 import { Frame } from '../../connection/frame.ts'
@@ -7,101 +8,146 @@ import { newId } from '../../connection/id.ts'
 import type { Sendable } from '../../connection/types.ts'
 import { messageOf } from '../../debug.ts'
 import { AdapterError, OptionsError } from '../../errors.ts'
+import { fieldsOf } from '../../fields.ts'
 import { assertClosable } from '../../protocol/close-codes.ts'
 import { pushText } from '../../protocol/envelope.ts'
-import { check, describe, namesOf, validate } from '../../validate.ts'
+import { describe, namesOf, validate } from '../../validate.ts'
+import { checkPrefix } from './prefix.ts'
 
 /** The part of a Redis client that an emitter needs: node-redis and ioredis have it. */
 export interface PublishingClient {
+  /** Publishes a `message` on a `channel`. Resolves with the number of subscriptions that received it. */
   publish(channel: string, message: Buffer): Promise<number>
 }
 
-/** Options of `redisEmitter()`. */
+/** The options of `redisEmitter()`. */
 export interface RedisEmitterOptions {
   /**
-   * A connected client of node-redis or ioredis. It stays yours: the emitter opens and closes nothing.
-   * While Redis is away an emission waits in the queue of the client, if that has one.
+   * A connected client of node-redis or ioredis. The emitter neither opens nor closes it. During a
+   * Redis outage, an emission waits in the queue of the client, if it has one.
    */
   client: PublishingClient
-  /** That of the `redisAdapter()` whose instances are to be reached. @default 'koaws:' */
+  /** The prefix of the `redisAdapter()` of the instances. @default 'koaws:' */
   prefix?: string | undefined
 }
 
-/** What an emission came to. */
+/** The result of an emission. */
 export interface Emission {
   /**
-   * How many subscriptions of instances took it: an instance has one for each room and user of whom
-   * somebody is connected to it. 0: nobody is there. On a Redis Cluster, those of one node only.
+   * The number of subscriptions that received it. An instance has one subscription for each room
+   * and user with a connection on that instance. 0 means that no instance received it. On a Redis
+   * Cluster, only the subscriptions of one node count.
    */
   readonly receivers: number
 }
 
-/** Whom an emission is for. Immutable. */
+/** The target of an emission. Immutable. */
 export interface EmitterAudience {
   /**
-   * Send one message to every member: a string as text, anything else as binary.
+   * Sends one message to every member: a string as text, other values as binary. Rejects with an
+   * AdapterError when Redis did not accept it.
    *
-   * Rejects with an AdapterError when Redis did not take it.
-   * @throws TypeError for what is no string, Buffer, ArrayBuffer or view
+   * @param data a string, Buffer, ArrayBuffer or view
+   * @throws TypeError for another value
    */
   send(data: Sendable): Promise<Emission>
   /**
-   * Send a value as JSON in a text message. Rejects as `send()`.
+   * Sends a value as JSON in a text message. Rejects like `send()`.
    *
+   * @param value any value with a JSON form
    * @throws TypeError when the value has no JSON form
    */
   json(value: unknown): Promise<Emission>
   /**
-   * Send a message of the subprotocol `koaws.v1`; members that speak another do not get it. Rejects as
-   * `send()`.
+   * Pushes a message of the subprotocol `koaws.v1`. Members with another subprotocol are skipped.
+   * Rejects like `send()`.
    *
-   * @throws TypeError when the type is no string of 1 to 255 bytes, or the data has no JSON form
+   * @param type the name of the message
+   * @param data the value; it is not checked against a protocol
+   * @throws TypeError when the type is not a string of 1 to 255 bytes, or the data have no JSON
+   * form
    */
   push(type: string, data?: unknown): Promise<Emission>
-  /** Without these connections, by id. */
+  /** Returns the audience without the connections with these `ids`. */
   except(...ids: string[]): EmitterAudience
-  /** Without the connections of these users. */
+  /** Returns the audience without the connections of the users with these `ids`. */
   exceptUser(...ids: (string | number)[]): EmitterAudience
-  /** What is sent may be dropped for a client that has not taken what was sent before. */
+  /** Returns the audience with volatile sends: they may be dropped for a client that is behind. */
   volatile(): EmitterAudience
-  /** Have every member enter rooms. */
+  /**
+   * Adds every member to rooms. Rejects like `send()`.
+   *
+   * @param rooms names of 1 to 255 bytes of UTF-8
+   */
   join(...rooms: string[]): Promise<Emission>
-  /** Have every member leave rooms. */
+  /**
+   * Removes every member from rooms. Rejects like `send()`.
+   *
+   * @param rooms names of 1 to 255 bytes of UTF-8
+   */
   leave(...rooms: string[]): Promise<Emission>
   /**
-   * Close every member.
+   * Closes every member, like `close()` of an audience of the hub. Rejects like `send()`.
    *
-   * @throws RangeError for a code that must not be sent (RFC 6455, section 7.4), or a reason above 123 bytes
+   * @param code a close code that may be sent (RFC 6455, section 7.4). Default 1000
+   * @param reason at most 123 bytes of UTF-8
+   * @throws RangeError for another code, or a longer reason
    */
   close(code?: number, reason?: string): Promise<Emission>
 }
 
-/** Speaks to the connections of all instances from a process that has none. */
+/** Publishes to the connections of all instances from a process without connections. */
 export interface Emitter {
-  /** Every connection. */
+  /** Returns the audience of every connection. */
   all(): EmitterAudience
-  /** The connection with this id. */
+  /**
+   * Returns the audience of the connection with this id.
+   *
+   * @param id `connection.id`
+   */
   connection(id: string): EmitterAudience
-  /** All connections of these users. */
+  /**
+   * Returns the audience of all connections of these users.
+   *
+   * @param ids what the option `user` of the instances returns
+   */
   user(...ids: (string | number)[]): EmitterAudience
-  /** The members of any of these rooms, each once. */
+  /**
+   * Returns the audience of the members of any of these rooms, each once.
+   *
+   * @param names of 1 to 255 bytes of UTF-8
+   */
   room(...names: string[]): EmitterAudience
 }
 
 /**
- * Speak to rooms and users from a process without sockets: a worker, a cron job. The instances use
- * `redisAdapter()` with the same `prefix`. Each emission is one PUBLISH for each room or user, with no
- * queue and no timer: a rejection is the caller's to repeat.
+ * Returns an emitter, which publishes to rooms and users from a process without sockets, such as a
+ * worker or a cron job. The instances use `redisAdapter()` with the same `prefix`. Each emission is
+ * one PUBLISH per room or user. The emitter has neither a queue nor a timer: after a rejection, the
+ * caller decides whether to repeat.
  *
- * @throws OptionsError without a client that can publish
+ * @example
+ * ```js
+ * import { redisEmitter } from 'koaws/redis'
+ * import { createClient } from 'redis'
+ *
+ * const client = await createClient({ url: process.env['REDIS_URL'] }).connect()
+ * const emitter = redisEmitter({ client })
+ * const { receivers } = await emitter.user(7).push('invoice', { id: 1 })
+ * console.log(receivers) // 0
+ * await client.close()
+ * ```
+ *
+ * @param options the connected client, and the prefix
+ * @throws OptionsError without a client that can publish, and for an unknown or invalid option
  */
 export function redisEmitter(options: RedisEmitterOptions): Emitter {
   validate('redisEmitter()', options, {
     client: (value) =>
-      typeof (value as Partial<PublishingClient> | null)?.publish === 'function'
+      typeof fieldsOf(value)['publish'] === 'function'
         ? null
         : `must be a client of node-redis or ioredis, not ${describe(value)}.`,
-    prefix: check.string,
+    prefix: checkPrefix,
   })
   if (options.client === undefined) {
     throw new OptionsError(
@@ -119,7 +165,9 @@ export function redisEmitter(options: RedisEmitterOptions): Emitter {
   }
 }
 
-/** Numbers orders as a hub does, so that instances notice what came twice and what is missing between two. */
+/**
+ * Numbers orders like a hub, so that instances detect duplicates, and losses between two orders.
+ */
 class Publisher {
   readonly #client: PublishingClient
   readonly #prefix: string
@@ -132,10 +180,10 @@ class Publisher {
   }
 
   async publish(order: Order): Promise<Emission> {
-    const topics = topicsOf(order.target)
+    const topics = topicsOfOrder(order)
     if (topics.length === 0) return { receivers: 0 }
     const now = performance.now()
-    this.#tops.quiet(now) // nobody is told, and old topics are forgotten
+    this.#tops.quiet(now) // only to forget old topics: an emitter does not send its positions
     const positions = this.#tops.take(topics, 1, now)
     const payload = encode(this.#id, { kind: 'orders', positions, orders: [order] })
     try {
@@ -147,7 +195,7 @@ class Publisher {
       const where = topics.length === 1 ? topics[0] : `${topics.length} topics`
       throw new AdapterError(
         'ERR_KOAWS_BACKPLANE',
-        `Redis did not take what was emitted to ${where === EVERYBODY ? 'all' : where}: ${messageOf(error)}`,
+        `Redis did not confirm the emission to ${where === EVERYBODY ? 'all' : where}: ${messageOf(error)}`,
         { cause: error },
       )
     }
@@ -170,9 +218,9 @@ class Audience implements EmitterAudience {
   }
 
   json(value: unknown): Promise<Emission> {
-    const text = JSON.stringify(value) as string | undefined
+    const text: string | undefined = JSON.stringify(value)
     if (text === undefined) {
-      throw new TypeError(`json() needs a value with a JSON form, not ${typeof value}.`)
+      throw new TypeError(`json() needs a value with a JSON form, not ${describe(value)}.`)
     }
     return this.#send(text, false)
   }

@@ -1,3 +1,5 @@
+// The entry `koaws/redis`: its public names.
+
 export type { RedisAdapterOptions, RedisClient } from './adapter.ts'
 export { redisAdapter } from './adapter.ts'
 export type {

@@ -1,13 +1,32 @@
+// Connections of ioredis.
 import { AdapterError } from '../../errors.ts'
-import { CONNECT_TIMEOUT, type RedisConnection, type RedisDialect } from './connection.ts'
+import { fieldsOf } from '../../fields.ts'
+import {
+  CONNECT_TIMEOUT,
+  type Hear,
+  type Masters,
+  type RedisConnection,
+  type RedisDialect,
+  SLOTS,
+  type Word,
+} from './connection.ts'
+
+interface Emitting {
+  on(event: string, listener: (...given: never[]) => void): unknown
+}
 
 type Results = readonly (readonly [error: Error | null, result: unknown])[]
 
-/** What is used of a client of ioredis. */
+/** The part of an ioredis client that koaws uses. */
 interface Client {
+  /** The socket of the present attempt: undocumented. */
+  stream?: Emitting | null | undefined
+  readonly options: { readonly host?: string | undefined; readonly port?: number | undefined }
   duplicate(overrides: object): Client
   connect(): Promise<unknown>
   disconnect(): void
+  call(command: string, ...words: string[]): Promise<unknown>
+  callBuffer(...words: Word[]): Promise<unknown>
   publish(channel: string, payload: Buffer): Promise<unknown>
   pipeline(commands: readonly (readonly unknown[])[]): { exec(): Promise<Results | null> }
   subscribe(...channels: string[]): Promise<unknown>
@@ -15,9 +34,13 @@ interface Client {
   on(event: string, listener: (...given: never[]) => void): unknown
 }
 
-/** What is used of a cluster client of ioredis. */
+/** The part of an ioredis cluster client that koaws uses. */
 interface Cluster {
   readonly isCluster: true
+  /** The connection that a cluster client opens for its own subscriptions: undocumented. */
+  readonly subscriber?: { start?: unknown } | undefined
+  /** The nodes of each slot, as `host:port`, the master first. */
+  readonly slots: readonly (readonly string[] | undefined)[]
   duplicate(nodes: undefined, overrides: object): Cluster
   connect(): Promise<unknown>
   disconnect(): void
@@ -25,7 +48,7 @@ interface Cluster {
   on(event: string, listener: (...given: never[]) => void): unknown
 }
 
-/** No retries of its own, nothing that waits inside. */
+/** Options that turn off retries and queues of ioredis: the link and the hub have their own. */
 const OURS = {
   lazyConnect: true,
   connectTimeout: CONNECT_TIMEOUT,
@@ -40,12 +63,12 @@ const OURS = {
   autoResendUnfulfilledCommands: false,
   maxRetriesPerRequest: 0,
   enableAutoPipelining: false,
+  keyPrefix: '', // the adapter has its own prefix, and node-redis would not apply this one
 }
 
 export function isIoredis(client: object): client is Client {
   return (
-    typeof (client as { status?: unknown }).status === 'string' &&
-    !('isCluster' in client && client.isCluster)
+    typeof fieldsOf(client)['status'] === 'string' && !('isCluster' in client && client.isCluster)
   )
 }
 
@@ -66,32 +89,51 @@ export function ioredis(template: Client): RedisDialect {
 
 export function ioredisCluster(template: Cluster): RedisDialect {
   return {
-    async pair(ended) {
-      const cluster = template.duplicate(undefined, {
-        lazyConnect: true,
-        clusterRetryStrategy: () => null,
-        enableReadyCheck: false, // it would ask any node, be it there or not
-        slotsRefreshTimeout: CONNECT_TIMEOUT,
-        redisOptions: { connectTimeout: CONNECT_TIMEOUT, disconnectTimeout: 0 },
-      })
-      cluster.on('error', ignore)
-      try {
-        await cluster.connect()
+    pair: (ended) =>
+      connected(template, async (cluster) => {
         const masters = cluster.nodes('master')
         const node = masters[Math.floor(Math.random() * masters.length)]
-        if (!node) throw new AdapterError('ERR_KOAWS_BACKPLANE', 'The cluster has no master.')
-        return await ioredis(node).pair(ended)
-      } finally {
-        cluster.disconnect()
-      }
-    },
+        if (!node) throw new AdapterError('ERR_KOAWS_BACKPLANE', 'the Redis Cluster has no master')
+        return ioredis(node).pair(ended)
+      }),
+    masters: (ended) => connected(template, async (cluster) => mastersOf(cluster, ended)),
   }
 }
 
-/** A publish that leaves with others of its turn. */
+/** Connects a client to a cluster, and disconnects it after use. */
+async function connected<T>(template: Cluster, use: (cluster: Cluster) => Promise<T>): Promise<T> {
+  const cluster = template.duplicate(undefined, {
+    lazyConnect: true,
+    clusterRetryStrategy: () => null,
+    enableReadyCheck: false, // the check would ask any node, including unreachable ones
+    slotsRefreshTimeout: CONNECT_TIMEOUT,
+    redisOptions: { connectTimeout: CONNECT_TIMEOUT, disconnectTimeout: 0 },
+  })
+  cluster.on('error', ignore)
+  cluster.on('+node', guardSockets)
+  // The client would open an unused connection with sockets that cannot be guarded.
+  if (cluster.subscriber) cluster.subscriber.start = ignore
+  try {
+    await cluster.connect()
+    return await use(cluster)
+  } finally {
+    cluster.disconnect()
+  }
+}
+
+function mastersOf(cluster: Cluster, ended: (error: Error) => void): Masters {
+  const byName = new Map<string | undefined, RedisConnection>()
+  for (const node of cluster.nodes('master')) {
+    const { host, port } = node.options
+    byName.set(`${host}:${port}`, new IoredisConnection(node, ended))
+  }
+  const slots = Array.from({ length: SLOTS }, (_, slot) => byName.get(cluster.slots[slot]?.[0]))
+  return { connections: new Set(byName.values()), of: (slot) => slots[slot] }
+}
+
+/** A command that leaves together with others of its turn. */
 interface Pending {
-  readonly channel: string
-  readonly payload: Buffer
+  readonly command: ['publish', channel: string, payload: Buffer] | ['callBuffer', ...Word[]]
   readonly resolve: (value: unknown) => void
   readonly reject: (error: Error) => void
 }
@@ -99,13 +141,16 @@ interface Pending {
 class IoredisConnection implements RedisConnection {
   readonly #client: Client
   #pending: Pending[] = []
-  #hear: ((payload: Buffer) => void) | null = null
+  #hear: Hear | null = null
 
   constructor(template: Client, ended: (error: Error) => void) {
     this.#client = template.duplicate(OURS)
+    guardSockets(this.#client)
     this.#client.on('error', (error: Error) => ended(error))
     this.#client.on('close', () => ended(new Error('Redis closed the connection')))
-    this.#client.on('messageBuffer', (_channel: Buffer, payload: Buffer) => this.#hear?.(payload))
+    this.#client.on('messageBuffer', (channel: Buffer, payload: Buffer) =>
+      this.#hear?.(payload, channel),
+    )
   }
 
   connect(): Promise<unknown> {
@@ -113,11 +158,13 @@ class IoredisConnection implements RedisConnection {
   }
 
   publish(channels: readonly string[], payload: Buffer): Promise<unknown> {
-    if (channels.length === 1) return this.#publish(channels[0] as string, payload)
-    return Promise.all(channels.map((channel) => this.#publish(channel, payload)))
+    const publish = (channel: string) => this.#send(['publish', channel, payload])
+    return channels.length === 1
+      ? publish(channels[0] as string)
+      : Promise.all(channels.map(publish))
   }
 
-  async subscribe(channels: readonly string[], hear: (payload: Buffer) => void): Promise<unknown> {
+  async subscribe(channels: readonly string[], hear: Hear): Promise<unknown> {
     this.#hear = hear
     return this.#client.subscribe(...channels)
   }
@@ -126,15 +173,23 @@ class IoredisConnection implements RedisConnection {
     return this.#client.unsubscribe(...channels)
   }
 
+  command(command: string, ...words: string[]): Promise<unknown> {
+    return this.#client.call(command, ...words)
+  }
+
+  run(words: readonly Word[]): Promise<unknown> {
+    return this.#send(['callBuffer', ...words])
+  }
+
   destroy(): void {
     this.#hear = null
     this.#client.disconnect()
   }
 
-  /** ioredis writes each command by itself, unless they are in a pipeline. */
-  #publish(channel: string, payload: Buffer): Promise<unknown> {
+  /** Collects the commands of a turn in one pipeline: ioredis writes other commands one by one. */
+  #send(command: Pending['command']): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      if (this.#pending.push({ channel, payload, resolve, reject }) === 1) {
+      if (this.#pending.push({ command, resolve, reject }) === 1) {
         queueMicrotask(() => this.#flush())
       }
     })
@@ -143,18 +198,22 @@ class IoredisConnection implements RedisConnection {
   #flush(): void {
     const all = this.#pending
     this.#pending = []
-    const [first] = all as [Pending]
+    const [{ command, resolve, reject }] = all as [Pending]
     if (all.length === 1) {
-      this.#client.publish(first.channel, first.payload).then(first.resolve, first.reject)
+      const [name, ...words] = command
+      const sent =
+        name === 'publish'
+          ? this.#client.publish(...(words as [string, Buffer]))
+          : this.#client.callBuffer(...words)
+      sent.then(resolve, reject)
       return
     }
-    const commands = all.map(({ channel, payload }) => ['publish', channel, payload])
     this.#client
-      .pipeline(commands)
+      .pipeline(all.map((one) => one.command))
       .exec()
       .then((results) => {
         for (const [i, { resolve, reject }] of all.entries()) {
-          const [error, result] = results?.[i] ?? [new Error('Redis gave no answer'), null]
+          const [error, result] = results?.[i] ?? [new Error('Redis did not answer'), null]
           if (error) reject(error)
           else resolve(result)
         }
@@ -163,6 +222,24 @@ class IoredisConnection implements RedisConnection {
         for (const { reject } of all) reject(error)
       })
   }
+}
+
+/**
+ * Listens to all errors of each socket that a client opens. ioredis listens to the first error
+ * only. A TLS socket may emit a second error, such as an alert for an abandoned handshake, and an
+ * error without a listener ends the process.
+ */
+function guardSockets(client: Client): void {
+  let socket = client.stream
+  Object.defineProperty(client, 'stream', {
+    configurable: true,
+    enumerable: true,
+    get: () => socket,
+    set(next: Client['stream']) {
+      socket = next
+      socket?.on('error', ignore)
+    },
+  })
 }
 
 function ignore(): void {}

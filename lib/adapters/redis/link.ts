@@ -1,44 +1,64 @@
+// The link of one hub to Redis: successive sessions, and the topics to subscribe.
 import { performance } from 'node:perf_hooks'
 import type { AdapterEvents, EchoingLink } from '../../backplane/adapter.ts'
-import { debugBackplane, messageOf } from '../../debug.ts'
-import { AdapterError } from '../../errors.ts'
-import type { RedisDialect } from './connection.ts'
-import { Session, type SessionOwner } from './session.ts'
+import { EVERYBODY, topicOfInstance } from '../../backplane/order.ts'
+import { debugBackplane } from '../../debug.ts'
+import { AdapterError, toError } from '../../errors.ts'
+import type { RedisDialect, Word } from './connection.ts'
+import { adapterError } from './replies.ts'
+import { RoleCheck } from './role.ts'
+import { RedisSession, type RedisSessionOwner, type Refusals } from './session.ts'
 
-/** How long to wait before the first and the later attempts, in milliseconds. */
+/** The wait before the first and before later attempts, in milliseconds. */
 const FIRST = 50
 const LONGEST = 1_000
-/** A session that was lost sooner counts as one more attempt that failed, in milliseconds. */
+/** A session that ends sooner counts as a failed attempt, in milliseconds. */
 const STABLE = 1_000
-/** How long an attempt may take, all topics included, in milliseconds. */
+/** The time limit of an attempt, including all subscriptions, in milliseconds. */
 const PATIENCE = 10_000
 
-/** The link of one hub to Redis: one session after the other, and the topics that each has to have. */
-export class RedisLink implements EchoingLink, SessionOwner {
+/** The settings of a link. */
+export interface LinkSettings {
+  /** The id of the instance. */
+  readonly id: string
+  readonly prefix: string
+  /** The interval of the checks whether the server is the primary, in milliseconds. */
+  readonly heartbeat: number
+}
+
+/**
+ * The link of one hub to Redis. It replaces a lost session, and subscribes each session to the
+ * wanted topics.
+ */
+export class RedisLink implements EchoingLink, RedisSessionOwner {
   readonly echoes = true
   readonly #dialect: RedisDialect
-  readonly #prefix: string
+  readonly #settings: LinkSettings
+  readonly #role = new RoleCheck()
   readonly #events: AdapterEvents
-  /** What is to be subscribed. */
+  /** The topics that the hub wants. */
   readonly #wanted = new Set<string>()
-  /** What this session was told to subscribe, and when that holds. */
+  /** The topics that this session was told to subscribe to, with the confirmation of each. */
   #told = new Map<string, Promise<unknown>>()
-  /** What may differ between the two. */
+  /** The topics among them that this user may not subscribe to. */
+  #refused: Refusals = new Map()
+  /** The topics on which `#wanted` and `#told` may differ. */
   readonly #touched = new Set<string>()
-  #session: Session | null = null
-  /** When the last unsubscribe holds: nothing else is told before. */
+  #session: RedisSession | null = null
+  /** Settles when the last unsubscribe is in effect; the session is told nothing else before. */
   #left: Promise<unknown> = Promise.resolve()
-  /** When what was touched will have been told. */
+  /** Settles when the session has been told the touched topics. */
   #coming: Promise<void> | null = null
   #up = false
   #upAt = 0
   #closed = false
   #delay = FIRST
   #timer: NodeJS.Timeout | undefined
+  #watch: NodeJS.Timeout | undefined
 
-  constructor(dialect: RedisDialect, prefix: string, events: AdapterEvents) {
+  constructor(dialect: RedisDialect, settings: LinkSettings, events: AdapterEvents) {
     this.#dialect = dialect
-    this.#prefix = prefix
+    this.#settings = settings
     this.#events = events
     this.#retry(0)
   }
@@ -49,9 +69,13 @@ export class RedisLink implements EchoingLink, SessionOwner {
       this.#touch(topic)
     }
     if (!this.#up) throw away()
-    await this.#coming // until then it may be left again
+    await this.#coming // until then, an earlier unsubscribe of the topic may be in progress
     await Promise.all(topics.map((topic) => this.#told.get(topic)))
     if (!this.#up) throw away()
+    for (const topic of topics) {
+      const refusal = this.#refused.get(topic)
+      if (refusal) throw refusal
+    }
   }
 
   unsubscribe(topics: readonly string[]): void {
@@ -67,6 +91,16 @@ export class RedisLink implements EchoingLink, SessionOwner {
       : Promise.reject(away())
   }
 
+  /** Runs a command on the connection for publishes, in order with them. */
+  run(words: readonly [string, ...Word[]]): Promise<unknown> {
+    return this.#session && this.#up ? this.#session.run(words) : Promise.reject(away())
+  }
+
+  /** Replaces the connections because of an error of `run()`. */
+  fail(error: Error): void {
+    if (this.#session && this.#up) this.lost(this.#session, error)
+  }
+
   restart(): void {
     if (this.#closed) return
     this.#drop()
@@ -80,25 +114,32 @@ export class RedisLink implements EchoingLink, SessionOwner {
     this.#drop()
   }
 
-  // ---- SessionOwner
+  // ---- RedisSessionOwner
 
-  readonly received = (payload: Buffer): void => this.#events.received(payload)
+  received(payload: Buffer, topic: string): void {
+    this.#events.received(payload, topic)
+  }
 
-  lost(session: Session, error: Error): void {
+  lost(session: RedisSession, error: Error): void {
     if (session !== this.#session || this.#closed) return
     const wasUp = this.#up
     if (wasUp && performance.now() - this.#upAt > STABLE) this.#delay = FIRST
     this.#drop()
     this.#retry()
-    if (wasUp) this.#events.down(error)
+    const reason = adapterError('Redis', error)
+    debugBackplane('%s', reason.message)
+    if (wasUp) this.#events.down(reason)
+    else this.#events.failed?.(reason)
   }
 
-  // ---- the rest
+  // ---- private
 
   #drop(): void {
     this.#session?.end()
     this.#session = null
+    clearInterval(this.#watch)
     this.#told = new Map()
+    this.#refused = new Map()
     this.#left = Promise.resolve()
     this.#coming = null
     this.#up = false
@@ -111,25 +152,30 @@ export class RedisLink implements EchoingLink, SessionOwner {
   }
 
   async #attempt(): Promise<void> {
-    const session = new Session(this, this.#prefix)
+    const session = new RedisSession(this, this.#settings.prefix, this.#role)
     this.#session = session
     this.#delay = Math.min(LONGEST, this.#delay * 2)
-    const late = new AdapterError('ERR_KOAWS_BACKPLANE', 'Redis took too long to subscribe')
+    const late = new AdapterError(
+      'ERR_KOAWS_BACKPLANE',
+      `Redis did not confirm all subscriptions within ${PATIENCE} ms`,
+    )
     const timer = setTimeout(() => this.lost(session, late), PATIENCE)
     timer.unref()
     try {
       await session.open(this.#dialect)
-      // Topics may come and go while others are being subscribed.
+      // Topics may change while others are being subscribed.
       for (const topic of this.#wanted) this.#touched.add(topic)
       while (this.#touched.size > 0 && session === this.#session) {
         this.#flush(session)
         await Promise.all([this.#left, ...this.#told.values()])
       }
+      const { id } = this.#settings
+      for (const topic of [EVERYBODY, topicOfInstance(id)]) {
+        const refusal = this.#refused.get(topic)
+        if (refusal) throw refusal
+      }
     } catch (error) {
-      debugBackplane('Redis: %s', messageOf(error))
-      if (session !== this.#session || this.#closed) return
-      this.#drop()
-      this.#retry()
+      this.lost(session, toError(error))
       return
     } finally {
       clearTimeout(timer)
@@ -137,7 +183,30 @@ export class RedisLink implements EchoingLink, SessionOwner {
     if (session !== this.#session || this.#closed) return
     this.#up = true
     this.#upAt = performance.now()
+    this.#watch = setInterval(() => this.#check(session), this.#settings.heartbeat)
+    this.#watch.unref()
     this.#events.up()
+    this.#tellRefusals()
+  }
+
+  /**
+   * Asks the server for changes that it does not announce: whether it has become a replica, and the
+   * permissions of this user.
+   */
+  #check(session: RedisSession): void {
+    void session.checkRole()
+    const [topic] = this.#refused.keys()
+    if (topic === undefined) return
+    session.subscribe([topic]).then((refusals) => {
+      // The permissions have changed: subscribe to all topics again.
+      const why = `Redis accepts a subscription to ${topic} again`
+      if (refusals.size === 0) this.lost(session, new AdapterError('ERR_KOAWS_BACKPLANE', why))
+    }, ignore)
+  }
+
+  #tellRefusals(): void {
+    const [refusal = null] = this.#refused.values()
+    if (this.#up) this.#events.impaired?.(refusal)
   }
 
   #touch(topic: string): void {
@@ -146,25 +215,35 @@ export class RedisLink implements EchoingLink, SessionOwner {
     if (session && this.#up) this.#coming ??= this.#left.then(() => this.#flush(session))
   }
 
-  /** Tell the session what has changed, and in the same turn has not changed back. */
-  #flush(session: Session): void {
+  /** Tells the session which topics have changed, except topics changed back in the same turn. */
+  #flush(session: RedisSession): void {
     if (session !== this.#session) return
     this.#coming = null
     const touched = [...this.#touched]
     this.#touched.clear()
     const left = touched.filter((topic) => !this.#wanted.has(topic) && this.#told.delete(topic))
+    const forgiven = left.filter((topic) => this.#refused.delete(topic))
+    if (forgiven.length > 0) this.#tellRefusals()
     const fresh = touched.filter((topic) => this.#wanted.has(topic) && !this.#told.has(topic))
-    // node-redis takes a channel that it is leaving for one that it has, and would not subscribe to it.
-    if (left.length > 0) this.#left = session.unsubscribe(left).catch(ignore) // it is lost then
+    // node-redis treats a channel that it is unsubscribing from as subscribed, and would not
+    // subscribe again.
+    // on an error, the session is lost
+    if (left.length > 0) this.#left = session.unsubscribe(left).catch(ignore)
     if (fresh.length === 0) return
-    const subscribed = session.subscribe(fresh)
+    const subscribed = session.subscribe(fresh).then((refusals) => {
+      if (session !== this.#session || refusals.size === 0) return
+      for (const [topic, refusal] of refusals) {
+        if (this.#wanted.has(topic)) this.#refused.set(topic, refusal)
+      }
+      this.#tellRefusals()
+    })
     subscribed.catch(ignore)
     for (const topic of fresh) this.#told.set(topic, subscribed)
   }
 }
 
 function away(): AdapterError {
-  return new AdapterError('ERR_KOAWS_BACKPLANE', 'Redis is away')
+  return new AdapterError('ERR_KOAWS_BACKPLANE', 'Redis is not connected')
 }
 
 function ignore(): void {}

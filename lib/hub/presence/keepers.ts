@@ -1,9 +1,12 @@
-/** So many instances know of a user: one acts, and the other stands by for when that one dies. */
+// Chooses the instances that track whether a user is online.
+
+/** Number of keepers per user: the first calls the hooks, the second replaces it when it dies. */
 const KEEPERS = 2
 
 /**
- * The instances that keep a user, of those that live; the first acts. All instances that know the same
- * others find the same (rendezvous hashing), and when one comes or goes most users keep theirs.
+ * Returns the live instances that keep a user; the first calls the hooks. Instances that know the
+ * same peers compute the same keepers (rendezvous hashing). When an instance joins or leaves, most
+ * users keep theirs.
  */
 export function keepersOf(user: string, instances: Iterable<string>): string[] {
   const scored = [...instances].map((id) => ({ id, score: hash(`${user}\n${id}`) }))
@@ -11,7 +14,7 @@ export function keepersOf(user: string, instances: Iterable<string>): string[] {
   return scored.slice(0, KEEPERS).map(({ id }) => id)
 }
 
-/** FNV-1a, and the last steps of MurmurHash 3, which spread short texts. */
+/** Hashes with FNV-1a and the finalizer of MurmurHash 3, which spreads short texts. */
 function hash(text: string): number {
   let h = 0x811c9dc5
   for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193)

@@ -1,30 +1,32 @@
+// Tracks the users online over all instances, and decides which instance calls the hooks.
+
 import { type Flushable, flushAtEndOfTurn } from '../../connection/turn.ts'
 import { keepersOf } from './keepers.ts'
 
-/** What one instance tells a keeper. */
+/** A note from an instance to a keeper. */
 export interface UsersNote {
-  /** Users that have a connection to the one who tells. */
+  /** Users with a connection to the sending instance. */
   readonly here?: readonly string[]
-  /** They were online before: nobody need be told. */
+  /** The users in `here` were online before, so their hook has already been called. */
   readonly known?: boolean
-  /** Whoever is not in `here` has no connection to the one who tells. */
+  /** `here` is complete: all other users have no connection to the sending instance. */
   readonly all?: boolean
-  /** Users that have none any more. */
+  /** Users that no longer have a connection to the sending instance. */
   readonly gone?: readonly string[]
-  /** Users without a connection who do not count as offline yet. */
+  /** Users without a connection that still linger, and count as online. */
   readonly lingering?: readonly string[]
-  /** Users of whom the hook was told that they are online. */
+  /** Users for which `onOnline` has been called. */
   readonly announced?: readonly string[]
-  /** Users of whom the one who tells does not know that. */
+  /** Users for which the sending instance expects an announcement that has not arrived. */
   readonly unannounced?: readonly string[]
 }
 
-/** How long the acting keeper has to say that it has called the hook, in milliseconds. */
+/** How long the first keeper has to announce a user, in milliseconds. */
 const PATIENCE = 5_000
-/** The same once it has gone: what it said last may be on its way. */
+/** The same after an instance has gone: its last notes may still be on the way. */
 const SOON = 250
 
-/** What `OnlineUsers` needs. */
+/** What `OnlineUsers` needs of presence. */
 export interface OnlineUsersHost {
   readonly id: string
   readonly linger: number
@@ -40,27 +42,27 @@ interface Kept {
   /** Instances with a connection of the user. */
   readonly holders: Set<string>
   timer: NodeJS.Timeout | null
-  /** The hook was told that it is online, as far as this instance knows. */
+  /** As far as this instance knows, `onOnline` has been called for the user. */
   announced: boolean
-  /** It knows that from one who told of a user in passing. */
+  /** `announced` comes from a note with `known`, not from the first keeper itself. */
   isHearsay: boolean
 }
 
 /**
- * Who is online, over all instances. Each user has two keepers, whom instances with a connection of that
- * user tell; the first of the two that lives calls the hooks, and tells the other, which would call
- * otherwise.
+ * The users online over all instances. Each user has two keepers, and the instances with a
+ * connection of that user send notes to both. The first live keeper calls the hooks and announces
+ * that to the second, which would otherwise call them.
  */
 export class OnlineUsers implements Flushable {
   readonly #host: OnlineUsersHost
   /** Users with a connection to this instance. */
   readonly #here = new Set<string>()
   readonly #kept = new Map<string, Kept>()
-  /** Whose keepers are to be told at the end of this turn. */
+  /** Users with news for their keepers, sent at the end of this turn. */
   readonly #changed = new Set<string>()
-  /** Announced in this turn: the other keeper is to be told. */
+  /** Users announced in this turn: the other keeper gets a note. */
   readonly #announced = new Set<string>()
-  /** Those whom another should have announced, and has not yet. */
+  /** Users that another keeper should have announced, and has not announced yet. */
   readonly #unannounced = new Set<string>()
   #checking: NodeJS.Timeout | null = null
   #closed = false
@@ -69,7 +71,7 @@ export class OnlineUsers implements Flushable {
     this.#host = host
   }
 
-  /** A user has a first connection to this instance, or no more. */
+  /** Records that a user got its first connection to this instance, or lost its last. */
   changed(user: string, here: boolean): void {
     if (here) this.#here.add(user)
     else this.#here.delete(user)
@@ -90,7 +92,7 @@ export class OnlineUsers implements Flushable {
     this.#announced.clear()
   }
 
-  /** An instance tells this one, which it takes for a keeper. */
+  /** Handles a note from an instance that considers this one a keeper. */
   told(from: string, note: UsersNote): void {
     if (this.#closed) return
     const { here = [], known = false, all = false, gone = [], lingering = [] } = note
@@ -108,7 +110,7 @@ export class OnlineUsers implements Flushable {
     for (const user of unannounced) this.#isAsked(user)
   }
 
-  /** Another instance has come: it keeps some of the users now. */
+  /** Sends notes about users that a new instance now keeps. */
   joined(peer: string): void {
     const moved = [...this.#here].filter((user) => this.#keepersOf(user).includes(peer))
     if (moved.length > 0) this.#note(peer, { here: moved, known: true })
@@ -121,7 +123,10 @@ export class OnlineUsers implements Flushable {
     if (lingering.length > 0) this.#note(peer, { lingering })
   }
 
-  /** Another instance has gone, and with it its connections and what it kept. */
+  /**
+   * Removes the connections of an instance that has gone, and sends notes to the keepers that
+   * replace it.
+   */
   left(peer: string): void {
     for (const user of [...this.#kept.keys()]) this.#went(user, peer)
     const peers = this.#host.peers()
@@ -136,12 +141,12 @@ export class OnlineUsers implements Flushable {
     if (this.#unannounced.size > 0) this.#checkIn(SOON)
   }
 
-  /** Others may have taken this instance for dead. */
+  /** Sends notes about all users, because other instances may have considered this one dead. */
   tellAll(): void {
     for (const peer of [this.#host.id, ...this.#host.peers()]) this.tell(peer)
   }
 
-  /** One other may have missed who is here, and who is not any more. */
+  /** Sends one instance the complete list of its users here, because it may have missed changes. */
   tell(peer: string): void {
     const here = [...this.#here].filter((user) => this.#keepersOf(user).includes(peer))
     this.#note(peer, { here, all: true })
@@ -183,12 +188,12 @@ export class OnlineUsers implements Flushable {
     kept.isHearsay = false
   }
 
-  /** The other keeper has not heard that somebody was announced. */
+  /** Answers the other keeper, which has not received an announcement of a user. */
   #isAsked(user: string): void {
     if (!this.#acts(user)) return
     const isNew = !this.#kept.has(user)
     const kept = this.#keep(user)
-    if (isNew) this.#lingers(user, kept) // whose connection it is will be told
+    if (isNew) this.#lingers(user, kept) // its instance sends a note with the connection later
     if (!kept.announced || kept.isHearsay) this.#announce(user)
     else {
       this.#flushSoon()
@@ -196,7 +201,7 @@ export class OnlineUsers implements Flushable {
     }
   }
 
-  /** Whoever should have announced somebody may have died, or not have known of it. */
+  /** Checks for missing announcements: the first keeper may have died, or may not know the user. */
   #check(): void {
     const asked = new Map<string, string[]>()
     for (const user of [...this.#unannounced]) {
@@ -266,7 +271,7 @@ export class OnlineUsers implements Flushable {
     return keepersOf(user, [this.#host.id, ...this.#host.peers()])
   }
 
-  /** Tell each keeper of these users of its own in one note. */
+  /** Sends one note to each keeper with its part of these users. */
   #tell(users: readonly string[], noteOf: (part: string[]) => UsersNote): void {
     for (const [keeper, part] of this.#byKeeper(users)) this.#note(keeper, noteOf(part))
   }

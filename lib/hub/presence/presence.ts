@@ -1,20 +1,29 @@
+// Tracks the people in rooms that have members here, and informs clients and other instances.
+
+import { createHmac, randomBytes } from 'node:crypto'
 import type { Backplane } from '../../backplane/backplane.ts'
 import type { Answer, Described, Question, Target } from '../../backplane/order.ts'
 import type { Connection } from '../../connection/connection.ts'
+import { fieldsOf, isIntegerWithin } from '../../fields.ts'
 import { presenceText } from '../../protocol/envelope.ts'
 import type { PresenceData } from '../../protocol/presence.ts'
-import type { PresencePart } from '../instances.ts'
+import { isName } from '../../validate.ts'
+import type { PresenceOrder, PresencePart } from '../instances.ts'
 import type { LocalMembers } from '../local-members.ts'
 import type { RoomWatcher } from '../rooms.ts'
 import { OnlineUsers, type UsersNote } from './online-users.ts'
 import type { ResolvedPresence } from './options.ts'
 import { PresentRoom, type PresentRoomHost, type Sighting } from './present-room.ts'
 
-/** How long other instances have to say who is in a room, in milliseconds. */
+/** How long other instances have to answer which people are in a room, in milliseconds. */
 const PATIENCE = 2_000
-/** However many ask for all that this instance knows, they get it once in so many milliseconds. */
+/**
+ * The shortest time between two full resends, in milliseconds, however many instances request one.
+ */
 const RESEND = 2_000
-/** So many rooms are sent again at once, and the next ones so many milliseconds later. */
+/**
+ * Number of rooms per portion of a resend; `PAUSE` is the wait between portions, in milliseconds.
+ */
 const PORTION = 500
 const PAUSE = 20
 
@@ -25,16 +34,16 @@ export interface PresenceHost {
   readonly id: string
   readonly members: LocalMembers
   readonly backplane: Backplane | null
-  /** An error of the application's. */
+  /** Reports an error of the application's functions. */
   failed(error: unknown, where: string): void
 }
 
-/** Who is in the rooms that have members here, and who is online. */
+/** The people in the rooms that have members here, and the users online. */
 export class Presence implements PresencePart, RoomWatcher, PresentRoomHost {
   readonly #host: PresenceHost
   readonly #options: ResolvedPresence
   readonly #rooms = new Map<string, PresentRoom>()
-  /** Who was seen when a connection entered a room: its members here. */
+  /** The members on this instance by room, with the person that each connection belongs to. */
   readonly #local = new Map<string, Map<Connection, string>>()
   readonly #users: OnlineUsers | null
   #resend: NodeJS.Timeout | null = null
@@ -76,7 +85,7 @@ export class Presence implements PresencePart, RoomWatcher, PresentRoomHost {
     return this.#options.maxMembers
   }
 
-  /** A user has a first connection to this instance, or no more. */
+  /** Records that a user got its first connection to this instance, or lost its last. */
   userChanged(user: string, here: boolean): void {
     if (!this.#closed) this.#users?.changed(user, here)
   }
@@ -105,7 +114,7 @@ export class Presence implements PresencePart, RoomWatcher, PresentRoomHost {
     this.#local.get(name)?.set(connection, who)
     const connections = room.connectionsOf(who, this.id) + 1
     const info = connections === 1 ? this.#infoOf(connection) : null
-    room.see(this.id, { who, connections, info, key: connection.id })
+    room.see(this.id, { who, connections, info, key: keyOf(connection, name) })
     room.welcome(connection)
     this.#publish(room, who)
   }
@@ -128,18 +137,20 @@ export class Presence implements PresencePart, RoomWatcher, PresentRoomHost {
 
   // ---- PresencePart
 
-  delivered(from: string, text: string): void {
+  delivered(from: string, { target, text }: PresenceOrder): void {
     const [name, ...rest] = list(parse(text))
     const sighting = readSighting(rest)
-    if (sighting) this.#rooms.get(String(name))?.see(from, sighting)
+    // A publisher with access to the channel of one room must not report people in another room.
+    if (sighting && target.names.includes(String(name)))
+      this.#rooms.get(String(name))?.see(from, sighting)
   }
 
   noted(from: string, text: string): void {
-    const note = parse(text) as { resend?: unknown; users?: unknown }
-    if (note.resend === true) this.#sendAgainSoon()
-    if (note.resend === 'users') this.#users?.tell(from)
-    if (typeof note.users !== 'object' || note.users === null) return
-    const { here, known, all, gone, lingering, announced, unannounced } = note.users as UsersNote
+    const note = fieldsOf(parse(text))
+    if (note['resend'] === true) this.#sendAgainSoon()
+    if (note['resend'] === 'users') this.#users?.tell(from)
+    if (typeof note['users'] !== 'object' || note['users'] === null) return
+    const { here, known, all, gone, lingering, announced, unannounced } = note['users'] as UsersNote
     this.#users?.told(from, {
       here: strings(here),
       known: known === true,
@@ -153,7 +164,7 @@ export class Presence implements PresencePart, RoomWatcher, PresentRoomHost {
 
   joined(peer: string): void {
     this.#users?.joined(peer)
-    // It may have been taken for dead, and not know it.
+    // This instance may have considered the peer dead and removed its people; the peer cannot know.
     this.#host.backplane?.note(peer, '{"resend":true}')
   }
 
@@ -166,7 +177,7 @@ export class Presence implements PresencePart, RoomWatcher, PresentRoomHost {
     if (this.#closed) return
     this.#sendAgain(true)
     const { backplane } = this.#host
-    // Meanwhile users may have gone whom this instance keeps.
+    // Users that this instance keeps may have gone offline during the outage.
     if (this.#users) for (const peer of backplane?.peers ?? []) backplane?.note(peer, RESEND_USERS)
   }
 
@@ -210,7 +221,7 @@ export class Presence implements PresencePart, RoomWatcher, PresentRoomHost {
     members.send(members.frame(presenceText(data)), { target, pushed: true, volatile: false })
   }
 
-  /** Tell the other instances how many connections somebody has here. */
+  /** Publishes how many connections a person has here. */
   #publish(room: PresentRoom, who: string): void {
     const { backplane } = this.#host
     if (!backplane) return
@@ -220,7 +231,10 @@ export class Presence implements PresencePart, RoomWatcher, PresentRoomHost {
     backplane.publish({ type: 'presence', target, text })
   }
 
-  /** Ask the others who is in a room. What they say takes the place of what they said before. */
+  /**
+   * Asks the other instances for the people in a room. Each answer replaces what this room knew of
+   * that instance.
+   */
   #ask(room: PresentRoom): Promise<void> {
     const { backplane } = this.#host
     if (!backplane) return Promise.resolve()
@@ -247,13 +261,13 @@ export class Presence implements PresencePart, RoomWatcher, PresentRoomHost {
     this.#resend.unref()
   }
 
-  /** @param asking whether this instance may have missed something too */
+  /** @param asking whether this instance may have missed changes too, and asks the others */
   #sendAgain(asking: boolean): void {
     this.#users?.tellAll()
     this.#sendPortions([...this.#rooms.values()], asking)
   }
 
-  /** Not all in one turn: what waits for the engine is bounded. */
+  /** Sends in portions, because the send queue of the backplane is bounded. */
   #sendPortions(rooms: PresentRoom[], asking: boolean): void {
     for (const room of rooms.splice(0, PORTION)) {
       for (const { who } of room.sightingsOf(this.id)) this.#publish(room, who)
@@ -273,14 +287,24 @@ export class Presence implements PresencePart, RoomWatcher, PresentRoomHost {
   }
 }
 
-/** What the application makes public of a connection, with a JSON form; null where that fails. */
+const secret = randomBytes(32)
+
+/**
+ * Returns the public key of a person in one room. The secret of this process prevents linking it to
+ * the connection, or to the person's key in another room.
+ */
+function keyOf({ id }: Connection, room: string): string {
+  return createHmac('sha256', secret).update(`${id} ${room}`).digest('base64url').slice(0, 20)
+}
+
+/** Returns the public information about a connection as JSON data; null when that fails. */
 export function publicInfo(
   info: ResolvedPresence['info'],
   connection: Connection,
   failed: (error: unknown, where: string) => void,
 ): unknown {
   try {
-    const text = JSON.stringify(info?.(connection)) as string | undefined
+    const text: string | undefined = JSON.stringify(info?.(connection))
     return text === undefined ? null : JSON.parse(text)
   } catch (error) {
     failed(error, 'presence.info')
@@ -288,12 +312,13 @@ export function publicInfo(
   }
 }
 
-/** `[who, connections, info, key]`, or null for what is none. */
+/** Reads `[who, connections, info, key]`; returns null when the value is malformed. */
 function readSighting(value: readonly unknown[]): Sighting | null {
   const [who, connections, info, key] = value
   if (typeof who !== 'string' || typeof key !== 'string') return null
-  if (!Number.isSafeInteger(connections) || (connections as number) < 0) return null
-  return { who, connections: connections as number, info, key }
+  if (!who.isWellFormed() || !key.isWellFormed()) return null
+  if (!isIntegerWithin(connections, 0, Number.MAX_SAFE_INTEGER)) return null
+  return { who, connections, info, key }
 }
 
 function parse(text: string): object {
@@ -307,5 +332,5 @@ function list(value: unknown): unknown[] {
 }
 
 function strings(value: unknown): string[] {
-  return list(value).filter((one) => typeof one === 'string')
+  return list(value).filter((one) => isName(one))
 }

@@ -1,27 +1,34 @@
+// Tracks the people in one room over all instances, and sends numbered changes to its members.
+
 import type { Connection } from '../../connection/connection.ts'
 import type { PresenceData, PresentMember } from '../../protocol/presence.ts'
 
-/** For how long changes are gathered, in milliseconds. */
+/** How long changes are collected before they are sent, in milliseconds. */
 const GATHER = 50
-/** The same where only the number is told. */
+/** The same when only the count is sent. */
 const GATHER_COUNTS = 1_000
-/** So much of `maxMembers`, and who is there is told again. */
+/**
+ * Below this share of `maxMembers` the list of members is sent again. The gap prevents switching
+ * back and forth.
+ */
 const BACK = 0.9
 
-/** Somebody in a room: a user with any number of connections, or one connection without a user. */
+/** A person in a room: a user with any number of connections, or one connection without a user. */
 interface Person {
-  /** The id of the connection through which this instance first saw it. */
+  /** Derived from the room and the connection through which an instance first saw the person. */
   readonly key: string
   readonly info: unknown
   /** Connections by instance. */
   readonly at: Map<string, number>
-  /** So many connections were told to clients; null: nobody was told of it. */
+  /**
+   * The number of connections that clients were last sent; null when they do not know the person.
+   */
   told: number | null
-  /** Until it has left for good. */
+  /** Runs until the person has left for good. */
   lingering: NodeJS.Timeout | null
 }
 
-/** What one instance says of somebody in a room. */
+/** The connections of one person to one instance. */
 export interface Sighting {
   readonly who: string
   readonly connections: number
@@ -31,28 +38,28 @@ export interface Sighting {
 
 /** What a room needs of presence. */
 export interface PresentRoomHost {
-  /** This instance. */
+  /** The id of this instance. */
   readonly id: string
   readonly linger: number
   readonly maxMembers: number
-  /** Tell the members of the room who are connected here, but for these. */
+  /** Sends to the members of the room on this instance, with exceptions. */
   tell(data: PresenceData, except: ReadonlySet<Connection>): void
-  /** Tell these alone. */
+  /** Sends to these connections only. */
   tellOnly(data: PresenceData, connections: ReadonlySet<Connection>): void
 }
 
-/** Who is in one room, on all instances, as this one knows it; and what its members here are told of it. */
+/** The people in one room over all instances, as far as this one knows. */
 export class PresentRoom {
   readonly name: string
   readonly #host: PresentRoomHost
   readonly #people = new Map<string, Person>()
-  /** Whose state may differ from what was told. */
+  /** People that may have changed since the last message to clients. */
   readonly #changed = new Map<string, Person>()
-  /** Who has entered here, and gets everything. */
+  /** Connections that joined here, and have not got the full list yet. */
   readonly #fresh = new Set<Connection>()
   #version = 0
   #countsOnly = false
-  /** Questions to the other instances that are open. */
+  /** Number of open questions to the other instances. */
   #asking = 0
   #timer: NodeJS.Timeout | null = null
 
@@ -61,7 +68,7 @@ export class PresentRoom {
     this.#host = host
   }
 
-  /** Somebody's connections to one instance. */
+  /** Updates the connections of a person to one instance. */
   see(instance: string, { who, connections, info, key }: Sighting): void {
     const person = this.#people.get(who) ?? this.#changed.get(who) ?? newPerson(key, info)
     if (connections > 0) {
@@ -73,7 +80,9 @@ export class PresentRoom {
     } else if (person.at.delete(instance)) this.#less(who, person)
   }
 
-  /** Everything that an instance has to say: who is not in it has no connection there. */
+  /**
+   * Replaces all connections to an instance: people without a sighting have no connection there.
+   */
   seeAll(instance: string, sightings: readonly Sighting[]): void {
     const there = new Set(sightings.map(({ who }) => who))
     for (const [who, person] of [...this.#people]) {
@@ -82,12 +91,12 @@ export class PresentRoom {
     for (const sighting of sightings) this.see(instance, sighting)
   }
 
-  /** An instance is gone, and all connections to it. */
+  /** Removes all connections to an instance that is gone. */
   left(instance: string): void {
     this.seeAll(instance, [])
   }
 
-  /** Who is here, for the other instances. */
+  /** Returns the people with a connection to an instance. */
   sightingsOf(instance: string): Sighting[] {
     const sightings: Sighting[] = []
     for (const [who, { at, info, key }] of this.#people) {
@@ -97,7 +106,7 @@ export class PresentRoom {
     return sightings
   }
 
-  /** The same of one person; null where it has no connection there. */
+  /** Returns the sighting of one person; null when it has no connection to the instance. */
   sightingOf(who: string, instance: string): Sighting | null {
     const person = this.#people.get(who)
     const connections = person?.at.get(instance)
@@ -105,12 +114,11 @@ export class PresentRoom {
     return { who, connections, info: person.info, key: person.key }
   }
 
-  /** How many connections somebody has to an instance. */
   connectionsOf(who: string, instance: string): number {
     return this.#people.get(who)?.at.get(instance) ?? 0
   }
 
-  /** A connection has entered here: it will be told everything. */
+  /** Schedules the full list for a connection that has joined here. */
   welcome(connection: Connection): void {
     this.#fresh.add(connection)
     this.#schedule()
@@ -120,7 +128,7 @@ export class PresentRoom {
     this.#fresh.delete(connection)
   }
 
-  /** Tell nothing until the other instances have answered. */
+  /** Sends nothing to clients until the other instances have answered. */
   async during(asking: Promise<void>): Promise<void> {
     this.#asking++
     await asking
@@ -128,7 +136,7 @@ export class PresentRoom {
     if (this.#asking === 0 && (this.#changed.size > 0 || this.#fresh.size > 0)) this.#flush()
   }
 
-  /** Nobody is left here. */
+  /** Stops the timers after the last member here has left. */
   close(): void {
     if (this.#timer) clearTimeout(this.#timer)
     for (const { lingering } of this.#people.values()) if (lingering) clearTimeout(lingering)
@@ -200,7 +208,7 @@ export class PresentRoom {
     this.#host.tell({ room: this.name, version, count: this.#people.size, set, left }, this.#fresh)
   }
 
-  /** @param anew whether it is news for all */
+  /** @param anew whether all members get this as a new version */
   #everything(anew: boolean): PresenceData {
     if (anew) this.#version++
     const members: PresentMember[] = []
@@ -219,7 +227,7 @@ export class PresentRoom {
   }
 }
 
-/** Somebody with a name of the application's: other connections of it may follow. */
+/** Returns whether a person is a user, so that more connections of it may follow. */
 function isUser(who: string): boolean {
   return who.startsWith('u:')
 }

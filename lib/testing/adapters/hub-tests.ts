@@ -1,3 +1,4 @@
+// Tests of hubs over an adapter.
 import { strict as assert } from 'node:assert'
 import { channel } from 'node:diagnostics_channel'
 import Koa from 'koa'
@@ -7,7 +8,7 @@ import { type TestApp, type TestSocket, testApp } from '../test-app.ts'
 import type { AdapterSubject, AdapterTest, MakeSubject } from './subject.ts'
 import { faultsOf, testOf, until } from './support.ts'
 
-/** What is no payload of koaws, or none of this version. */
+/** Payloads that koaws did not write, or that another version wrote. */
 const FOREIGN = [
   Buffer.alloc(0),
   Buffer.from('hello'),
@@ -17,7 +18,7 @@ const FOREIGN = [
   Buffer.alloc(70_000, 0xff),
 ]
 
-/** One instance: an app whose clients say in the query who they are and which rooms they are in. */
+/** One instance: an app that reads the user and the rooms of a client from the query. */
 class Instance {
   readonly hub: Hub
   readonly #app: TestApp
@@ -44,7 +45,7 @@ class Instance {
     this.#app = testApp(app)
   }
 
-  /** A client that is in its rooms. */
+  /** Connects a client that is in the given rooms. */
   async enter(rooms = '', user = `u${this.#guests++}`): Promise<TestSocket & { id: string }> {
     const socket = await this.#app.connect(`/?rooms=${rooms}&user=${user}`)
     const { id } = (await socket.nextJson()) as { id: string }
@@ -57,7 +58,17 @@ class Instance {
   }
 }
 
-/** Instances that know each other. */
+/** Returns instances that know each other. */
+function instances(
+  subject: AdapterSubject,
+  after: (undo: () => unknown) => void,
+  count: 2,
+): Promise<[Instance, Instance]>
+function instances(
+  subject: AdapterSubject,
+  after: (undo: () => unknown) => void,
+  count: 3,
+): Promise<[Instance, Instance, Instance]>
 async function instances(
   subject: AdapterSubject,
   after: (undo: () => unknown) => void,
@@ -78,25 +89,21 @@ async function acquainted(all: readonly Instance[]): Promise<void> {
   )
 }
 
-/** Expect exactly these, and then a mark that is sent behind them. */
+/** Expects exactly these messages, followed by a marker. */
 async function expectNext(sockets: readonly TestSocket[], ...texts: string[]): Promise<void> {
   for (const socket of sockets) {
     for (const text of texts) assert.equal(String(await socket.next()), text)
   }
 }
 
-/** What hubs over an adapter promise. */
+/** Returns the tests of hubs over an adapter. */
 export function hubTests(make: MakeSubject): AdapterTest[] {
   return [
     testOf(
       make,
-      'rooms, users, connections and everybody are one over all instances',
+      'an audience of rooms, users, connections or all spans all instances',
       async (subject, after) => {
-        const [one, two, three] = (await instances(subject, after, 3)) as [
-          Instance,
-          Instance,
-          Instance,
-        ]
+        const [one, two, three] = await instances(subject, after, 3)
         const a = await one.enter('r', 'a')
         const b = await two.enter('r,s', 'b')
         const c = await three.enter('s', 'a')
@@ -104,7 +111,8 @@ export function hubTests(make: MakeSubject): AdapterTest[] {
         one.hub.user('a').send('2')
         await expectNext([a, c], '1', '2')
         await expectNext([b], '1')
-        one.hub.connection(c.id).send('3')
+        // Two instances publish: the engine orders the messages only after an acknowledgement.
+        await one.hub.connection(c.id).send('3').backplane
         two.hub.room('s').except(b.id).send('4')
         await expectNext([c], '3', '4')
         three.hub.all().exceptUser('a').send('5')
@@ -122,18 +130,24 @@ export function hubTests(make: MakeSubject): AdapterTest[] {
       },
     ),
 
-    testOf(make, 'members are moved and closed from any instance', async (subject, after) => {
-      const [one, two] = (await instances(subject, after, 2)) as [Instance, Instance]
+    testOf(make, 'any instance can move and close members', async (subject, after) => {
+      const [one, two] = await instances(subject, after, 2)
       const a = await one.enter('', 'a')
       const b = await two.enter('', 'b')
       await one.hub.user('b').join('late')
-      await until('it is in the room', async () => (await one.hub.room('late').count()) === 1)
-      await until('what is sent there arrives', async () => {
+      await until(
+        'the connection is in the room',
+        async () => (await one.hub.room('late').count()) === 1,
+      )
+      await until('a message to the room arrives', async () => {
         one.hub.room('late').send('in')
         return (await Promise.race([b.next(), pause(50)])) === 'in'
       })
       await one.hub.room('late').leave('late')
-      await until('it has left', async () => (await one.hub.room('late').count()) === 0)
+      await until(
+        'the connection has left the room',
+        async () => (await one.hub.room('late').count()) === 0,
+      )
       await one.hub.user('b').close(4321, 'over')
       assert.deepEqual(await b.closed, { code: 4321, reason: 'over' })
       one.hub.all().send('here')
@@ -142,7 +156,7 @@ export function hubTests(make: MakeSubject): AdapterTest[] {
 
     testOf(
       make,
-      'every sender is heard in its order, once, own members included',
+      'messages of each sender arrive once and in order, also at its own members',
       async (subject, after) => {
         const all = await instances(subject, after, 3)
         const guests = await Promise.all(all.map((one) => one.enter('r')))
@@ -156,7 +170,7 @@ export function hubTests(make: MakeSubject): AdapterTest[] {
             const [n, number] = String(await guest.next())
               .split(' ')
               .map(Number) as [number, number]
-            assert.equal(number, next[n], `what instance ${n} sent`)
+            assert.equal(number, next[n], `the messages of instance ${n}`)
             next[n] = number + 1
           }
         }
@@ -166,15 +180,15 @@ export function hubTests(make: MakeSubject): AdapterTest[] {
 
     testOf(
       make,
-      'what is foreign is ignored and counted',
+      'foreign messages are ignored and counted',
       async (subject, after) => {
         const { inject } = faultsOf(subject)
-        const [one, two] = (await instances(subject, after, 2)) as [Instance, Instance]
+        const [one, two] = await instances(subject, after, 2)
         const a = await one.enter('r')
         const before = one.hub.status().drops['foreign'] ?? 0
         for (const bytes of FOREIGN) await inject('room:r', bytes)
         for (const bytes of FOREIGN) await inject('all', bytes)
-        await until('all are counted', () => {
+        await until('all foreign messages are counted', () => {
           return one.hub.status().drops['foreign'] === before + 2 * FOREIGN.length
         })
         two.hub.room('r').send('still here')
@@ -185,14 +199,14 @@ export function hubTests(make: MakeSubject): AdapterTest[] {
 
     testOf(
       make,
-      'without the engine local members are served, and the rest follows in order',
+      'during an outage local members are served, and other members get the messages in order afterwards',
       async (subject, after) => {
         const { cut, heal } = faultsOf(subject)
-        const [one, two] = (await instances(subject, after, 2)) as [Instance, Instance]
+        const [one, two] = await instances(subject, after, 2)
         const a = await one.enter('r')
         const b = await two.enter('r')
         await cut()
-        await until('it is noticed', () =>
+        await until('the outage is noticed', () =>
           [one, two].every(({ hub }) => hub.status().backplane.state === 'degraded'),
         )
         for (let i = 0; i < 20; i++) {
@@ -210,7 +224,7 @@ export function hubTests(make: MakeSubject): AdapterTest[] {
         await heal()
         await acquainted([one, two])
         await expectNext([b], ...texts)
-        await until('nothing waits', () => one.hub.status().backplane.queued.messages === 0)
+        await until('the queue is empty', () => one.hub.status().backplane.queued.messages === 0)
         const c = await two.enter('late')
         one.hub.room('late', 'r').send('after')
         await expectNext([a, b, c], 'after')
@@ -221,7 +235,7 @@ export function hubTests(make: MakeSubject): AdapterTest[] {
 
     testOf(
       make,
-      'what waits beyond the bounds has failed, and those who missed it are told',
+      'messages beyond the limits of the queue fail, and members that missed them are notified',
       async (subject, after) => {
         const { cut, heal } = faultsOf(subject)
         const [one, two] = [
@@ -238,7 +252,7 @@ export function hubTests(make: MakeSubject): AdapterTest[] {
         channel('koaws:lost').subscribe(hear)
         after(() => channel('koaws:lost').unsubscribe(hear))
         await cut()
-        await until('it is noticed', () => one.hub.status().backplane.state === 'degraded')
+        await until('the outage is noticed', () => one.hub.status().backplane.state === 'degraded')
         const verdicts: string[] = []
         for (let i = 0; i < 8; i++) {
           verdicts.push(await one.hub.room('r').send(String(i)).backplane)
@@ -247,7 +261,7 @@ export function hubTests(make: MakeSubject): AdapterTest[] {
         assert.equal(one.hub.status().drops['backplane'], 3)
         await heal()
         await acquainted([one, two])
-        await until('nothing waits', () => one.hub.status().backplane.queued.messages === 0)
+        await until('the queue is empty', () => one.hub.status().backplane.queued.messages === 0)
         one.hub.room('r').send('after')
         await expectNext([b], '0', '1', '2', '3', '4', 'after')
         assert.equal(two.hub.status().backplane.lost, 3)
@@ -261,9 +275,9 @@ export function hubTests(make: MakeSubject): AdapterTest[] {
       ['cut'],
     ),
 
-    testOf(make, 'an instance that has closed is gone at once', async (subject, after) => {
+    testOf(make, 'an instance that closes is gone at once', async (subject, after) => {
       const all = await instances(subject, after, 3)
-      const [one, two, three] = all as [Instance, Instance, Instance]
+      const [one, two, three] = all
       const a = await one.enter('r')
       const b = await two.enter('r')
       await two.close()
@@ -280,7 +294,7 @@ export function hubTests(make: MakeSubject): AdapterTest[] {
   ]
 }
 
-/** An adapter with its own bounds. */
+/** Returns an adapter with bounds of its own. */
 function bound(subject: AdapterSubject): ReturnType<AdapterSubject['adapter']> {
   const adapter = subject.adapter()
   return { ...adapter, connect: (...given) => adapter.connect(...given) }

@@ -1,29 +1,28 @@
+// Tests of the links of an adapter.
 import { strict as assert } from 'node:assert'
 import type { AdapterTest, MakeSubject } from './subject.ts'
 import { faultsOf, Recorder, recorders, testOf, until } from './support.ts'
 
-/** Names that an engine may have its own ideas about. */
+/** Topics with characters that an engine may treat specially. */
 const ODD = ['room:*', 'room:a b', 'room:{x}', 'user:é😀', 'room:a:b', 'room:[a-z]?', 'room:\n']
 
-/** What the links of an adapter do by themselves. */
+/** Returns the tests of the links of an adapter. */
 export function linkTests(make: MakeSubject): AdapterTest[] {
   return [
-    testOf(make, 'a payload arrives as it was, whatever it holds', async (subject, after) => {
-      const [one, other] = (await recorders(subject, after, 2)) as [Recorder, Recorder]
+    testOf(make, 'a payload with any bytes arrives unchanged', async (subject, after) => {
+      const [one, other] = await recorders(subject, after, 2)
       const every = Buffer.from(Array.from({ length: 256 }, (_, i) => i))
       const large = Buffer.alloc(1024 * 1024, every)
       for (const payload of [Buffer.from('x'), every, large]) {
         await one.link.publish(['all'], payload)
-        await until('it arrives', () => other.payloads.some((came) => came.equals(payload)))
+        await until('the payload arrives', () =>
+          other.payloads.some((came) => came.equals(payload)),
+        )
       }
     }),
 
-    testOf(make, 'what comes on a topic is in the order of the calls', async (subject, after) => {
-      const [one, other, third] = (await recorders(subject, after, 3)) as [
-        Recorder,
-        Recorder,
-        Recorder,
-      ]
+    testOf(make, 'payloads of a topic arrive in the order of the calls', async (subject, after) => {
+      const [one, other, third] = await recorders(subject, after, 3)
       await other.link.subscribe(['room:a', 'room:b'])
       const sent: string[] = []
       const settled: Promise<unknown>[] = []
@@ -34,25 +33,25 @@ export function linkTests(make: MakeSubject): AdapterTest[] {
         if (i % 50 === 0) await new Promise(setImmediate)
       }
       await Promise.all(settled)
-      await until('all have come', () => other.distinct.length === sent.length)
+      await until('all payloads have arrived', () => other.distinct.length === sent.length)
       for (const topic of ['all', 'room:a', 'room:b']) {
         const ofTopic = (text: string): boolean => text.split(/[ ,]/).includes(topic)
         assert.deepEqual(other.distinct.filter(ofTopic), sent.filter(ofTopic), topic)
       }
-      await until('all have come', () => third.distinct.length === sent.length / 4)
+      await until('all payloads have arrived', () => third.distinct.length === sent.length / 4)
     }),
 
     testOf(
       make,
-      'only topics that are subscribed arrive, by their exact names',
+      'only subscribed topics arrive, matched by their exact names',
       async (subject, after) => {
-        const [one, other] = (await recorders(subject, after, 2)) as [Recorder, Recorder]
+        const [one, other] = await recorders(subject, after, 2)
         await other.link.subscribe(ODD)
         for (const name of [...ODD, 'room:', 'room', 'room:ab', 'room:x', 'user:e']) {
           await one.publish([name], name)
         }
         await one.publish(['all'], 'end')
-        await until('the last has come', () => other.texts.includes('end'))
+        await until('the last payload has arrived', () => other.texts.includes('end'))
         assert.deepEqual(other.distinct, [...ODD, 'end'])
         const long = `room:${'é'.repeat(127)}`
         await other.link.subscribe([long])
@@ -61,32 +60,63 @@ export function linkTests(make: MakeSubject): AdapterTest[] {
       },
     ),
 
-    testOf(make, 'a topic can be left and subscribed again at once', async (subject, after) => {
-      const [one, other] = (await recorders(subject, after, 2)) as [Recorder, Recorder]
-      await other.link.subscribe(['room:a'])
-      for (let i = 0; i < 50; i++) {
-        other.link.unsubscribe(['room:a'])
-        const again = other.link.subscribe(['room:a'])
-        if (i % 2 === 0) await again
-        else await Promise.all([again, new Promise(setImmediate)])
-        await one.publish(['room:a'], String(i))
-        await until('it arrives', () => other.texts.includes(String(i)))
-      }
-      other.link.unsubscribe(['room:a'])
-      await until('nothing arrives any more', async () => {
-        const before = other.texts.length
-        await one.publish(['room:a'], 'late')
-        await one.publish(['all'], `end ${before}`)
-        await until('the last has come', () => other.texts.includes(`end ${before}`))
-        return other.texts.length === before + 1
-      })
-    }),
+    testOf(
+      make,
+      'a payload arrives with the topic on which it was published, or without a topic',
+      async (subject, after) => {
+        const [one, other] = await recorders(subject, after, 2)
+        await other.link.subscribe(ODD)
+        for (const name of ODD) await one.publish([name], name)
+        await one.publish(ODD, 'several')
+        await one.publish(['all', 'room:unheard'], 'all')
+        await until('the last payload has arrived', () => other.texts.includes('all'))
+        const given = other.topics.filter((topic) => topic !== undefined)
+        if (given.length === 0) return
+        assert.equal(
+          given.length,
+          other.topics.length,
+          'all payloads have a topic, or no payload has one',
+        )
+        other.texts.forEach((text, i) => {
+          const topic = other.topics[i] as string
+          if (text === 'several') assert.ok(ODD.includes(topic), `published on ${topic}`)
+          else assert.equal(topic, text)
+        })
+        const several = other.topics.filter((_, i) => other.texts[i] === 'several')
+        assert.deepEqual([...new Set(several)].sort(), [...ODD].sort(), 'once for each topic')
+      },
+    ),
 
     testOf(
       make,
-      'a link that is closed says nothing more, and closes again',
+      'a topic can be unsubscribed and subscribed again at once',
       async (subject, after) => {
-        const [one, other] = (await recorders(subject, after, 2)) as [Recorder, Recorder]
+        const [one, other] = await recorders(subject, after, 2)
+        await other.link.subscribe(['room:a'])
+        for (let i = 0; i < 50; i++) {
+          other.link.unsubscribe(['room:a'])
+          const again = other.link.subscribe(['room:a'])
+          if (i % 2 === 0) await again
+          else await Promise.all([again, new Promise(setImmediate)])
+          await one.publish(['room:a'], String(i))
+          await until('the payload arrives', () => other.texts.includes(String(i)))
+        }
+        other.link.unsubscribe(['room:a'])
+        await until('no payload arrives any more', async () => {
+          const before = other.texts.length
+          await one.publish(['room:a'], 'late')
+          await one.publish(['all'], `end ${before}`)
+          await until('the last payload has arrived', () => other.texts.includes(`end ${before}`))
+          return other.texts.length === before + 1
+        })
+      },
+    ),
+
+    testOf(
+      make,
+      'a closed link calls no more events, and can be closed again',
+      async (subject, after) => {
+        const [one, other] = await recorders(subject, after, 2)
         const late = new Recorder(subject.adapter())
         await late.link.close()
         await other.link.close()
@@ -101,10 +131,10 @@ export function linkTests(make: MakeSubject): AdapterTest[] {
 
     testOf(
       make,
-      'an engine that goes and comes back is noticed by every link',
+      'every link notices an outage and its end',
       async (subject, after) => {
         const { cut, heal } = faultsOf(subject)
-        const [one, other] = (await recorders(subject, after, 2)) as [Recorder, Recorder]
+        const [one, other] = await recorders(subject, after, 2)
         await other.link.subscribe(['room:a'])
         await cut()
         await until('down', () => !one.isUp && !other.isUp)
@@ -122,7 +152,7 @@ export function linkTests(make: MakeSubject): AdapterTest[] {
         await one.publish(['room:a'], 'a')
         await one.publish(['room:b'], 'b')
         await one.publish(['all'], 'end')
-        await until('the last has come', () => other.texts.includes('end'))
+        await until('the last payload has arrived', () => other.texts.includes('end'))
         assert.deepEqual(other.distinct, ['b', 'end'])
       },
       ['cut'],

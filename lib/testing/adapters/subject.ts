@@ -1,32 +1,38 @@
+// The engine under test, as the suite sees it.
 import type { Adapter } from '../../backplane/adapter.ts'
 
-/** What the suite is told of an engine. */
+/** The engine under test. */
 export interface AdapterSubject {
-  /** An adapter. Each call is that of another instance; all of them reach each other. */
+  /** Returns an adapter. Each call stands for another instance; all of them reach each other. */
   adapter(): Adapter
   /**
-   * Take the engine away, so that links notice; resolves when it is away. Left out only for an engine
-   * that cannot be away.
+   * Makes the engine unreachable; resolves when it is. Omit it only for an engine that is always
+   * reachable.
    */
   cut?(): Promise<void>
-  /** Bring it back. */
+  /** Makes the engine reachable again. */
   heal?(): Promise<void>
-  /** Publish bytes on a topic, as a stranger who can reach the engine would. */
+  /** Publishes a `payload` on a `topic`, as other software with access to the engine could. */
   inject?(topic: string, payload: Buffer): Promise<void>
-  /** Let go of what was made for this test. */
+  /** Releases everything that this test created. */
   close?(): Promise<void>
 }
 
-/** One test: `run` rejects with an AssertionError where the adapter breaks the contract. */
+/** One test: `run` rejects with an AssertionError when the adapter breaks the contract. */
 export interface AdapterTest {
+  /** The rule that the test proves, as a sentence. */
   readonly name: string
-  /** What the subject must be able to do for it. */
+  /** The faults that the subject must be able to cause for this test, and `history` or `retries` if the test uses it. */
   readonly needs: readonly AdapterFault[]
+  /** Runs the test. Rejects with an AssertionError when the adapter breaks the rule. */
   run(): Promise<void>
 }
 
-/** What can be done to an engine from outside: `cut` and `heal`, or `inject`. */
-export type AdapterFault = 'cut' | 'inject'
+/**
+ * What a test needs beside an adapter: a fault that the subject can cause from outside (`cut` and
+ * `heal`, or `inject`), or the `history` or `retries` of the adapter.
+ */
+export type AdapterFault = 'cut' | 'inject' | 'history' | 'retries'
 
-/** How the suite makes what it tests: anew for each test. */
+/** Creates the subject of one test. */
 export type MakeSubject = () => AdapterSubject | Promise<AdapterSubject>

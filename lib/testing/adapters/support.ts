@@ -1,14 +1,15 @@
+// Helpers of the adapter tests.
 import { strict as assert } from 'node:assert'
 import type { Adapter, AdapterLink } from '../../backplane/adapter.ts'
 import { newId } from '../../connection/id.ts'
 import type { AdapterFault, AdapterSubject, AdapterTest, MakeSubject } from './subject.ts'
 
-/** How long something may take, in milliseconds. */
+/** The time limit of a step, in milliseconds. */
 const PATIENCE = 12_000
-/** How often it is looked at. */
+/** The polling interval, in milliseconds. */
 const STEP = 5
 
-/** A test whose subject is closed, and whose own things are undone, however it ends. */
+/** Returns a test that closes its subject and releases its resources, even when it fails. */
 export function testOf(
   make: MakeSubject,
   name: string,
@@ -28,14 +29,18 @@ export function testOf(
   return { name, needs, run }
 }
 
-/** The faults of an engine that a test needs. @throws AssertionError where the subject has none */
+/**
+ * Returns the faults that a test needs.
+ *
+ * @throws AssertionError when the subject has none
+ */
 export function faultsOf({
   cut,
   heal,
   inject,
 }: AdapterSubject): Required<Pick<AdapterSubject, 'cut' | 'heal' | 'inject'>> {
   const missing = (name: string) => (): never =>
-    assert.fail(`the subject has no ${name}(): give it, or leave the tests out with "without"`)
+    assert.fail(`the subject has no ${name}(): add it, or exclude these tests with "without"`)
   return {
     cut: cut ?? missing('cut'),
     heal: heal ?? missing('heal'),
@@ -43,7 +48,11 @@ export function faultsOf({
   }
 }
 
-/** Wait until a condition holds. @throws AssertionError when it does not in time */
+/**
+ * Waits until a condition holds.
+ *
+ * @throws AssertionError after the time limit
+ */
 export async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
   const deadline = Date.now() + PATIENCE
   while (!(await holds())) {
@@ -52,16 +61,21 @@ export async function until(what: string, holds: () => boolean | Promise<boolean
   }
 }
 
-/** A link, and all that it told. */
+/** A link that records its payloads and events. */
 export class Recorder {
   readonly id: string = newId()
   readonly payloads: Buffer[] = []
+  /** The topics that the payloads arrived with. */
+  readonly topics: (string | undefined)[] = []
   readonly events: ('up' | 'down')[] = []
   readonly link: AdapterLink
 
   constructor(adapter: Adapter) {
     this.link = adapter.connect(this.id, {
-      received: (payload) => this.payloads.push(payload),
+      received: (payload, topic) => {
+        this.payloads.push(payload)
+        this.topics.push(topic)
+      },
       up: () => this.events.push('up'),
       down: () => this.events.push('down'),
       gone: () => {},
@@ -82,13 +96,27 @@ export class Recorder {
     return [...new Set(this.texts)]
   }
 
-  /** @param text says what it holds; payloads of different calls differ */
+  /**
+   * Publishes a text.
+   *
+   * @param text the payload; each call needs another text
+   */
   publish(topics: readonly string[], text: string): Promise<unknown> {
     return this.link.publish(topics, Buffer.from(text))
   }
 }
 
-/** Some links that are up and have subscribed `all`. */
+/** Returns links that are up and have subscribed to `all`. */
+export function recorders(
+  subject: AdapterSubject,
+  after: (undo: () => unknown) => void,
+  count: 2,
+): Promise<[Recorder, Recorder]>
+export function recorders(
+  subject: AdapterSubject,
+  after: (undo: () => unknown) => void,
+  count: 3,
+): Promise<[Recorder, Recorder, Recorder]>
 export async function recorders(
   subject: AdapterSubject,
   after: (undo: () => unknown) => void,
@@ -97,7 +125,7 @@ export async function recorders(
   const all = Array.from({ length: count }, () => new Recorder(subject.adapter()))
   for (const one of all) {
     after(() => one.link.close())
-    one.link.subscribe(['all']).catch(() => {}) // subscribed by the time it is up
+    one.link.subscribe(['all']).catch(() => {}) // the subscription holds when the link is up
   }
   await until('every link is up', () => all.every((one) => one.isUp))
   await Promise.all(all.map((one) => one.link.subscribe(['all'])))

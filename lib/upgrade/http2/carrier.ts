@@ -1,3 +1,5 @@
+// Implements the carrier for HTTP/2: an extended CONNECT, answered with 200.
+
 import {
   type IncomingMessage,
   type OutgoingHttpHeaders,
@@ -6,7 +8,6 @@ import {
 } from 'node:http'
 import type { ServerHttp2Stream } from 'node:http2'
 import type { Duplex } from 'node:stream'
-import { asTransport } from '../../connection/http2-transport.ts'
 import { debugUpgrade, messageOf } from '../../debug.ts'
 import { UpgradeError } from '../../errors.ts'
 import { type Accepted, type Acceptor, clientGone } from '../acceptor.ts'
@@ -16,23 +17,24 @@ import type { Refusal } from '../handshake.ts'
 import { linger } from '../refusal.ts'
 import { letGo } from './compatibility.ts'
 import { checkConnect } from './handshake.ts'
+import { asTransport } from './transport.ts'
 
 const EMPTY = Buffer.alloc(0)
 const NO_LINES: readonly string[] = []
-/** What RFC 8441 leaves out of a handshake, for ws, which asks for it. */
+/** Headers that ws requires and RFC 8441 omits. */
 const LEFT_OUT = {
   upgrade: 'websocket',
   connection: 'Upgrade',
   'sec-websocket-key': 'a29hd3Mgb3ZlciBIVFRQLw==',
 }
 
-/** An extended CONNECT, accepted with 200; its stream is the WebSocket's. */
+/** An extended CONNECT, accepted with 200. The WebSocket uses its stream. */
 export const http2: Carrier = {
   acceptStatus: 200,
 
   accepts: (status) => status >= 200 && status < 300,
 
-  // The answer to an ordinary GET would be read as frames.
+  // The answer for an ordinary GET would be read as frames.
   stray: {
     status: 405,
     text: 'There is no WebSocket here.',
@@ -41,10 +43,10 @@ export const http2: Carrier = {
 
   check: checkConnect,
 
-  // The response itself tells it only when the client has ended its side too.
+  // The response emits `finish` only after the client has ended its side too.
   answerOf: ({ socket }) => socket,
 
-  // Nor does Node tell of it before the stream ends, which may take a while, and may be an error.
+  // Node would emit the events when the stream ends, which may be late, or with an error.
   answered: ({ res }) => finishStreamResponse(res, ignoreError),
 
   refuse: refuseStream,
@@ -79,8 +81,9 @@ function refuseStream(socket: Duplex, { status, message, headers }: Refusal): vo
 }
 
 /**
- * ws writes the head of a 101 to whatever it is given, and makes its WebSocket of it. That one write
- * is caught, and what ws has negotiated goes into the 200 with the headers of the chain.
+ * Accepts with a 200. ws writes the head of a 101 to the stream and creates its WebSocket for it.
+ * That one write is intercepted, and the negotiated headers go into the 200 with the headers of the
+ * chain.
  */
 function respondAndSwitch(
   { req, res, socket }: Carried,
@@ -96,8 +99,7 @@ function respondAndSwitch(
   asTransport(stream)
   const respond = (head: string): boolean => {
     Reflect.deleteProperty(stream, 'write')
-    for (const [, name, value] of head.matchAll(NEGOTIATED))
-      headers[(name as string).toLowerCase()] = value
+    takeLines(head, headers, keyOf(req) === null ? NOT_CARRIED : NOT_CARRIED_WITH_KEY)
     stream.respond(headers, { sendDate: res.sendDate } as object)
     return true
   }
@@ -109,12 +111,29 @@ function respondAndSwitch(
   }
 }
 
-/** The same handshake as ws knows it. */
+/** Returns the handshake in the form that ws expects. */
 function asUpgrade(req: IncomingMessage): IncomingMessage {
-  return { method: 'GET', url: req.url, headers: { ...req.headers, ...LEFT_OUT } } as never
+  return Object.create(req, {
+    method: { value: 'GET' },
+    headers: { value: { ...req.headers, ...LEFT_OUT, ...keyOf(req) } },
+  })
 }
 
-/** The chain's headers. Over HTTP/2 Node takes any value: what would split a line behind a proxy is refused here. */
+/**
+ * Returns the key that the client sends, or null. RFC 8441, section 5, defines no key. But undici,
+ * and with it Node 26 up to 26.10, sends one and requires the answer.
+ */
+function keyOf({ headers }: IncomingMessage): { 'sec-websocket-key': string } | null {
+  const { 'sec-websocket-key': key } = headers
+  return typeof key === 'string' && /^[+/0-9A-Za-z]{22}==$/.test(key)
+    ? { 'sec-websocket-key': key }
+    : null
+}
+
+/**
+ * Returns the headers of the chain. Node accepts any value over HTTP/2; a value that would split a
+ * line behind a proxy throws here.
+ */
 function acceptHeaders(res: ServerResponse): OutgoingHttpHeaders {
   const headers: OutgoingHttpHeaders = { ':status': 200 }
   for (const [name, value] of carriedHeaders(res)) {
@@ -124,5 +143,20 @@ function acceptHeaders(res: ServerResponse): OutgoingHttpHeaders {
   return headers
 }
 
-/** The lines that tell what was negotiated. */
-const NEGOTIATED = /^(sec-websocket-(?:protocol|extensions)): (.*)\r$/gim
+/** Headers of the 101 that must not be in an answer over HTTP/2 (RFC 8441). */
+const NOT_CARRIED_WITH_KEY = new Set(['upgrade', 'connection'])
+const NOT_CARRIED = new Set([...NOT_CARRIED_WITH_KEY, 'sec-websocket-accept'])
+
+/** Adds the negotiated headers, and headers from `headers` listeners of a WebSocketServer. */
+function takeLines(
+  head: string,
+  headers: OutgoingHttpHeaders,
+  notCarried: ReadonlySet<string>,
+): void {
+  for (const [, name, value] of head.matchAll(/^([^\s:]+): (.*)\r$/gm)) {
+    const key = (name as string).toLowerCase()
+    if (notCarried.has(key)) continue
+    const before = key === 'set-cookie' ? headers[key] : undefined
+    headers[key] = before === undefined ? value : [before, value as string].flat().map(String)
+  }
+}

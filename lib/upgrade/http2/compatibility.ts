@@ -1,10 +1,13 @@
+// Removes references that Node's compatibility layer for HTTP/2 keeps too long.
+
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 
 /**
- * Node puts whoever listens to `req.socket` or `res.socket` on the stream, and takes him off the socket of
- * the session, where he is not. On-finished, which Koa uses, would stay for as long as the stream, and hold
- * the response. So both get a `socket` that takes listeners off where they were put.
+ * Gives request and response a `socket` that removes listeners correctly. Node adds a listener of
+ * `req.socket` to the stream, but removes it from the socket of the session, where it is not. The
+ * listeners of on-finished, which Koa uses, would stay as long as the stream, and hold the
+ * response.
  */
 export function repairSocket(req: IncomingMessage, res: ServerResponse, stream: Duplex): void {
   const off = stream.removeListener.bind(stream)
@@ -17,15 +20,17 @@ export function repairSocket(req: IncomingMessage, res: ServerResponse, stream: 
 }
 
 /**
- * Node holds request and response on the stream until that ends, about 5 KiB for each connection. It lets
- * go of them then as it is done here, by what they are, for the names are its own.
+ * Drops the references from the stream to request and response, about 5 KiB per connection. Node
+ * keeps them until the stream ends. They are found by value, because the names of the symbols are
+ * internal.
  */
 export function letGo(req: IncomingMessage, res: ServerResponse, stream: Duplex): void {
   const held = stream as unknown as Record<symbol, unknown>
   for (const key of Object.getOwnPropertySymbols(stream)) {
     if (held[key] === req || held[key] === res) held[key] = undefined
   }
-  // These expect both to be there. ws has turned the timer off, but anybody may set it.
+  // This listener needs both references. ws has turned the timer off, but the application may set
+  // it again.
   for (const listener of stream.listeners('timeout')) {
     if (listener.name === 'onStreamTimeout') stream.off('timeout', listener as () => void)
   }

@@ -1,15 +1,17 @@
+// Validates a handshake over HTTP/2.
+
 import type { IncomingMessage } from 'node:http'
 import type { Http2ServerRequest } from 'node:http2'
 import { bad, countHeader, HOST, otherVersion, type Refusal } from '../handshake.ts'
 
-/** The protocol that an extended CONNECT asks for; undefined for a plain CONNECT. */
+/** Returns the `:protocol` of an extended CONNECT; undefined for a plain CONNECT. */
 export function protocolOf({ headers }: IncomingMessage): string | undefined {
   return headers[':protocol'] as string | undefined
 }
 
 /**
- * What is wrong with a handshake over HTTP/2, or null (RFC 8441, section 5; RFC 9113, section 8.3.1).
- * nghttp2 turns away some of it before; none of that is left to it.
+ * Returns the problem with a handshake over HTTP/2, or null (RFC 8441, section 5; RFC 9113, section
+ * 8.3.1). nghttp2 rejects some of these earlier, but this check does not rely on it.
  */
 export function checkConnect(req: IncomingMessage): Refusal | null {
   const { headers } = req
@@ -30,12 +32,12 @@ export function checkConnect(req: IncomingMessage): Refusal | null {
   if (contradicts || countHeader(req, 'host') > 1) {
     return bad(400, 'Host contradicts :authority.')
   }
-  // Not even of no bytes: it would be held against what comes on the stream.
+  // Even a length of 0 is refused: nghttp2 would compare it with the data on the stream.
   if (headers['content-length'] !== undefined) {
     return bad(400, 'A WebSocket handshake has no Content-Length.')
   }
   if ((req as unknown as Partial<Http2ServerRequest>).stream?.endAfterHeaders) {
-    return bad(400, 'The stream of a WebSocket does not end with its handshake.')
+    return bad(400, 'A WebSocket handshake must leave its stream open.')
   }
   return headers['sec-websocket-version'] === '13' ? null : otherVersion(400)
 }

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import {
+import fs, {
   chmodSync,
   chownSync,
   mkdirSync,
@@ -9,19 +9,21 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
-import { prepareFolder } from '../../../lib/adapters/cluster/folder.ts'
+import { expectedByPm2, prepareFolder } from '../../../lib/adapters/cluster/folder.ts'
 import { clusterAdapter } from '../../../lib/adapters/cluster/index.ts'
 import { AdapterError, OptionsError } from '../../../lib/errors.ts'
 
 const mode = (path: string): string => (statSync(path).mode & 0o777).toString(8)
+/** The environment variables that PM2 sets for its workers. */
+const PM2 = ['pm_id', 'name', 'namespace', 'PM2_HOME', 'instances']
 const MODULE = fileURLToPath(new URL('../../../dist/adapters/cluster/folder.js', import.meta.url))
 
-describe('the folder of a mesh', function () {
-  this.timeout(20_000)
+describe('prepareFolder(): the folder of a mesh', () => {
   const asRoot = process.getuid?.() === 0
   const before = { ...process.env }
   let base: string
@@ -31,18 +33,18 @@ describe('the folder of a mesh', function () {
     base = mkdtempSync(join(tmpdir(), 'koaws-'))
     root = join(base, `koaws-${process.getuid?.()}`)
     process.env['XDG_RUNTIME_DIR'] = base
-    for (const name of ['pm_id', 'name', 'namespace', 'PM2_HOME']) delete process.env[name]
+    for (const name of PM2) delete process.env[name]
   })
 
   afterEach(() => {
-    for (const name of ['XDG_RUNTIME_DIR', 'TMPDIR', 'pm_id', 'name', 'namespace', 'PM2_HOME']) {
+    for (const name of ['XDG_RUNTIME_DIR', 'TMPDIR', ...PM2]) {
       if (before[name] === undefined) delete process.env[name]
       else process.env[name] = before[name]
     }
     rmSync(base, { recursive: true, force: true })
   })
 
-  it('is entered by nobody else, whatever the umask', () => {
+  it('makes a folder that only its user can enter, with any umask', () => {
     const umask = process.umask(0)
     try {
       const path = prepareFolder('app', undefined)
@@ -57,7 +59,7 @@ describe('the folder of a mesh', function () {
     }
   })
 
-  it('is below the folder for temporary files where the system has no better one', () => {
+  it('uses the folder for temporary files when XDG_RUNTIME_DIR is unset or empty', () => {
     delete process.env['XDG_RUNTIME_DIR']
     process.env['TMPDIR'] = base
     expect(prepareFolder('app', undefined).startsWith(`${root}/`)).to.equal(true)
@@ -65,7 +67,7 @@ describe('the folder of a mesh', function () {
     expect(prepareFolder('app', undefined).startsWith(`${root}/`)).to.equal(true)
   })
 
-  /** The outer and the inner folder, spoilt before each is used. */
+  /** Expects a refusal when either the outer or the inner folder is spoiled. */
   function refuses(spoil: (path: string) => void, why: RegExp): void {
     const inner = prepareFolder('app', undefined)
     for (const path of [inner, root]) {
@@ -80,29 +82,29 @@ describe('the folder of a mesh', function () {
   }
 
   for (const wrong of [0o755, 0o750, 0o701, 0o777, 0o1777]) {
-    it(`is refused with the mode ${wrong.toString(8)}`, () => {
+    it(`refuses a folder with the mode ${wrong.toString(8)}`, () => {
       refuses((path) => {
         mkdirSync(path)
         chmodSync(path, wrong)
-      }, /can be entered by others \(mode \d+, not 700\).*Remove it, or give another "folder"/)
+      }, /is accessible to other users \(mode \d+, not 700\).*Remove it, or give another "folder"/)
     })
   }
 
-  it('is refused where a link was planted', () => {
+  it('refuses a planted symbolic link', () => {
     const elsewhere = join(base, 'elsewhere')
     mkdirSync(elsewhere, { mode: 0o700 })
-    refuses((path) => symlinkSync(elsewhere, path), /is no folder/)
+    refuses((path) => symlinkSync(elsewhere, path), /is not a folder/)
   })
 
-  it('is refused where a link leads nowhere', () => {
+  it('refuses a dangling symbolic link', () => {
     refuses((path) => symlinkSync(join(base, 'nowhere'), path), /clusterAdapter\(\)/)
   })
 
-  it('is refused where a file was planted', () => {
-    refuses((path) => writeFileSync(path, ''), /cannot make its folder/)
+  it('refuses a planted file', () => {
+    refuses((path) => writeFileSync(path, ''), /cannot create the folder/)
   })
 
-  it('is refused when it belongs to another user', function () {
+  it('refuses a folder of another user', function () {
     if (!asRoot) this.skip()
     refuses((path) => {
       mkdirSync(path, { mode: 0o700 })
@@ -110,9 +112,86 @@ describe('the folder of a mesh', function () {
     }, /belongs to another user/)
   })
 
-  it('has a path that is short enough for sockets', () => {
+  it('refuses a folder without write permission, and names the path and the variable that chose it', function () {
+    if (!asRoot) this.skip()
+    const user = 12_345
+    chownSync(base, user, user)
+    const script = join(base, 'script.mjs')
+    const outside = join(base, 'outside')
+    mkdirSync(outside, { mode: 0o755 })
+    const own = join(base, 'own')
+    mkdirSync(own, { mode: 0o700 })
+    chownSync(own, user, user)
+    writeFileSync(
+      script,
+      `import { chmodSync } from 'node:fs'
+      import { prepareFolder } from ${JSON.stringify(MODULE)}
+      const fails = () => {
+        try {
+          prepareFolder('app', process.argv[2])
+          console.log('it works')
+        } catch (error) {
+          console.log(error.code, error.message)
+        }
+      }
+      fails()
+      if (process.argv[2]) {
+        const path = prepareFolder('app', process.argv[2])
+        chmodSync(path, 0o500)
+        fails()
+      }`,
+    )
+    const run = (env: Record<string, string>, ...args: string[]): string =>
+      execFileSync(process.execPath, [script, ...args], {
+        encoding: 'utf8',
+        uid: user,
+        gid: user,
+        env: { ...env },
+      })
+    expect(run({ XDG_RUNTIME_DIR: outside }))
+      .to.match(/^ERR_KOAWS_BACKPLANE .*cannot create the folder/)
+      .and.include(`${outside}/koaws-${user}`)
+      .and.include('The path is from XDG_RUNTIME_DIR')
+    const [works, not] = run({}, own).split('\n')
+    expect(works).to.equal('it works')
+    expect(not)
+      .to.match(/^ERR_KOAWS_BACKPLANE .*cannot write to /)
+      .and.include(own)
+      .and.include('The path is from folder')
+  })
+
+  describe('on a network file system', () => {
+    const { statfsSync } = fs
+
+    afterEach(() => {
+      fs.statfsSync = statfsSync
+      syncBuiltinESMExports()
+    })
+
+    const systems = { NFS: 0x6969, CIFS: 0xff534d42 | 0, SMB: 0x517b, Ceph: 0x00c36400 }
+    for (const [system, type] of Object.entries(systems)) {
+      it(`refuses ${system}`, () => {
+        fs.statfsSync = (() => ({ type })) as unknown as typeof statfsSync
+        syncBuiltinESMExports()
+        expect(() => prepareFolder('app', undefined))
+          .to.throw(AdapterError, `(${system}). Give a "folder" on this machine`)
+          .with.property('message')
+          .that.includes(root)
+      })
+    }
+
+    it('uses the folder when the type of the file system is unknown', () => {
+      fs.statfsSync = (() => {
+        throw new Error('not supported')
+      }) as unknown as typeof statfsSync
+      syncBuiltinESMExports()
+      expect(prepareFolder('app', undefined)).to.include(root)
+    })
+  })
+
+  it('refuses a path that is too long for a Unix socket', () => {
     const longest = process.platform === 'linux' ? 107 : 103
-    const room = longest - 26 - 13 // an id and .sock; a slash and what is made of the name
+    const room = longest - 26 - 13 // an id and .sock; a slash and the hash of the name
     const fits = join(base, 'x'.repeat(room - base.length - 1))
     expect(Buffer.byteLength(prepareFolder('app', fits)) + 26).to.equal(longest)
     for (const long of [`${fits}x`, join(base, 'é'.repeat(60))]) {
@@ -120,21 +199,21 @@ describe('the folder of a mesh', function () {
     }
   })
 
-  it('needs a name where nothing else says who belongs together', () => {
+  it('requires a name outside of PM2 and node:cluster', () => {
     for (const folder of [undefined, base]) {
-      expect(() => clusterAdapter({ folder })).to.throw(OptionsError, /give it the option "name"/)
+      expect(() => clusterAdapter({ folder })).to.throw(OptionsError, /needs the option "name"/)
     }
     expect(clusterAdapter({ name: 'app' }).connect).to.be.a('function')
   })
 
-  it('is one for each name', () => {
+  it('makes one folder per name', () => {
     const names = ['a', 'b', '', 'é', '../../x', 'a/b', 'x'.repeat(1_000)]
     const paths = names.map((name) => prepareFolder(name, undefined))
     expect(new Set(paths).size).to.equal(names.length)
     for (const path of paths) expect(path).to.match(/^[^.]+\/koaws-\d+\/[\w-]{12}$/)
   })
 
-  it('is one for each application of each PM2', () => {
+  it('makes one folder per application of each PM2 daemon', () => {
     const seen = new Set<string>()
     const of = (env: Record<string, string>, folder?: string): string => {
       Object.assign(process.env, env)
@@ -151,7 +230,23 @@ describe('the folder of a mesh', function () {
     expect(of(live, base)).to.not.equal(of({ ...live, name: 'other' }, base))
   })
 
-  it('is one for the workers of a primary of node:cluster, and not for its next start', () => {
+  it('expects the number of instances that PM2 was started with', () => {
+    for (const [instances, expected] of [
+      ['4', 4],
+      ['1', 1],
+      ['0', undefined],
+      ['max', undefined],
+      ['', undefined],
+    ] as const) {
+      Object.assign(process.env, { pm_id: '0', instances })
+      expect(expectedByPm2(), instances).to.equal(expected)
+    }
+    delete process.env['pm_id']
+    process.env['instances'] = '4'
+    expect(expectedByPm2(), 'without PM2').to.equal(undefined)
+  })
+
+  it('makes one folder for the workers of a node:cluster primary, and another one at its next start', () => {
     const script = join(base, 'primary.mjs')
     writeFileSync(
       script,

@@ -18,7 +18,7 @@ interface Heard {
   lost?: number
 }
 
-/** A client that comes back whenever its connection ends. */
+/** A client that reconnects whenever its connection ends. */
 class Guest {
   readonly heard: Heard[] = []
   readonly closes: number[] = []
@@ -39,7 +39,7 @@ class Guest {
     if (this.isOpen) this.#socket?.send(text)
   }
 
-  /** What its worker says of itself. */
+  /** Asks the worker for its state. */
   async who(): Promise<Heard> {
     const before = this.heard.length
     const answer = (): Heard | undefined =>
@@ -68,7 +68,7 @@ class Guest {
 }
 
 describe('clusterAdapter() under PM2', function () {
-  this.timeout(60_000)
+  this.timeout(240_000)
   const pm2 = new Pm2()
   const guests: Guest[] = []
 
@@ -96,9 +96,12 @@ describe('clusterAdapter() under PM2', function () {
     await pm2.kill()
   })
 
-  /** Wait until all guests are in, on three workers that know each other. @returns the workers */
+  /**
+   * Waits until all guests are connected to workers that know each other. @returns the process ids of the
+   * workers
+   */
   async function settled(): Promise<Set<number>> {
-    for (const deadline = Date.now() + 20_000; ; await pause(20)) {
+    for (const deadline = Date.now() + 60_000; ; await pause(20)) {
       if (guests.every(({ isOpen }) => isOpen)) {
         const states = await Promise.all(guests.map((guest) => guest.who()))
         const pids = new Set(states.map(({ pid }) => pid as number))
@@ -109,7 +112,7 @@ describe('clusterAdapter() under PM2', function () {
     }
   }
 
-  /** What each guest says is heard by all, once. */
+  /** Expects that each message of each guest reaches all guests once. */
   async function allHearAll(): Promise<void> {
     const mark = `${Math.random()}`
     for (const [i, guest] of guests.entries()) guest.say(`${mark} ${i}`)
@@ -122,7 +125,7 @@ describe('clusterAdapter() under PM2', function () {
     }
   }
 
-  it('its workers are joined', async () => {
+  it('connects the workers', async () => {
     await settled()
     await allHearAll()
     const senders = new Set(guests.flatMap(({ heard }) => heard.map(({ from }) => from)))
@@ -130,7 +133,7 @@ describe('clusterAdapter() under PM2', function () {
     expect(senders.size).to.be.above(1)
   })
 
-  it('a reload replaces all of them, and who comes back is in', async () => {
+  it('replaces all workers in a reload, and clients that reconnect are connected again', async () => {
     const before = await settled()
     for (const { closes } of guests) closes.length = 0
     let said = 0
@@ -143,7 +146,7 @@ describe('clusterAdapter() under PM2', function () {
     await allHearAll()
   })
 
-  it('a worker that is killed is gone at once, and its successor is in', async () => {
+  it('reports a killed worker as gone at once, and connects its successor', async () => {
     await settled()
     const states = await Promise.all(guests.map((guest) => guest.who()))
     const dead = states[0]?.pid as number

@@ -12,12 +12,24 @@ const older = {
   ioredis: peers('ioredis5') as { Redis: typeof Redis; Cluster: typeof Cluster },
 }
 
-/** How each library makes a client that is not connected, and one that is. */
+/** The connection settings of a test client. */
+export interface ClientSettings {
+  username?: string
+  password?: string
+  /** TLS with this certificate authority in addition to those of Node. */
+  tls?: { ca?: string }
+  keyPrefix?: string
+}
+
+/** The ways of a library to make a client: unconnected, of a cluster, and connected. */
 export interface Library {
   readonly name: string
-  client(port: number, auth?: { username: string; password: string }): RedisClient
-  cluster(port: number): RedisClient
-  connected(port: number): Promise<{ client: PublishingClient; end: () => unknown }>
+  client(port: number, settings?: ClientSettings): RedisClient
+  cluster(port: number, settings?: ClientSettings): RedisClient
+  connected(
+    port: number,
+    settings?: ClientSettings,
+  ): Promise<{ client: PublishingClient; end: () => unknown }>
 }
 
 function ofNodeRedis(
@@ -25,28 +37,35 @@ function ofNodeRedis(
   make: typeof createClient,
   makeCluster: typeof createCluster,
 ): Library {
-  const client = (port: number, auth = {}) =>
-    make({ socket: { host: '127.0.0.1', port }, ...auth }).on('error', () => {})
+  const optionsOf = (port: number, { tls, ...rest }: ClientSettings = {}) => ({
+    socket: tls
+      ? { host: '127.0.0.1', port, tls: true as const, ...tls }
+      : { host: '127.0.0.1', port },
+    ...rest,
+  })
+  const client = (port: number, settings: ClientSettings = {}) =>
+    make(optionsOf(port, settings)).on('error', () => {})
   return {
     name,
     client,
-    cluster: (port) => makeCluster({ rootNodes: [{ socket: { host: '127.0.0.1', port } }] }),
-    async connected(port) {
-      const connected = await client(port).connect()
+    cluster: (port, settings) => makeCluster({ rootNodes: [optionsOf(port, settings)] }),
+    async connected(port, settings) {
+      const connected = await client(port, settings).connect()
       return { client: connected, end: () => connected.destroy() }
     },
   }
 }
 
 function ofIoredis(name: string, Client: typeof Redis, OfCluster: typeof Cluster): Library {
-  const client = (port: number, auth = {}) =>
-    new Client({ host: '127.0.0.1', port, lazyConnect: true, ...auth })
+  const client = (port: number, settings: ClientSettings = {}) =>
+    new Client({ host: '127.0.0.1', port, lazyConnect: true, ...settings })
   return {
     name,
     client,
-    cluster: (port) => new OfCluster([{ host: '127.0.0.1', port }], { lazyConnect: true }),
-    async connected(port) {
-      const connected = client(port)
+    cluster: (port, settings = {}) =>
+      new OfCluster([{ host: '127.0.0.1', port }], { lazyConnect: true, redisOptions: settings }),
+    async connected(port, settings) {
+      const connected = client(port, settings)
       await connected.connect()
       return { client: connected, end: () => connected.disconnect() }
     },

@@ -10,11 +10,12 @@ import {
 } from '../../../lib/adapters/redis/index.ts'
 import { AdapterError, OptionsError } from '../../../lib/index.ts'
 import { enterAndHold, type Guest, type House, house, received } from '../../support/order.ts'
+import { needs } from '../../support/programs.ts'
 import { startRedis, stopRedis, type TestRedis } from '../../support/redis.ts'
 import { cleanUp, eventually } from '../../support/server.ts'
 import { libraries } from './clients.ts'
 
-/** Expect that each guest has got exactly these, once what was published before has arrived. */
+/** Expects exactly these messages after all earlier publishes have arrived. */
 async function expectGot(guest: Guest, ...messages: (string | Buffer)[]): Promise<void> {
   const all: unknown[] = []
   const deadline = Date.now() + 5_000
@@ -33,6 +34,7 @@ async function rejection(emission: Promise<Emission>): Promise<Error & { code?: 
 }
 
 describe('redisEmitter()', () => {
+  needs('redis-server')
   const rejections: unknown[] = []
   const note = (reason: unknown): void => void rejections.push(reason)
   let redis: TestRedis
@@ -74,7 +76,7 @@ describe('redisEmitter()', () => {
       let ended: boolean
       afterEach(() => ended || end())
 
-      it('reaches rooms, users, connections and everybody on both instances', async () => {
+      it('reaches rooms, users, connections and all clients on both instances', async () => {
         const a = await enterAndHold(one, { user: 'u', rooms: ['r'] })
         const b = await enterAndHold(other, { user: 'u', rooms: ['r', 's'] })
         const c = await other.enter({ user: 7 })
@@ -101,7 +103,7 @@ describe('redisEmitter()', () => {
         }
       })
 
-      it('pushes to those alone who speak koaws.v1', async () => {
+      it('pushes only to clients of koaws.v1', async () => {
         const plain = await enterAndHold(one, { rooms: ['r'] })
         const modern = await enterAndHold(other, { path: '/v1', rooms: ['r'] })
         await emitter.room('r').push('news', { n: 1 })
@@ -110,7 +112,7 @@ describe('redisEmitter()', () => {
         await expectGot(modern, '{"type":"news","data":{"n":1}}', 'end')
       })
 
-      it('leaves out connections and users', async () => {
+      it('excludes connections and users', async () => {
         const a = await enterAndHold(one, { user: 'u', rooms: ['r'] })
         const b = await enterAndHold(other, { user: 'v', rooms: ['r'] })
         const c = await enterAndHold(other, { user: 7, rooms: ['r'] })
@@ -124,13 +126,13 @@ describe('redisEmitter()', () => {
         await expectGot(c, 'not a', 'only c', 'end')
       })
 
-      it('moves members, and closes them', async () => {
+      it('moves members between rooms, and closes them', async () => {
         const a = await one.enter({ user: 'u' })
         const b = await other.enter({ user: 'u' })
         await emitter.user('u').join('r', 's')
         await eventually(() => [a, b].every(({ connection }) => connection.rooms.has('s')))
         await eventually(() => other.hub.status().rooms === 2)
-        await one.hub.room('r').join('t') // the subscriptions of both hold
+        await one.hub.room('r').join('t') // resolves when both have subscribed
         await emitter.room('r').send('1')
         await emitter.room('r').leave('s')
         await eventually(() => [a, b].every(({ connection }) => !connection.rooms.has('s')))
@@ -143,26 +145,26 @@ describe('redisEmitter()', () => {
         }
       })
 
-      it('rejects once its client is closed', async () => {
+      it('rejects after its client is closed', async () => {
         end()
         ended = true
         for (const emission of [emitter.room('r').send('1'), emitter.all().close()]) {
           const error = await rejection(emission)
           expect(error).to.be.instanceOf(AdapterError)
           expect(error.code).to.equal('ERR_KOAWS_BACKPLANE')
-          expect(error.message).to.match(/^Redis did not take what was emitted to (room:r|all): /)
+          expect(error.message).to.match(/^Redis did not confirm the emission to (room:r|all): /)
           expect(error.cause).to.be.instanceOf(Error)
         }
       })
 
-      it('is not heard under another prefix', async () => {
+      it('is isolated from other prefixes', async () => {
         const a = await enterAndHold(one, { rooms: ['r'] })
         const emission = await redisEmitter({ client }).room('r').send('1')
         expect(emission).to.deep.equal({ receivers: 0 })
         await expectGot(a)
       })
 
-      it('and what others publish is foreign: another version, garbage, part of a payload', async () => {
+      it('shares its channels with foreign payloads, which instances count and ignore: another version, garbage, a truncated payload', async () => {
         const payloads: Buffer[] = []
         const spy: PublishingClient = {
           publish: async (_channel, payload) => payloads.push(payload),
@@ -170,7 +172,7 @@ describe('redisEmitter()', () => {
         await redisEmitter({ client: spy }).room('r').send('1')
         const [whole] = payloads as [Buffer]
         const newer = Buffer.from(whole)
-        newer[2] = 2
+        newer[2] = (newer[2] as number) + 1
         const a = await enterAndHold(one, { rooms: ['r'] })
         for (const payload of [newer, Buffer.from('hello'), whole.subarray(0, -1), whole]) {
           await client.publish('emitted:room:r', payload)
@@ -181,7 +183,7 @@ describe('redisEmitter()', () => {
     })
   }
 
-  it('rejects while Redis is away, where the client does not wait for it', async () => {
+  it('rejects during an outage when the client has no offline queue', async () => {
     const short = await startRedis()
     const [one, other] = [
       createClient({
@@ -215,10 +217,10 @@ describe('redisEmitter()', () => {
     }
   })
 
-  describe('checks', () => {
+  describe('the checks', () => {
     const client: PublishingClient = { publish: async () => 0 }
 
-    it('its options', () => {
+    it('throw OptionsError for invalid options', () => {
       const wrong: [unknown, RegExp][] = [
         [undefined, /takes an object of options/],
         [{}, /needs the option "client"/],
@@ -237,7 +239,7 @@ describe('redisEmitter()', () => {
       }
     })
 
-    it('what it is to send, and to whom', () => {
+    it('throw for an invalid target or message', () => {
       const emitter = redisEmitter({ client })
       const room = emitter.room('r')
       for (const act of [
@@ -261,7 +263,7 @@ describe('redisEmitter()', () => {
       expect(() => room.close(1000, 'x'.repeat(124))).to.throw(RangeError)
     })
 
-    it('what its client throws', async () => {
+    it('reject with AdapterError when the client throws', async () => {
       const thrown = new Error('not now')
       const emitter = redisEmitter({
         client: {
@@ -273,20 +275,20 @@ describe('redisEmitter()', () => {
       const error = await rejection(emitter.room('r', 's').send('1'))
       expect(error).to.be.instanceOf(AdapterError)
       expect(error.cause).to.equal(thrown)
-      expect(error.message).to.equal('Redis did not take what was emitted to 2 topics: "not now"')
+      expect(error.message).to.equal('Redis did not confirm the emission to 2 topics: "not now"')
     })
   })
 })
 
 describe('redisAdapter()', () => {
-  it('checks its options', () => {
+  it('throws OptionsError for invalid options', () => {
     const client = libraries[0]?.client(1)
     const wrong: [unknown, RegExp][] = [
       [undefined, /takes an object of options/],
       [{}, /needs the option "client"/],
       [{ client: undefined }, /needs the option "client"/],
       [{ client: 'redis://127.0.0.1' }, /must be a client of node-redis or ioredis/],
-      [{ client: { duplicate() {} } }, /of a library that it does not know/],
+      [{ client: { duplicate() {} } }, /of an unsupported library/],
       [{ client, prefix: '' }, /"prefix"/],
       [{ client, heartbeat: 5 }, /"heartbeat"/],
       [{ client, maxQueued: { mesages: 1 } }, /Did you mean "messages"/],

@@ -1,5 +1,6 @@
 import { redisAdapter } from '../../../lib/adapters/redis/index.ts'
 import { adapterSuite } from '../../../lib/testing/index.ts'
+import { needs } from '../../support/programs.ts'
 import {
   type RedisProxy,
   startProxy,
@@ -11,6 +12,7 @@ import { libraries } from './clients.ts'
 
 for (const library of libraries) {
   describe(`redisAdapter() with ${library.name}`, () => {
+    needs('redis-server')
     let redis: TestRedis
     let tests = 0
 

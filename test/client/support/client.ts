@@ -3,10 +3,13 @@ import { type Client, type ConnectOptions, connect } from '../../../lib/client/i
 import type { ProtocolDefinition } from '../../../lib/protocol/definition.ts'
 import { type ScriptedSocket, scriptedSockets } from './scripted-socket.ts'
 
-/** What `Math.random()` gives while the clock is a test's. */
+/** What `Math.random()` returns with the fake clock. */
 let random = 0
 
-/** Fake timers, a clock that stands at 0, and no chance: call it in a `describe`. */
+/**
+ * Installs fake timers, a clock that stands still and a fixed `Math.random()`. Called in a
+ * `describe`.
+ */
 export function useFakeClock(): void {
   beforeEach(() => {
     mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 1_000_000 })
@@ -23,13 +26,13 @@ export function setRandom(value: number): void {
   random = value
 }
 
-/** Let so much time pass, then everything that is due in microtasks. */
+/** Advances the fake clock, and runs the microtasks and `setImmediate` callbacks that follow. */
 export async function pass(milliseconds: number): Promise<void> {
   mock.timers.tick(milliseconds)
   await settle()
 }
 
-/** Let microtasks run, also those that come from others. */
+/** Runs pending microtasks, including the ones queued meanwhile. */
 export async function settle(): Promise<void> {
   await new Promise<void>((resolve) => setImmediate(resolve))
 }
@@ -41,7 +44,7 @@ export interface Scripted {
   readonly errors: unknown[]
 }
 
-/** A client whose WebSockets are scripted. */
+/** Makes a client with scripted WebSockets. */
 export function scriptedClient(options: ConnectOptions = {}): Scripted {
   const made = scriptedSockets()
   const errors: unknown[] = []
@@ -59,7 +62,7 @@ export function scriptedClient(options: ConnectOptions = {}): Scripted {
   }
 }
 
-/** A client that is open. */
+/** Makes a client that is open. */
 export async function openClient(
   options: ConnectOptions = {},
   welcome: object = {},
@@ -71,7 +74,7 @@ export async function openClient(
   return scripted
 }
 
-/** What a promise is rejected with. */
+/** Returns the reason of a rejected promise. */
 export async function rejection(promise: Promise<unknown>): Promise<Record<string, unknown>> {
   try {
     await promise
@@ -79,4 +82,24 @@ export async function rejection(promise: Promise<unknown>): Promise<Record<strin
     return error as Record<string, unknown>
   }
   throw new Error('It was not rejected')
+}
+
+/** Returns the milliseconds until the next attempt. */
+export function delayOf(client: { state: { retryAt?: number } }): number {
+  return (client.state.retryAt ?? Number.NaN) - Date.now()
+}
+
+/** Defines globals of a page while `run` is called. */
+export function onPage<T>(globals: object, run: () => T): T {
+  const before = Object.getOwnPropertyDescriptors(globalThis)
+  Object.assign(globalThis, globals)
+  try {
+    return run()
+  } finally {
+    for (const name of Object.keys(globals)) {
+      const descriptor = before[name as keyof typeof before]
+      if (descriptor) Object.defineProperty(globalThis, name, descriptor)
+      else delete (globalThis as Record<string, unknown>)[name]
+    }
+  }
 }

@@ -1,6 +1,6 @@
 import type { WebSocketClass } from '../../../lib/client/index.ts'
 
-/** A WebSocket that does what the test says, when it says so. */
+/** A WebSocket that a test scripts step by step. */
 export class ScriptedSocket {
   readyState = 0
   protocol = ''
@@ -8,8 +8,11 @@ export class ScriptedSocket {
   onmessage: ((event: never) => void) | null = null
   onerror: ((event: never) => void) | null = null
   onclose: ((event: never) => void) | null = null
+  /** The messages of the client, without the first one: `koaws:resume`. */
   readonly sent: Sent[] = []
-  /** What `close()` was called with, once for each call. */
+  /** The data of `koaws:resume`. */
+  resumed: Resumed | undefined
+  /** The arguments of each call of `close()`. */
   readonly closes: [code?: number, reason?: string][] = []
   readonly url: string
   readonly offered: readonly string[]
@@ -20,7 +23,10 @@ export class ScriptedSocket {
   }
 
   send(data: string): void {
-    this.sent.push(JSON.parse(data))
+    const message = JSON.parse(data) as Sent
+    if (message.type !== 'koaws:resume') this.sent.push(message)
+    else if (this.resumed || this.sent.length > 0) throw new Error('koaws:resume is not the first')
+    else this.resumed = message.data as Resumed
   }
 
   close(...args: [code?: number, reason?: string]): void {
@@ -33,7 +39,7 @@ export class ScriptedSocket {
     return this.sent.at(-1) as Sent
   }
 
-  /** The server accepts the handshake. */
+  /** Plays a handshake that the server accepts. */
   open(protocol = 'koaws.v1'): this {
     this.readyState = 1
     this.protocol = protocol
@@ -41,9 +47,10 @@ export class ScriptedSocket {
     return this
   }
 
-  /** The server accepts the handshake, and welcomes. */
+  /** Plays an accepted handshake and the welcome. */
   welcome(fields: object = {}): this {
-    return this.open().push('koaws:welcome', { version: 1, connection: 'c1', ...fields })
+    if (this.readyState === 0) this.open()
+    return this.push('koaws:welcome', { version: 1, connection: 'c1', ...fields })
   }
 
   push(type: string, data?: unknown): this {
@@ -59,25 +66,32 @@ export class ScriptedSocket {
     return this
   }
 
-  /** The connection ends. */
+  /** Plays the end of the connection. */
   end(code: number, reason = ''): void {
     this.readyState = 3
     this.onclose?.({ code, reason } as never)
   }
 }
 
+export interface Resumed {
+  previous: string[]
+  positions: Record<string, string>
+}
+
 export interface Sent {
   type: string
   id: number
   data?: unknown
+  key?: string
+  again?: boolean
   error?: { code: string; message: string; status: number; retryable: boolean; data?: unknown }
 }
 
-/** A class for the option `WebSocket`, and what was made of it. */
+/** Makes a class for the option `WebSocket`, and lists its instances. */
 export function scriptedSockets(): {
   WebSocket: WebSocketClass
   sockets: ScriptedSocket[]
-  /** The one that was made last. */
+  /** The newest socket. */
   readonly last: ScriptedSocket
 } {
   const sockets: ScriptedSocket[] = []

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url))
 
-/** The block of a page of the docs whose first line names it so. */
+/** Returns the code block of a docs page that starts with this file name. */
 export function blockOf(page: string, file: string): string {
   const text = readFileSync(join(ROOT, 'docs', page), 'utf8')
   for (const [, code = ''] of text.matchAll(/^```[^\n]+\n(.*?)^```$/gms)) {
@@ -14,7 +14,7 @@ export function blockOf(page: string, file: string): string {
   throw new Error(`${page} has no block ${file}`)
 }
 
-/** Replace what is there exactly once. */
+/** Replaces the only occurrence of a text. */
 export function replaceOnce(text: string, from: string, to: string): string {
   if (text.split(from).length !== 2) throw new Error(`"${from}" is not there once`)
   return text.replace(from, () => to)
@@ -22,7 +22,7 @@ export function replaceOnce(text: string, from: string, to: string): string {
 
 const folders: string[] = []
 
-/** A folder like that of a reader who has installed koaws. */
+/** Makes a folder like that of a reader with koaws installed. */
 export function readerFolder(): string {
   const folder = mkdtempSync(join(ROOT, 'test/.samples-deploys-'))
   folders.push(folder)
@@ -36,7 +36,10 @@ export function removeFolders(): void {
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true })
 }
 
-/** A port below those that the system gives out: nobody who listens on 0 gets it meanwhile. */
+/**
+ * Returns a free port below the ephemeral range, so that listeners on port 0 never take it
+ * meanwhile.
+ */
 export async function freePort(): Promise<number> {
   for (;;) {
     const port = 20_000 + Math.floor(Math.random() * 10_000)

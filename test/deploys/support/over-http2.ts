@@ -4,18 +4,17 @@ import { accept, type Connection, type Hub } from '../../../lib/index.ts'
 import type { TestSocket } from '../../../lib/testing/index.ts'
 import { openOver } from '../../http2/support/site.ts'
 import { listen, makeApp, makeHub, openSocket } from '../../support/server.ts'
-import { replaceOnce } from './guide.ts'
 
-/** The version of HTTP that one side speaks. */
+/** The HTTP version of one hop. */
 export type Version = '1.1' | '2.0'
 
-/** What a socket is greeted with. */
+/** The first message of a connection. */
 export interface Greeting {
   ip: string
   url: string
-  /** What the proxy speaks with the backend. */
+  /** The version between proxy and backend. */
   version: string
-  /** What the proxy says that the client speaks with it. */
+  /** The version between client and proxy, as the proxy reports it. */
   client: string
 }
 
@@ -23,19 +22,19 @@ export interface Greeting {
 export interface Backend {
   readonly hub: Hub
   readonly port: number
-  /** Its connections, by the path that they came for. */
+  /** The connections by request path. */
   readonly connections: Map<string, Connection>
-  /** How they ended, by path. */
+  /** The close codes by request path. */
   readonly ended: Map<string, number>
   /** The headers of the last handshake, with their pseudo-headers. */
   headers: Record<string, unknown>
-  /** How often it said that it is not ready. */
+  /** The number of 503 answers to readiness checks. */
   unready: number
 }
 
 const PAGE = '<!doctype html><title>behind a proxy</title><link rel="icon" href="data:,">'
 
-/** An app that greets and echoes, over HTTP/1.1 or HTTP/2 without TLS. */
+/** Starts an app that greets and echoes, over HTTP/1.1 or HTTP/2 without TLS. */
 export async function startBackend(version: Version): Promise<Backend> {
   const { app } = makeApp({ proxy: true })
   const hub = makeHub()
@@ -83,38 +82,25 @@ export async function startBackend(version: Version): Promise<Backend> {
   return backend
 }
 
-/** Put each `bind` and `server` line in place of the one that a configuration has. */
-export function withLines(config: string, lines: string): string {
-  let text = config
-  for (const line of lines.split('\n')) {
-    const words = /^ +(?:bind|server \S+)/.exec(line)?.[0]
-    if (!words) continue
-    const old = text.split('\n').filter((one) => one.startsWith(words))
-    if (old.length !== 1) throw new Error(`"${words}" is not there once`)
-    text = replaceOnce(text, `\n${old[0]}\n`, `\n${line}\n`)
-  }
-  return text
-}
-
-/** Open WebSockets over TLS through what listens on a port. */
+/** Opens WebSockets over TLS through a port. */
 export type Open = (
   path: string,
   options?: { protocols?: string[]; headers?: Record<string, string>; handshakeTimeout?: number },
 ) => Promise<TestSocket>
 
-/** A client that speaks HTTP/1.1 with the proxy. */
+/** Returns an opener over HTTP/1.1. */
 export function openerHttp1(port: number): Open {
   return (path, options) =>
     openSocket(`wss://127.0.0.1:${port}${path}`, path, { rejectUnauthorized: false, ...options })
 }
 
-/** A client that speaks HTTP/2 with the proxy, with all its sockets over one session. */
+/** Returns an opener over HTTP/2, with one session for all sockets. */
 export function openerHttp2(session: ClientHttp2Session, port: number): Open {
   const { socket, encrypted } = session
-  session.setLocalWindowSize(16 * 1024 * 1024) // about what browsers have
+  session.setLocalWindowSize(16 * 1024 * 1024) // similar to browsers
   const request = (...args: Parameters<ClientHttp2Session['request']>): ClientHttp2Stream => {
     const stream = session.request(...args)
-    // HAProxy passes on that of a backend over HTTP/1.1; over HTTP/2 it means nothing.
+    // HAProxy forwards this header from an HTTP/1.1 backend; over HTTP/2 it has no meaning.
     stream.on('response', (headers) => Reflect.deleteProperty(headers, 'sec-websocket-accept'))
     return stream
   }

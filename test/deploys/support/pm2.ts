@@ -7,19 +7,19 @@ import { fileURLToPath } from 'node:url'
 
 const PEERS = fileURLToPath(new URL('../../peers/', import.meta.url))
 
-/** A daemon of PM2, as npm has it, with a home of its own. */
+/** A PM2 daemon with its own home folder. */
 export class Pm2 {
-  /** Short: it holds Unix sockets. */
+  /** Short, because it holds Unix sockets. */
   readonly home = mkdtempSync(join(tmpdir(), 'koaws-pm2-'))
   readonly #bin = createRequire(PEERS).resolve('pm2/bin/pm2')
 
   constructor() {
     mkdirSync(join(this.home, 'logs'))
-    // Without it the first call asks for the newest version.
+    // Without this file, the first command looks up the newest version.
     writeFileSync(join(this.home, 'touch'), String(Date.now()))
   }
 
-  /** Run one command; rejects when it fails. */
+  /** Runs one command; rejects when it fails. */
   run(
     args: readonly string[],
     folder = this.home,
@@ -44,19 +44,19 @@ export class Pm2 {
     })
   }
 
-  /** What the daemon says of its processes. */
+  /** The log of the daemon. */
   get log(): string {
     return readFileSync(join(this.home, 'pm2.log'), 'utf8')
   }
 
-  /** What the workers of an application have printed: `out` or `error`. */
+  /** Returns the output of the workers of an application: `out` or `error`. */
   printed(name: string, stream: 'out' | 'error'): string {
     const folder = join(this.home, 'logs')
     const files = readdirSync(folder).filter((file) => file.startsWith(`${name}-${stream}`))
     return files.map((file) => readFileSync(join(folder, file), 'utf8')).join('')
   }
 
-  /** End the daemon and all that it runs. */
+  /** Ends the daemon and all of its processes. */
   async kill(): Promise<void> {
     await this.run(['kill'])
     rmSync(this.home, { recursive: true, force: true })

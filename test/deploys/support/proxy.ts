@@ -1,24 +1,24 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { connect } from 'node:net'
-import { delimiter, join } from 'node:path'
+import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { accept, type Hub, type KoaWsOptions } from '../../../lib/index.ts'
+import { type ProgramName, pathOf } from '../../support/programs.ts'
 import { listen, makeApp, makeHub } from '../../support/server.ts'
 
-/** One instance behind a proxy. */
+/** An instance behind a proxy. */
 export interface Instance {
   readonly hub: Hub
   readonly port: number
-  /** How many connections it has accepted. */
+  /** The number of accepted connections. */
   accepted: number
-  /** How often it said that it is not ready. */
+  /** The number of 503 answers to readiness checks. */
   unready: number
 }
 
-/** An app that tells its clients their number and their address, and echoes. */
+/** Starts an app that greets clients with their address, protocol and host, and echoes. */
 export async function startInstance(options?: KoaWsOptions): Promise<Instance> {
   const { app } = makeApp({ proxy: true })
   const hub = makeHub(options)
@@ -44,16 +44,49 @@ export async function startInstance(options?: KoaWsOptions): Promise<Instance> {
 
 const proxies = new Set<ChildProcess>()
 
-/** A proxy that runs. */
+/** A running proxy. */
 export interface RunningProxy {
   readonly child: ChildProcess
-  /** What it has printed. */
+  /** Returns its output. */
   readonly printed: () => string
 }
 
-/** Start a proxy in the foreground, and wait until it takes connections. */
+/**
+ * HAProxy checks each server twice a second. Its limit for a check is the time to the next one, and
+ * a healthy server counts as down when HAProxy or the server does not run for twice that long.
+ */
+export const QUICK_CHECKS: [string, string][] = [
+  ['inter 2s', 'inter 500ms'],
+  ['  timeout connect 2s\n', '  timeout connect 2s\n  timeout check 10s\n'],
+]
+
+/** The lines that enable the statistics of HAProxy, for `haproxyServersUp`. */
+export const ADMIN_SOCKET = 'global\n  stats socket unix@admin.sock\n'
+
+async function askHaproxy(folder: string): Promise<string> {
+  const socket = connect(join(folder, 'admin.sock'))
+  socket.end('show stat\n')
+  let answer = ''
+  for await (const chunk of socket) answer += String(chunk)
+  return answer
+}
+
+/**
+ * Resolves when HAProxy has found this many servers up. It spreads its first checks over `inter`.
+ */
+export async function haproxyServersUp(folder: string, servers: number): Promise<void> {
+  const deadline = Date.now() + 30_000
+  for (;;) {
+    const stat = await askHaproxy(folder).catch(String)
+    if (stat.split('\n').filter((line) => /,UP,.*,L7OK,/.test(line)).length === servers) return
+    if (Date.now() > deadline) throw new Error(`HAProxy's servers are not up:\n${stat}`)
+    await wait(50)
+  }
+}
+
+/** Starts a proxy in the foreground, and waits until it accepts connections. */
 export async function startProxy(
-  name: string,
+  name: ProgramName,
   args: string[],
   folder: string,
   port: number,
@@ -72,7 +105,7 @@ export async function startProxy(
   return { child, printed: () => errors }
 }
 
-/** End the proxies with their workers. */
+/** Ends the proxies with their workers. */
 export async function stopProxies(): Promise<void> {
   for (const child of proxies) {
     if (child.exitCode === null && child.signalCode === null) {
@@ -93,11 +126,4 @@ function takesConnections(port: number): Promise<boolean> {
     })
     socket.on('error', () => resolve(false))
   })
-}
-
-function pathOf(name: string): string {
-  const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin']
-  const found = folders.map((folder) => join(folder, name)).find((path) => existsSync(path))
-  if (!found) throw new Error(`${name} is not installed`)
-  return found
 }

@@ -1,13 +1,13 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { closeFrame, frame, handshake, type RawClient, rawClient } from '../../support/raw.ts'
 
-/** How a connection of a raw client ended. */
+/** The end of a connection of a raw client. */
 export interface RawEnd {
   readonly code: number
   readonly reason: string
 }
 
-/** Open a WebSocket by hand; rejects when it is not accepted. */
+/** Opens a WebSocket over raw TCP; rejects when it is not accepted. */
 export async function openRaw(port: number, path: string): Promise<RawClient> {
   const client = await rawClient(port)
   client.write(handshake(path))
@@ -16,7 +16,7 @@ export async function openRaw(port: number, path: string): Promise<RawClient> {
   return client
 }
 
-/** Read until the server closes; pings and the close frame are answered. */
+/** Reads until the server closes, and answers pings and the close frame. */
 export async function closedBy(client: RawClient): Promise<RawEnd> {
   for (;;) {
     const { opcode, payload } = await client.frame()
@@ -27,7 +27,7 @@ export async function closedBy(client: RawClient): Promise<RawEnd> {
   }
 }
 
-/** What handshakes came to, one after the other, until `stop()`: how many of each kind. */
+/** Connects repeatedly until `stop()`, and counts each outcome. */
 export function knockAgainAndAgain(
   port: number,
   path: string,
@@ -48,7 +48,7 @@ export function knockAgainAndAgain(
   const running = (async () => {
     while (!stopped) {
       const what = await knock()
-      await wait(5) // leave the cores to those that start
+      await wait(5) // leaves the cores to starting workers
       seen[what] = (seen[what] ?? 0) + 1
     }
     return seen

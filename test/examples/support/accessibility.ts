@@ -2,23 +2,23 @@
 import type { Page } from 'playwright-core'
 
 /**
- * What stands in somebody's way on a page as it is shown now, one line for each: contrast (WCAG 2.2,
- * 1.4.3), names of controls (4.1.2), size of targets (2.5.8), headings and landmarks (1.3.1), and
- * whether everything fits into the width of the window (1.4.10).
+ * Returns the accessibility barriers of a page as it is shown, one per line. It checks contrast
+ * (WCAG 2.2, 1.4.3), names of controls (4.1.2), the size of targets (2.5.8), headings and
+ * landmarks (1.3.1), and overflow of the window width (1.4.10).
  */
 export async function barriers(page: Page): Promise<string[]> {
-  await page.evaluate('globalThis.__name = (fn) => fn') // what tsx makes calls it
+  await page.evaluate('globalThis.__name = (fn) => fn') // code compiled by tsx calls it
   return page.evaluate(findBarriers)
 }
 
-/** Runs in the page: what it needs is inside. */
+/** Runs in the page, so it is self-contained. */
 function findBarriers(): string[] {
   const found: string[] = []
   const canvas = document.createElement('canvas')
   canvas.width = canvas.height = 1
   const context = canvas.getContext('2d', { willReadFrequently: true }) as CanvasRenderingContext2D
 
-  /** Any CSS colour on top of another one, as red, green and blue. */
+  /** Blends CSS colors, the first one at the bottom, to red, green and blue. */
   function blend(colours: string[]): number[] {
     context.clearRect(0, 0, 1, 1)
     for (const colour of colours) {
@@ -54,7 +54,7 @@ function findBarriers(): string[] {
     return element.checkVisibility(hidden) && !element.closest('noscript') && !isForEars(element)
   }
 
-  /** Visually hidden: there for screen readers. */
+  /** Whether an element is visually hidden, for screen readers only. */
   function isForEars(element: Element | null): boolean {
     for (let at = element; at; at = at.parentElement) {
       if (getComputedStyle(at).clipPath === 'inset(50%)') return true
@@ -129,7 +129,7 @@ function findBarriers(): string[] {
     }
   }
 
-  /** What can be scrolled to the side may be wider. */
+  /** Elements that scroll sideways may be wider. */
   function checkWidth(): void {
     for (const element of document.querySelectorAll('body *')) {
       if (!isShown(element) || element.closest('aside ul')) continue

@@ -9,21 +9,24 @@ import { WebSocket as Client } from 'ws'
 const SERVER = fileURLToPath(new URL('../../../examples/chat/server.mjs', import.meta.url))
 const children = new Set<ChildProcess>()
 
-/** The example, running as a process of its own. */
+/** The example in a separate process. */
 export interface Chat {
   child: ChildProcess
   url: string
   port: number
 }
 
+/** The address of the example, or of a proxy in front of it. */
+export type Site = Pick<Chat, 'url'>
+
 export interface ChatOptions {
   port?: number
   secret?: string
-  /** What `Math.random()` gives in the process, such as for the time to come back after a shutdown. */
+  /** The result of `Math.random()` in the process, for example for the delay after a shutdown. */
   random?: number
 }
 
-/** Start the example and wait for the line that tells its URL. */
+/** Starts the example, and waits for the line with its URL. */
 export async function startChat({
   port = 0,
   secret = 'a secret',
@@ -49,7 +52,7 @@ export async function startChat({
   throw new Error(`the example ended without a URL: ${errors}`)
 }
 
-/** End a process as if it had crashed. */
+/** Kills a process like a crash. */
 export async function kill({ child }: Pick<Chat, 'child'>): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return
   const exit = once(child, 'exit')
@@ -57,38 +60,44 @@ export async function kill({ child }: Pick<Chat, 'child'>): Promise<void> {
   await exit
 }
 
-/** End what the test started; call it in `afterEach`. */
+/** Kills the processes of a test. Called in `afterEach`. */
 export async function killAll(): Promise<void> {
   for (const child of children) await kill({ child })
   children.clear()
 }
 
-/** Little to paint. */
+/** Cheap to paint. */
 const CHEAP = { reducedMotion: 'reduce', viewport: { width: 420, height: 600 } } as const
 
-/** Pages in contexts of their own that wait for the next test: to open one takes longest. */
+/** Pages with their own contexts, reused by later tests: opening a page takes longest. */
 const idle: Page[] = []
 const taken = new Set<Page>()
 
-/** A user with a browser of their own, logged in and connected. */
+/** Opens a page with its own context, logged in and connected. */
 export async function enter(
   browser: Browser,
-  chat: Chat,
+  chat: Site,
   name: string,
   room: string,
   options?: BrowserContextOptions,
 ): Promise<Page> {
-  const page = (options ? undefined : idle.pop()) ?? (await openPage(browser, options))
+  const page = (options ? undefined : takeIdle(browser)) ?? (await openPage(browser, options))
   if (!options) taken.add(page)
   await enterIn(page, chat, name, room)
   return page
+}
+
+/** Takes an idle page of this browser: other files of the same process have browsers of their own. */
+function takeIdle(browser: Browser): Page | undefined {
+  const index = idle.findIndex((page) => page.context().browser() === browser)
+  return index < 0 ? undefined : idle.splice(index, 1)[0]
 }
 
 async function openPage(browser: Browser, options?: BrowserContextOptions): Promise<Page> {
   return (await browser.newContext({ ...CHEAP, ...options })).newPage()
 }
 
-/** All users go, and their browsers forget them; call it in `afterEach`. */
+/** Logs out all users, and clears their contexts. Called in `afterEach`. */
 export async function leaveAll(browser: Browser): Promise<void> {
   for (const page of taken) if (!page.isClosed()) idle.push(page)
   taken.clear()
@@ -106,15 +115,15 @@ async function forget(page: Page): Promise<void> {
   await page.context().clearCookies()
 }
 
-/** Log in without the form, which has tests of its own, and open a room. */
-export async function enterIn(page: Page, chat: Chat, name: string, room: string): Promise<void> {
+/** Logs in without the form, which has its own tests, and opens a room. */
+export async function enterIn(page: Page, chat: Site, name: string, room: string): Promise<void> {
   const url = new URL('/login', chat.url).href
   await page.context().request.post(url, { form: { name, room }, maxRedirects: 0 })
   await page.goto(new URL(`/rooms/${room}`, chat.url).href)
   await connected(page)
 }
 
-/** Another tab of the same user. */
+/** Opens another tab of the same user. */
 export async function openTab(page: Page, room: string): Promise<Page> {
   const tab = await page.context().newPage()
   await tab.goto(new URL(`/rooms/${room}`, page.url()).href)
@@ -122,7 +131,7 @@ export async function openTab(page: Page, room: string): Promise<Page> {
   return tab
 }
 
-/** A program with the login of a page. */
+/** Connects a WebSocket client with the login of a page. */
 export async function connectAs(page: Page, chat: Chat, room: string): Promise<Client> {
   const [cookie] = await page.context().cookies()
   const client = new Client(`ws://127.0.0.1:${chat.port}/rooms/${room}/socket`, 'koaws.v1', {
@@ -140,12 +149,12 @@ export async function reconnecting(page: Page): Promise<void> {
   await page.getByRole('status').getByText('Reconnecting', { exact: true }).waitFor()
 }
 
-/** Choose whom messages are for. */
+/** Chooses the receiver of messages. */
 export async function choose(page: Page, name: string): Promise<void> {
   await page.getByLabel('To').selectOption({ label: name })
 }
 
-/** Write a message, and do not send it yet. */
+/** Types a message without sending it. */
 export async function type(page: Page, text: string): Promise<void> {
   await page.getByLabel('Message', { exact: true }).pressSequentially(text)
 }
@@ -156,17 +165,22 @@ export async function say(page: Page, text: string): Promise<void> {
   await field.press('Enter')
 }
 
-/** Wait until a message is in the log, word for word, and the server has taken it. */
+/** Waits until a message is in the log, word for word, and acknowledged by the server. */
 export async function heard(page: Page, text: string): Promise<void> {
   await page.locator('.message:has(time)').getByText(text, { exact: true }).waitFor()
 }
 
-/** What somebody said, and nothing else. */
+/** Returns the texts of all messages in the log. */
 export function said(page: Page): Promise<string[]> {
   return texts(page, '#log .text')
 }
 
-/** Who came and went. */
+/** Returns the messages in the log, and the lines about missed ones, in order. */
+export function logOf(page: Page): Promise<string[]> {
+  return texts(page, '#log :is(.text, .missed)')
+}
+
+/** Returns the notices about people that joined and left. */
 export function notices(page: Page): Promise<string[]> {
   return texts(page, '#log .notice')
 }
@@ -175,7 +189,7 @@ export function texts(page: Page, selector: string): Promise<string[]> {
   return page.locator(selector).allTextContents()
 }
 
-/** Text that an alert holds: a toast, or the error of the login. */
+/** Waits for a text in an alert: a toast, or the error of the login. */
 export async function alerted(page: Page, text: string): Promise<void> {
   await page.getByRole('alert').getByText(text).waitFor()
 }

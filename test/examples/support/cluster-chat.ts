@@ -7,14 +7,14 @@ import { createInterface } from 'node:readline'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import type { Browser, Page } from 'playwright-core'
-import { connected, enterIn } from './chat.ts'
+import { connected, enterIn, type Site } from './chat.ts'
 
 const running = new Set<ClusterChat>()
 
-/** The chat on several instances, started as `npm run example:<script>` does. */
+/** The chat on several instances, started like `npm run example:<script>`. */
 export class ClusterChat {
   readonly child: ChildProcess
-  /** Everything that was printed. */
+  /** The complete output. */
   output = ''
   url = ''
   port = 0
@@ -31,7 +31,7 @@ export class ClusterChat {
     running.add(this)
   }
 
-  /** Resolves when the last line about the start was printed. */
+  /** Resolves when the last line of the start was printed. */
   static async start(script: 'pm2' | 'redis', env: NodeJS.ProcessEnv = {}): Promise<ClusterChat> {
     const chat = new ClusterChat(script, env)
     const last = script === 'pm2' ? /reload chat$/ : /Ctrl-C/
@@ -48,12 +48,12 @@ export class ClusterChat {
     return chat
   }
 
-  /** The folder of its PM2. */
+  /** The folder of the PM2 daemon. */
   get home(): string | undefined {
     return /PM2_HOME=(\S+)/.exec(this.output)?.[1]
   }
 
-  /** Of the programs that it has started, and that live. */
+  /** The process ids of the running programs that the example has started. */
   get pids(): number[] {
     const printed = [...this.output.matchAll(/pid (\d+)$/gm)].map(([, pid]) => Number(pid))
     const { home } = this
@@ -63,7 +63,7 @@ export class ClusterChat {
     return [...new Set([...printed, ...written.map(Number)])].filter(lives)
   }
 
-  /** Reload as the example says, in another terminal. Resolves when all workers are new. */
+  /** Reloads in another terminal, as the example says. Resolves when all workers are replaced. */
   async reload(): Promise<void> {
     const program = /(\S+) reload chat/.exec(this.output)?.[1] ?? ''
     const child = spawn(program, ['reload', 'chat'], {
@@ -73,7 +73,7 @@ export class ClusterChat {
     if (code !== 0) throw new Error(`pm2 reload: ${output}`)
   }
 
-  /** Ctrl-C. Resolves with the exit code. */
+  /** Sends Ctrl-C. Resolves with the exit code. */
   async stop(): Promise<number | null> {
     running.delete(this)
     if (this.child.exitCode === null && this.child.signalCode === null) {
@@ -85,12 +85,12 @@ export class ClusterChat {
   }
 }
 
-/** End what the test started, and all that was started by it; call it in `after`. */
+/** Stops the examples of a test with all their processes. Called in `after`. */
 export async function stopClusters(): Promise<void> {
   for (const chat of [...running]) await chat.stop()
 }
 
-/** Whether a process lives. */
+/** Whether a process is running. */
 export function lives(pid: number): boolean {
   try {
     process.kill(pid, 0)
@@ -100,16 +100,16 @@ export function lives(pid: number): boolean {
   }
 }
 
-/** The instance that a page is connected to. */
+/** Returns the instance that a page is connected to. */
 export async function instanceOf(page: Page): Promise<string> {
   const line = page.locator('#instance:not(:empty)')
   return (await line.textContent()) ?? ''
 }
 
-/** A user with a browser of their own, on another instance than these pages. */
+/** Opens a page with its own context, on an instance other than those of these pages. */
 export async function enterElsewhere(
   browser: Browser,
-  chat: ClusterChat,
+  chat: Site,
   name: string,
   ...others: Page[]
 ): Promise<Page> {
@@ -120,7 +120,7 @@ export async function enterElsewhere(
   return page
 }
 
-/** Load a page until another instance answers than these are connected to. */
+/** Reloads a page until its instance differs from those of these pages. */
 export async function moveElsewhere(page: Page, ...others: Page[]): Promise<void> {
   const taken = await Promise.all(others.map(instanceOf))
   while (taken.includes(await instanceOf(page))) {
@@ -129,44 +129,11 @@ export async function moveElsewhere(page: Page, ...others: Page[]): Promise<void
   }
 }
 
-/** Until a page is connected to another process than these. */
+/** Waits until a page is connected to another process than these. */
 export async function onOther(page: Page, pids: readonly number[]): Promise<void> {
   await page.waitForFunction((pids) => {
     const [pid] = /\d+$/.exec(document.querySelector('#instance')?.textContent ?? '') ?? []
     return pid !== undefined && !pids.includes(Number(pid))
   }, pids)
   await connected(page)
-}
-
-/** What a page hears, and when it is connected, from now on. */
-export interface Watch {
-  /** The texts in its log, with the time at the server. */
-  said(): Promise<{ text: string; time: number }[]>
-  /** When it was not connected, from and to, in epoch milliseconds. */
-  absences(): Promise<[number, number][]>
-}
-
-export async function watch(page: Page): Promise<Watch> {
-  await page.evaluate(() => {
-    const absences: [number, number][] = []
-    const state = document.querySelector('#state') as HTMLElement
-    new MutationObserver(() => {
-      const isOpen = state.dataset['status'] === 'open'
-      const last = absences.at(-1)
-      const isAway = last?.[1] === Number.MAX_VALUE
-      if (isOpen && last && isAway) last[1] = Date.now()
-      else if (!isOpen && !isAway) absences.push([Date.now(), Number.MAX_VALUE])
-    }).observe(state, { attributes: true, attributeFilter: ['data-status'] })
-    Object.assign(globalThis, { absences })
-  })
-  return {
-    said: () =>
-      page.locator('.message:has(time)').evaluateAll((items) =>
-        items.map((item) => ({
-          text: item.querySelector('.text')?.textContent ?? '',
-          time: Date.parse(item.querySelector('time')?.dateTime ?? ''),
-        })),
-      ),
-    absences: () => page.evaluate('absences'),
-  }
 }

@@ -1,7 +1,7 @@
 /**
- * A server of messages, started as a process of its own, as the next instance in a rolling restart is:
- * it has answered requests before it is needed, and says `{ ready }`. Then it is sent the port to
- * listen on, which another may still have, and tells of each connection.
+ * A server of messages in a separate process, like the next instance in a rolling restart. It
+ * answers requests to warm up, and sends `{ ready }`. Then it receives the port to listen on,
+ * which another process may still use, and reports each connection.
  */
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
@@ -11,7 +11,7 @@ import Koa from 'koa'
 import { WebSocket } from 'ws'
 import koaWs, { accept, messages } from '../../../lib/index.ts'
 
-/** What it tells whoever started it. */
+/** The messages to the parent process. */
 export type Told = { ready: true } | { port: number } | { opened: number }
 
 const CLIENT = new URL('../../../dist/koaws-client.js', import.meta.url)
@@ -29,7 +29,7 @@ app.use(accept(messages().onOpen(() => tell({ opened: Date.now() }))))
 const server = createServer(app.callback())
 hub.attach(server)
 
-// Before closeOnSignal(), which leaves the channel to whoever listens already.
+// Before closeOnSignal(), which leaves the channel alone when it has a listener.
 process.once('message', listen)
 hub.closeOnSignal()
 await warmUp()

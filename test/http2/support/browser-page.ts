@@ -2,31 +2,31 @@
 import type { JSHandle, Page } from 'playwright-core'
 import type { connect } from '../../../lib/client/index.ts'
 
-/** How a WebSocket ended for a page. */
+/** The end of a WebSocket in a page. */
 export interface PageClose {
   code: number
   reason: string
   wasClean: boolean
 }
 
-/** A WebSocket of a page, and what the page saw of it. */
+/** A WebSocket of a page, with what the page observed. */
 export interface PageSocket {
   socket: WebSocket
   events: string[]
   closed: Promise<PageClose>
-  /** The next message; a binary one as its length. */
+  /** Resolves with the next message; for binary with its length. */
   next(): Promise<string | number>
 }
 
-/** What the page offers to the tests. */
+/** The functions of the page. */
 export interface OnPage {
-  /** Resolves when it is open, or has failed. */
+  /** Resolves when the socket is open, or has failed. */
   dial(url: string, protocols?: string[]): Promise<PageSocket>
   connect: typeof connect
   client: ReturnType<typeof connect>
 }
 
-/** A page with a form to log in by, `dial`, and koaws' client. */
+/** A page with a login form, `dial`, and the client of koaws. */
 export const PAGE = `<!doctype html><title>HTTP/2</title><link rel="icon" href="data:,">
 <form method="post" action="/login"><input name="user" value="ann"><button>Log in</button></form>
 <script>
@@ -67,7 +67,7 @@ export const PAGE = `<!doctype html><title>HTTP/2</title><link rel="icon" href="
   Object.assign(window, { connect })
 </script>`
 
-/** Open a WebSocket in a page. */
+/** Opens a WebSocket in a page. */
 export function dial(page: Page, url: string, protocols?: string[]): Promise<JSHandle<PageSocket>> {
   return page.evaluateHandle(
     ({ url, protocols }) => (window as unknown as OnPage).dial(url, protocols),
@@ -75,7 +75,7 @@ export function dial(page: Page, url: string, protocols?: string[]): Promise<JSH
   )
 }
 
-/** What the page knows of a WebSocket now. */
+/** Returns the current state of a WebSocket in a page. */
 export function look(
   handle: JSHandle<PageSocket>,
 ): Promise<{ events: string[]; protocol: string; extensions: string }> {
@@ -86,7 +86,7 @@ export function look(
   }))
 }
 
-/** How a WebSocket of a page ends. */
+/** Resolves with the end of a WebSocket in a page. */
 export function ending(handle: JSHandle<PageSocket>): Promise<PageClose> {
   return handle.evaluate(({ closed }) => closed)
 }

@@ -3,13 +3,13 @@ import http2, { type ClientHttp2Session, type IncomingHttpHeaders } from 'node:h
 import { pipeline } from 'node:stream'
 import { Tunnel } from './tunnel.ts'
 
-/** What belongs to HTTP/1 alone. */
+/** Headers of HTTP/1 only. */
 const ONE_HOP = new Set(['connection', 'keep-alive', 'upgrade', 'host', 'transfer-encoding'])
 
 /**
- * A server of HTTP/1.1 in front of one that speaks HTTP/2 alone: every upgrade is an extended CONNECT
- * behind it, every request one of HTTP/2, and all of one client connection on one session. So what was
- * written for HTTP/1.1 tries HTTP/2.
+ * Makes an HTTP/1.1 server in front of an HTTP/2 server. It forwards every upgrade as an extended
+ * CONNECT, every request over HTTP/2, and each client connection on its own session. So tests that
+ * are written for HTTP/1.1 test HTTP/2.
  */
 export function front(port: number): Server {
   const sessions = new WeakMap<object, ClientHttp2Session>()

@@ -1,6 +1,6 @@
 /**
- * Loaded before the tests of the flows, by `test/http2/flows.mocharc.json`: what `serve()` gives them then
- * speaks HTTP/2 alone, behind a front that speaks HTTP/1.1 with their clients.
+ * Loaded before the tests of the flows by `test/http2/flows.mocharc.json`: `serve()` then returns
+ * a server that speaks HTTP/2 only, behind a front that speaks HTTP/1.1 with the clients.
  */
 import http2 from 'node:http2'
 import { listen, listenWith } from '../../support/server.ts'

@@ -1,7 +1,7 @@
 import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 
-/** Types of frames (RFC 9113, section 6). */
+/** Frame types (RFC 9113, section 6). */
 export const Type = {
   data: 0,
   headers: 1,
@@ -14,7 +14,7 @@ export const Type = {
   continuation: 9,
 } as const
 
-/** Flags of frames. */
+/** Frame flags. */
 export const Flag = { endStream: 1, ack: 1, endHeaders: 4, padded: 8 } as const
 
 /** Settings (RFC 9113, section 6.5.2; RFC 8441, section 3). */
@@ -26,7 +26,7 @@ export const Setting = {
   enableConnectProtocol: 8,
 } as const
 
-/** Codes of an end (RFC 9113, section 7). */
+/** Error codes (RFC 9113, section 7). */
 export const Code = {
   noError: 0,
   protocolError: 1,
@@ -38,7 +38,7 @@ export const Code = {
   enhanceYourCalm: 11,
 } as const
 
-/** One frame as it came. */
+/** A frame as received. */
 export interface Http2Frame {
   readonly type: number
   readonly flags: number
@@ -46,7 +46,7 @@ export interface Http2Frame {
   readonly payload: Buffer
 }
 
-/** A WebSocket frame that came in DATA. */
+/** A WebSocket frame from DATA. */
 export interface InnerFrame {
   readonly opcode: number
   readonly payload: Buffer
@@ -119,7 +119,7 @@ function uint32(value: number): Buffer {
   return bytes
 }
 
-/** Literal fields that are never indexed, without Huffman (RFC 7541, section 6.2.3). */
+/** Encodes literal fields that are never indexed, without Huffman (RFC 7541, section 6.2.3). */
 export function headerBlock(fields: readonly Field[]): Buffer {
   return Buffer.concat(
     fields.flatMap(([name, value]) => [Buffer.from([0x10]), text(name), text(value)]),
@@ -140,9 +140,9 @@ function integer(value: number): Buffer {
   return Buffer.from([...bytes, rest])
 }
 
-// ---- what a WebSocket client sends
+// ---- frames of a WebSocket client
 
-/** The fields of a good extended CONNECT, with some of them changed; null leaves one out. */
+/** Returns the fields of a valid extended CONNECT with these changes; null omits a field. */
 export function connectFields(changed: Readonly<Record<string, string | null>> = {}): Field[] {
   const fields: Record<string, string | null> = {
     ':method': 'CONNECT',
@@ -156,7 +156,7 @@ export function connectFields(changed: Readonly<Record<string, string | null>> =
   return Object.entries(fields).filter((field): field is [string, string] => field[1] !== null)
 }
 
-/** A masked frame (RFC 6455, section 5.2); the key is zero. */
+/** Returns a masked WebSocket frame (RFC 6455, section 5.2) with a zero key. */
 export function inner(opcode: number, payload: Buffer | string = EMPTY, fin = true): Buffer {
   const body = Buffer.from(payload as string, 'utf8')
   const { length } = body
@@ -183,15 +183,15 @@ export function closeFrame(code = 1000): Buffer {
   return inner(8, Buffer.from([code >> 8, code & 255]))
 }
 
-// ---- what comes
+// ---- reading
 
-/** Cuts a stream of bytes into frames. */
+/** Splits a byte stream into frames. */
 export class FrameReader {
   #chunks: Buffer[] = []
   #size = 0
   #needed = HEAD
 
-  /** The frames that have become whole with these bytes. */
+  /** Returns the frames that these bytes complete. */
   read(chunk: Buffer): Http2Frame[] {
     this.#chunks.push(chunk)
     this.#size += chunk.length
@@ -226,7 +226,7 @@ const STATUSES = [200, 204, 206, 304, 400, 404, 500]
 const SHORT_DIGITS = 3
 const SIX_BITS_OF_3 = 0b011001
 
-/** The status of a header block, whose first field it is; undefined where it has none. */
+/** Returns the status, the first field of a header block; undefined for other blocks. */
 export function statusOf(block: Buffer): number | undefined {
   let at = 0
   while (((block[at] ?? 0) & 0xe0) === 0x20) at++ // the size of the dynamic table
@@ -259,53 +259,53 @@ function huffmanDigits(bytes: Buffer): string {
   return digits
 }
 
-/** What is known of one stream. */
+/** The received state of a stream. */
 export interface RawStream {
   readonly id: number
-  /** Of its first HEADERS. */
+  /** The status of its first HEADERS. */
   status: number | undefined
-  /** How many DATA frames came, without those that are empty. */
+  /** The number of DATA frames, without empty ones. */
   dataFrames: number
-  /** What came in them, and is no whole WebSocket frame yet. */
+  /** Received bytes that form no complete WebSocket frame yet. */
   body: Buffer
-  /** WebSocket frames, once it is accepted. */
+  /** WebSocket frames, after the stream was accepted. */
   readonly inner: InnerFrame[]
-  /** The server has ended its side. */
+  /** Whether the server has ended its side. */
   ended: boolean
-  /** The code of its RST_STREAM. */
+  /** The code of the server's RST_STREAM. */
   reset: number | undefined
 }
 
 export interface RawHttp2Options {
-  /** Over TLS. */
+  /** Whether to use TLS. */
   secure?: boolean
   settings?: Readonly<Record<number, number>>
-  /** Whether windows are opened again as DATA comes; `starved` streams are left out. @default true */
+  /** Whether received DATA reopens the windows, except for `starved` streams. @default true */
   updates?: boolean
-  /** Whether all frames are kept; a run of many would fill the memory. @default true */
+  /** Whether to keep all frames; a long run would exhaust the memory. @default true */
   keep?: boolean
 }
 
 const clients = new Set<RawHttp2>()
 
-/** A client of HTTP/2 that sends exactly the frames it is told, and keeps all that comes. */
+/** An HTTP/2 client that sends exactly the given frames, and keeps what it receives. */
 export class RawHttp2 {
   readonly frames: Http2Frame[] = []
   readonly streams: Map<number, RawStream> = new Map()
-  /** Streams whose window stays as it is. */
+  /** Streams with a window that is never reopened. */
   readonly starved: Set<number> = new Set()
   /** The code of the server's GOAWAY. */
   goaway: number | undefined
   /** The settings of the server. */
   remote: Record<number, number> | null = null
-  /** PINGs of ours that were answered. */
+  /** The number of answered PINGs. */
   pongs = 0
   closed = false
   readonly socket: Socket
   readonly #tcp: Socket
-  /** What may be sent yet, by stream; 0 is the session. */
+  /** The bytes that may be sent, by stream; 0 is the session. */
   readonly #credit = new Map<number, number>([[0, DEFAULT_WINDOW]])
-  /** Called with what is new on a stream. */
+  /** Called when a stream has changed. */
   onStream: ((stream: RawStream) => void) | null = null
   readonly #reader = new FrameReader()
   readonly #options: Required<Pick<RawHttp2Options, 'updates' | 'keep'>>
@@ -334,26 +334,26 @@ export class RawHttp2 {
     clients.add(this)
   }
 
-  /** Connect, say hello, and wait for the settings of the server. */
+  /** Connects, sends the preface, and waits for the settings of the server. */
   static async open(port: number, options: RawHttp2Options = {}): Promise<RawHttp2> {
     const tcp = connectTcp({ port, host: '127.0.0.1' })
     const socket = options.secure
       ? connectTls({ socket: tcp, ALPNProtocols: ['h2'], rejectUnauthorized: false })
       : tcp
     const client = new RawHttp2(socket, tcp, options)
-    // Without a dynamic table every header block can be read alone.
+    // Without a dynamic table, every header block can be decoded on its own.
     const ours = { [Setting.headerTableSize]: 0, ...options.settings }
     client.send(PREFACE, settings(ours), windowUpdate(0, 2 ** 24))
     await client.until(() => client.remote !== null, 'the settings of the server')
     return client
   }
 
-  /** Send frames in one write. */
+  /** Sends frames in one write. */
   send(...frames: Buffer[]): void {
     this.socket.write(Buffer.concat(frames))
   }
 
-  /** Send DATA if the windows are open for it, and say whether they were. */
+  /** Sends DATA if the windows allow it. @returns whether they did */
   sendData(id: number, payload: Buffer, flags = 0): boolean {
     if (Math.min(this.#creditOf(0), this.#creditOf(id)) < payload.length) return false
     this.#addCredit(0, -payload.length)
@@ -362,21 +362,21 @@ export class RawHttp2 {
     return true
   }
 
-  /** The id for a new stream. */
+  /** Returns the id for a new stream. */
   next(): number {
     const id = this.#next
     this.#next += 2
     return id
   }
 
-  /** Send an extended CONNECT, and more with it; returns its stream. */
+  /** Sends an extended CONNECT with further frames, and returns its stream. */
   connect(changed: Readonly<Record<string, string | null>> = {}, ...more: Buffer[]): RawStream {
     const id = this.next()
     this.send(headers(id, connectFields(changed)), ...more)
     return this.stream(id)
   }
 
-  /** Open a WebSocket. */
+  /** Opens a WebSocket. */
   async websocket(path = '/'): Promise<RawStream> {
     const stream = this.connect({ ':path': path })
     await this.until(() => stream.status !== undefined || over(stream), 'an answer')
@@ -401,14 +401,17 @@ export class RawHttp2 {
     return stream
   }
 
-  /** Everything that was sent has been read: the server has answered a PING behind it. */
+  /** Resolves when the server has read all sent frames: it has answered a PING behind them. */
   async settled(): Promise<void> {
     const { pongs } = this
     this.send(ping())
     await this.until(() => this.pongs > pongs, 'the answer to a PING')
   }
 
-  /** Resolves once a condition holds; rejects when the connection ends first, or after five seconds. */
+  /**
+   * Resolves when a condition holds; rejects when the connection ends first, or after five
+   * seconds.
+   */
   async until(condition: () => boolean, what = 'the condition'): Promise<void> {
     const late = setTimeout(() => this.#wake(), 5_000)
     const deadline = performance.now() + 4_990
@@ -428,7 +431,7 @@ export class RawHttp2 {
     await this.until(() => this.closed, 'the end of the connection')
   }
 
-  /** End the TCP connection with a reset. */
+  /** Resets the TCP connection. */
   cut(): void {
     this.#tcp.resetAndDestroy()
   }
@@ -493,17 +496,17 @@ export class RawHttp2 {
   }
 }
 
-/** Whether nothing more comes on a stream. */
+/** Whether the server has ended a stream. */
 export function over({ ended, reset }: RawStream): boolean {
   return ended || reset !== undefined
 }
 
-/** The texts that have come. */
+/** Returns the received texts. */
 export function textsOf({ inner }: RawStream): string[] {
   return inner.filter(({ opcode }) => opcode === 1).map(({ payload }) => payload.toString())
 }
 
-/** Frames of a server have no mask. */
+/** Reads WebSocket frames; those of a server are unmasked. */
 function readInner(stream: RawStream): void {
   for (;;) {
     const { body } = stream
@@ -528,7 +531,7 @@ function readInner(stream: RawStream): void {
   }
 }
 
-/** End what the tests of a file have opened; call it in `afterEach`. */
+/** Closes the clients of a test. Called in `afterEach`. */
 export function closeRawHttp2(): void {
   for (const client of clients) client.destroy()
   clients.clear()

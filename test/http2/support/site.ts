@@ -26,15 +26,18 @@ export const HANDSHAKE = {
 
 const sessions = new Set<ClientHttp2Session>()
 
-/** What the tests over HTTP/2 work with. */
+/** The site of the tests over HTTP/2. */
 export interface Http2Site extends Omit<Site, 'server'> {
   server: Http2Server
   secure: boolean
-  /** The sessions that the server has seen. */
+  /** The sessions of the server, in order. */
   seen: http2.ServerHttp2Session[]
 }
 
-/** An app with the plugin, over TLS with HTTP/1 beside HTTP/2, or with `plain` over HTTP/2 alone. */
+/**
+ * Serves an app with the plugin over TLS with HTTP/2 and HTTP/1.1, or with `plain` over HTTP/2
+ * only.
+ */
 export async function serveHttp2(
   build: (app: Koa, hub: Hub) => void,
   options?: KoaWsOptions & {
@@ -74,7 +77,7 @@ function identity(): { key: Buffer; cert: Buffer } {
   return { key: readFileSync(key), cert: readFileSync(cert) }
 }
 
-/** A session with a server, once its settings are known. */
+/** Opens a session, and waits for the settings of the server. */
 export async function connectHttp2(
   { port, secure }: Pick<Http2Site, 'port' | 'secure'>,
   options: http2.SecureClientSessionOptions = {},
@@ -89,7 +92,7 @@ export async function connectHttp2(
   return session
 }
 
-/** Open a WebSocket over a session; rejects with the HTTP answer. */
+/** Opens a WebSocket over a session; rejects with the HTTP answer. */
 export function openOver(
   session: ClientHttp2Session,
   path = '/',
@@ -103,7 +106,7 @@ export function openOver(
   }).then((socket) => Object.assign(socket, { tunnel }))
 }
 
-/** End what the tests of a file have opened; call it in `afterEach`. */
+/** Ends the sessions and servers of a test. Called in `afterEach`. */
 export async function cleanUpHttp2(): Promise<void> {
   for (const session of sessions) session.destroy()
   sessions.clear()

@@ -5,12 +5,12 @@ import { Duplex } from 'node:stream'
 const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
 /** RFC 9113, section 7. */
 const CANCEL = 8
-/** What belongs to HTTP/1 alone (RFC 8441, section 5). */
+/** Headers of HTTP/1 only (RFC 8441, section 5). */
 const ONE_HOP = new Set(['connection', 'upgrade', 'host', 'sec-websocket-key'])
 
 /**
- * The connection of a WebSocket client that speaks HTTP/1.1, led over one stream of an HTTP/2 session: its
- * GET goes out as an extended CONNECT, and a 200 comes back to it as a 101.
+ * The connection of a WebSocket client of HTTP/1.1 over one stream of an HTTP/2 session: its GET
+ * leaves as an extended CONNECT, and a 200 returns as a 101.
  */
 export class Tunnel extends Duplex {
   readonly #session: ClientHttp2Session

@@ -4,37 +4,37 @@ import { type HostileMessage, HostileMessages } from '../../support/hostile-mess
 import { type HostileRoute, ROUTES, TOKENS } from './hostile-protocols.ts'
 import { verdictOf } from './verdict.ts'
 
-/** What an attack is to do. */
+/** The options of an attack. */
 export interface AttackOptions {
   readonly port: number
   readonly seed: number
   readonly messages: number
-  /** How many are connected at a time. */
+  /** The number of simultaneous connections. */
   readonly connections: number
-  /** Called now and then with how many were sent. */
+  /** Called regularly with the number of sent messages. */
   readonly onProgress?: (sent: number) => void
 }
 
 type Counts = Record<string, number>
 
-/** What an attack came to. */
+/** The result of an attack. */
 export interface AttackReport {
   readonly sent: number
   readonly connections: number
   readonly answers: number
   /** Messages by kind. */
   readonly made: Counts
-  /** What has to be counted, by path and reason. */
+  /** The expected counts, by path and reason. */
   readonly counted: Record<string, Counts>
-  /** Error codes that came, by path. */
+  /** The received error codes, by path. */
   readonly codes: Record<string, Counts>
-  /** Close codes, with the path: `/strict 4400`. */
+  /** Close codes with their path: `/strict 4400`. */
   readonly closes: Counts
-  /** What was wrong, one sentence each. */
+  /** The failed checks, one sentence each. */
   readonly violations: readonly string[]
 }
 
-/** Error codes of docs/protocol.md, section 4, and those of the tests' own handlers. */
+/** Error codes of docs/protocol.md, section 4, and of the handlers of these tests. */
 const CODES = new Set([
   'ERR_KOAWS_MALFORMED',
   'ERR_KOAWS_BINARY',
@@ -52,8 +52,9 @@ const CODES = new Set([
   'i_m_a_teapot',
 ])
 
-/** Types that a server of these tests sends. */
+/** The message types that a server of these tests sends. */
 const FROM_SERVER = new Set([
+  'koaws:incoming',
   'koaws:welcome',
   'koaws:authenticate',
   'koaws:reply',
@@ -63,9 +64,9 @@ const FROM_SERVER = new Set([
 ])
 
 const BATCH = 40
-/** So many answers are waited for at a time. */
+/** The number of answers that may be outstanding at a time. */
 const MOST_OUTSTANDING = 200
-const PATIENCE = 20_000
+const PATIENCE = 80_000
 const FIRST_FENCE = 4e15
 
 interface Wire {
@@ -75,7 +76,7 @@ interface Wire {
   error?: { code?: unknown; message?: unknown; status?: unknown; retryable?: unknown }
 }
 
-/** Send messages of every kind over many connections, and check what comes back. */
+/** Sends messages of every kind over many connections, and checks the answers. */
 export async function attack(options: AttackOptions): Promise<AttackReport> {
   const run = new Attack(options)
   await run.run()
@@ -113,7 +114,7 @@ class Attack implements AttackReport {
     clearInterval(timer)
   }
 
-  /** Whether another message is to be sent; it is counted then. */
+  /** Whether another message may be sent; counts it. */
   takes(): boolean {
     if (this.#reserved >= this.#options.messages || this.violations.length > 20) return false
     this.#reserved++
@@ -124,7 +125,7 @@ class Attack implements AttackReport {
     if (this.violations.length <= 20) this.violations.push(what)
   }
 
-  /** One connection after the other. */
+  /** Runs one connection after the other. */
   async #lane(number: number): Promise<void> {
     const route = ROUTES[number % ROUTES.length] as HostileRoute
     const generator = new HostileMessages({
@@ -141,18 +142,18 @@ class Attack implements AttackReport {
   }
 }
 
-/** One connection of an attack. */
+/** A connection of an attack. */
 class Attacker {
   readonly #attack: Attack
   readonly #route: HostileRoute
   readonly #generator: HostileMessages
   readonly #socket: WebSocket
-  /** Answers that have to come, and what they hold. */
+  /** The expected answers. */
   readonly #outstanding = new Map<
     number,
     { many: number; echo: string | undefined; text: string }
   >()
-  /** Questions of the server that are answered with the next batch. */
+  /** Requests of the server that are answered after the next batch. */
   #questions: number[] = []
   #code: number | null = null
   #fence = FIRST_FENCE
@@ -166,7 +167,7 @@ class Attacker {
       perMessageDeflate: false,
     })
     this.#socket.on('message', (data, isBinary) => this.#hear(String(data), isBinary))
-    this.#socket.on('error', () => {}) // its close follows
+    this.#socket.on('error', () => {}) // its close event follows
     this.#socket.on('close', (code) => this.#ended(code))
   }
 
@@ -183,7 +184,7 @@ class Attacker {
     socket.terminate()
   }
 
-  /** Send this connection's share; returns the message that is to end it, if there was one. */
+  /** Sends the share of this connection. @returns the message that should end it, if any */
   async #sendAll(): Promise<HostileMessage | null> {
     const generator = this.#generator
     const share = 200 + generator.below(3_000)
@@ -207,13 +208,13 @@ class Attacker {
 
   #expect(id: number, echo: string | undefined, data: string | Buffer): void {
     const known = this.#outstanding.get(id)
-    // Two answers with one id cannot be told apart.
+    // Two answers with the same id are indistinguishable.
     if (known)
       this.#outstanding.set(id, { many: known.many + 1, echo: undefined, text: known.text })
     else this.#outstanding.set(id, { many: 1, echo, text: String(data).slice(0, 300) })
   }
 
-  /** Let the server answer; it may be asking, too. */
+  /** Waits for the server, and answers its requests. */
   async #pause(): Promise<void> {
     for (const id of this.#questions.splice(0)) this.#answer(id)
     await new Promise((resolve) => setImmediate(resolve))
@@ -223,7 +224,7 @@ class Attacker {
     )
   }
 
-  /** Properly, wrongly, twice, not at all. */
+  /** Answers correctly, wrongly, twice, or not at all. */
   #answer(id: number): void {
     const generator = this.#generator
     const dice = generator.below(100)
@@ -240,7 +241,7 @@ class Attacker {
     }
   }
 
-  /** Everything is answered, and nothing more comes. */
+  /** Waits until all is answered, and checks that no further answer follows. */
   async #settle(): Promise<void> {
     const answered = (): boolean => {
       for (const id of this.#questions.splice(0)) this.#answer(id)
@@ -301,9 +302,9 @@ class Attacker {
     const { path, patient, authenticates } = this.#route
     add(this.#attack.closes, `${path} ${code}`)
     const allowed = new Set<number>(this.#leaving ? [1000, 1005, 1006, 1007, 1009] : [])
-    // The close frame is lost where the server does not wait for the rest of what was sent.
+    // The close frame is lost when the server does not wait for the remaining data.
     if (!patient) for (const one of [4400, 1006]) allowed.add(one)
-    // A token that is none, or is rejected, or is somebody else's, and none in time.
+    // A token that is invalid, rejected, another user's, or late.
     if (authenticates) for (const one of [4400, 4401, 4403, 4408]) allowed.add(one)
     if (!allowed.has(code)) this.#wrong(`closed with ${code}`)
   }

@@ -32,17 +32,17 @@ socket.on('error', (error) => { problem ??= error.message })
 parentPort.on('message', () => parentPort.postMessage({ ...latencies, problem }))
 `
 
-/** What a client has seen that did nothing wrong. */
+/** What a well-behaved client has observed. */
 export interface BystanderReport {
   readonly count: number
-  /** In milliseconds, all together. */
+  /** The sum of all latencies, in milliseconds. */
   readonly sum: number
-  /** The longest that an echo took, in milliseconds. */
+  /** The longest latency, in milliseconds. */
   readonly max: number
   readonly problem: string | null
 }
 
-/** A client on a thread of its own that asks, hears, waits 10 ms, and asks again. */
+/** A client in a worker thread that sends an echo, waits for it and for 10 ms, and repeats. */
 export class Bystander {
   readonly #worker: Worker
 
@@ -57,7 +57,7 @@ export class Bystander {
     return new Bystander(worker)
   }
 
-  /** What it has seen so far; then it leaves. */
+  /** Returns its report, and leaves. */
   async end(): Promise<BystanderReport> {
     const report = new Promise<BystanderReport>((resolve) => this.#worker.once('message', resolve))
     this.#worker.postMessage('report')

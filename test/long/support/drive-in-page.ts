@@ -8,10 +8,10 @@ import { launchChromium } from '../../support/chromium.ts'
 import type { DriveReport } from './drive.ts'
 import { LISTENED } from './hostile-server.ts'
 
-/** What became of clients in a page, and what nobody caught there. */
+/** The result of the clients in a page, with the uncaught errors there. */
 export interface PageReport extends DriveReport {
   readonly uncaught: readonly string[]
-  /** Bytes, after a collection. */
+  /** Bytes after a garbage collection. */
   readonly heap: { readonly before: number; readonly after: number }
 }
 
@@ -29,7 +29,7 @@ window.namesBefore = names()
 window.names = names
 </script>`
 
-/** Build the bundle, open it in Chromium, and drive clients of a server there. */
+/** Builds the bundle, opens it in Chromium, and drives clients of a server there. */
 export async function driveInPage(
   http: Server,
   url: string,

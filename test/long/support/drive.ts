@@ -1,31 +1,31 @@
-// Runs in Node and in a page: nothing of either is used here, and nothing is imported but types.
+// Runs in Node and in a page, so it uses no API of either, and imports types only.
 import type { Client, ConnectOptions, ProtocolDefinition } from '../../../lib/client/index.ts'
 
-/** How clients are driven. */
+/** The options of a drive. */
 export interface DriveOptions {
   readonly url: string
   readonly clients: number
   readonly types: readonly string[]
-  /** As long as this says so. */
+  /** The drive ends when this returns false. */
   readonly goOn: () => boolean
   readonly connect: (url: string, options: ConnectOptions) => Client<ProtocolDefinition>
   readonly options?: ConnectOptions
 }
 
-/** What became of them. */
+/** The result of a drive. */
 export interface DriveReport {
   readonly requests: { asked: number; resolved: number; rejected: number; most: number }
   readonly pushes: Record<string, number>
   readonly heard: number
   /** How often each status was seen. */
   readonly statuses: Record<string, number>
-  /** What `onError` was told, by name and code. */
+  /** The errors in `onError`, by name and code. */
   readonly errors: Record<string, number>
-  /** What requests rejected with, by name and code. */
+  /** The rejections of requests, by name and code. */
   readonly rejections: Record<string, number>
-  /** The most timers that were set at a time, beside those of requests. */
+  /** The largest number of simultaneous timers, without those of requests. */
   readonly timers: number
-  /** Timers that are left in the end. */
+  /** The timers that are left at the end. */
   readonly timersLeft: number
   readonly violations: readonly string[]
 }
@@ -34,22 +34,22 @@ type Counts = Record<string, number>
 
 const STATUSES = ['connecting', 'open', 'waiting', 'stopped']
 const TIMEOUT = 300
-/** How late a request may settle, in milliseconds: the machine may be busy. */
+/** How late a request may settle on a busy machine, in milliseconds. */
 const LATE = 5_000
 
-/** Files of the client: as they are in Node, and the bundle. */
+/** The files of the client: its source in Node, and the bundle. */
 const OF_CLIENT = /lib\/client\/|koaws-client\.js/
 
-/** Whether the client's own code calls: in this process there is a server too, and ws has timers. */
+/** Whether the code of the client calls: the server and ws set timers in this process too. */
 function isOfClient(): boolean {
   const [, , , caller = ''] = (new Error('where').stack ?? '').split('\n')
   return OF_CLIENT.test(caller)
 }
 
-/** Timers that the code of the clients has set, and no others. */
+/** Counts the timers that the code of the clients sets. */
 class Timers {
   readonly #live = new Set<unknown>()
-  // A browser calls them on the window alone.
+  // Bound, because a browser requires the window as receiver.
   readonly #set = globalThis.setTimeout.bind(globalThis)
   readonly #clear = globalThis.clearTimeout.bind(globalThis)
 
@@ -81,7 +81,7 @@ class Timers {
     return this.#live.size
   }
 
-  /** A pause that is not counted. */
+  /** Pauses with an uncounted timer. */
   pause(ms: number): Promise<void> {
     return new Promise((resolve) => this.#set(resolve, ms))
   }
@@ -92,7 +92,7 @@ class Timers {
   }
 }
 
-/** Clients that ask, push, listen, close and come back while somebody does them wrong. */
+/** Runs clients that request, push, listen, close and reconnect against a hostile server. */
 export async function drive(options: DriveOptions): Promise<DriveReport> {
   const run = new Drive(options)
   await run.run()
@@ -178,7 +178,7 @@ class Drive {
     }
     const { requests } = this.report
     requests.most = Math.max(requests.most, this.#waiting.size)
-    // Each request has one, and one is for each step of a connection.
+    // Each request has one timer, and each step of a connection has one.
     const others = Math.max(0, this.#timers.count - this.#waiting.size)
     this.report.timers = Math.max(this.report.timers, others)
   }
@@ -237,7 +237,7 @@ const TOKENS: ConnectOptions['token'][] = [
   () => 'ä token with spaces',
 ]
 
-/** What listeners answer with. */
+/** The results of listeners. */
 const RESULTS: ((data: unknown) => unknown)[] = [
   (data) => data,
   () => undefined,

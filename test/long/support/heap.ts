@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 
-/** Bytes in use: collects (`--expose-gc`) until it gets no smaller. */
+/** Returns the bytes in use, after collections (`--expose-gc`) until they stop shrinking. */
 export async function heapAfterGc(): Promise<number> {
   let least = Number.POSITIVE_INFINITY
   for (let i = 0; i < 8; i++) {

@@ -3,10 +3,10 @@ import * as v from 'valibot'
 import { z } from 'zod'
 import { type Protocol, type ProtocolDefinition, protocol } from '../../../lib/index.ts'
 
-/** What every attacked route handles, whatever library made its schemas. */
+/** The message types of every attacked route, for all schema libraries. */
 export const TYPES = ['echo', 'say', 'typing', 'later', 'boom', 'stopped', 'twice']
 
-/** The one that asks the client in turn. */
+/** The message types of the route that makes requests to the client. */
 export const ASKING_TYPES = ['echo', 'say', 'ask', 'checked', 'typing']
 
 const late = (value: unknown): Promise<boolean> =>
@@ -14,7 +14,7 @@ const late = (value: unknown): Promise<boolean> =>
 
 const common = { typing: {}, stopped: {}, twice: {}, ask: {} }
 
-/** The same protocol three times over, and one that asks. */
+/** The same protocol in three schema libraries, and a protocol with requests to the client. */
 export const PROTOCOLS: Readonly<Record<string, Protocol<ProtocolDefinition>>> = {
   zod: protocol({
     ...common,
@@ -53,17 +53,17 @@ export const PROTOCOLS: Readonly<Record<string, Protocol<ProtocolDefinition>>> =
   }),
 }
 
-/** What is known of a route beforehand. */
+/** The properties of a route. */
 export interface HostileRoute {
   readonly path: string
   readonly types: readonly string[]
-  /** The protocol that it speaks; null where it has none, and types and data are not checked. */
+  /** The protocol of the route; null when types and data are unchecked. */
   readonly protocol: Protocol<ProtocolDefinition> | null
-  /** Nobody is closed for bad messages. */
+  /** Bad messages never close a connection. */
   readonly patient: boolean
-  /** What is dropped can be computed. */
+  /** The counts of dropped messages can be computed. */
   readonly exact: boolean
-  /** It asks the client: whether a bad answer still counts depends on time. */
+  /** The route makes requests to the client, so the count of bad answers depends on timing. */
   readonly asks: boolean
   readonly authenticates: boolean
 }
@@ -79,7 +79,7 @@ const route = (path: string, given: Partial<HostileRoute>): HostileRoute => ({
   ...given,
 })
 
-/** The tokens of the attackers; the first two are taken. */
+/** The tokens of the attackers; the server accepts the first two at once. */
 export const TOKENS = ['ann', 'ann', 'bob', 'bad', 'bad', '', 'a b', 'ä', 'slow']
 
 export const ROUTES: readonly HostileRoute[] = [

@@ -1,12 +1,13 @@
 import type { Server } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { type WebSocket, WebSocketServer } from 'ws'
+import { MAX_RESUME, readResume } from '../../../lib/protocol/history.ts'
 import { HostileMessages } from '../../support/hostile-messages.ts'
 
-/** Types that the clients of these tests listen to. */
+/** The message types that the clients listen to. */
 export const LISTENED = ['said', 'confirm', 'news', 'constructor']
 
-/** Codes that a server may close with: RFC 6455, section 7.4, and those of docs/protocol.md. */
+/** Close codes that a server may send: RFC 6455, section 7.4, and those of docs/protocol.md. */
 const CODES = [
   ...[1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014],
   ...[3000, 3999, 4000, 4400, 4401, 4403, 4404, 4408, 4425, 4429, 4499, 4500, 4599],
@@ -15,7 +16,7 @@ const CODES = [
 
 const REASONS = ['', 'restart, retry in 5 ms', 'restart, retry in 999999999 ms', 'é'.repeat(61)]
 
-/** Frames that RFC 6455 does not allow: a reserved bit or opcode, a masked one, a bad close. */
+/** Frames that RFC 6455 forbids: a reserved bit or opcode, a masked frame, a bad close. */
 const BAD_FRAMES = [
   'c100',
   '8300',
@@ -27,21 +28,34 @@ const BAD_FRAMES = [
   '0900',
 ]
 
-/** A server that speaks `koaws.v1` as no server should. */
+/** Values in messages about history, as JSON. */
+const KINDS = ['position', 'recovered', 'recovered', 'at', 'left']
+const ROOMS = ['"a"', '"b"', '""', '"__proto__"', '"constructor"', '7', '{"toString":1}', '[]']
+const OTHERS = ['null', '7', '"x"', '{}', '"e1.99999999999999999.k"', '["e1.1.k"]', '"e1.1.k.k"']
+const VERDICTS = [
+  '"recovered":true,"missed":2',
+  '"recovered":true,"missed":0',
+  '"recovered":true,"missed":"2"',
+  '"recovered":false,"missed":null,"reason":"epoch"',
+  '"recovered":false,"missed":null,"reason":{}',
+  '"recovered":0',
+]
+
+/** A server that violates `koaws.v1`. */
 export class HostileServer {
-  /** Messages that were sent, connections that were taken, and how they were ended. */
+  /** The numbers of messages and connections, and of the ways in which they ended. */
   readonly sent: { messages: number; connections: number; ends: Record<string, number> } = {
     messages: 0,
     connections: 0,
     ends: {},
   }
-  /** What the clients sent that is no message. */
+  /** Invalid messages from clients. */
   readonly bad: string[] = []
   readonly #server: WebSocketServer
   readonly #generator: HostileMessages
   readonly #most: number
 
-  /** @param most so many messages, and no more */
+  /** @param most the number of messages to send */
   constructor(server: Server, seed: number, most: number) {
     this.#most = most
     this.#generator = new HostileMessages({ seed, direction: 'to the client', types: LISTENED })
@@ -56,7 +70,7 @@ export class HostileServer {
     return this.#generator.made
   }
 
-  /** Whether all was sent. */
+  /** Whether all messages were sent. */
   get isDone(): boolean {
     return this.sent.messages >= this.#most
   }
@@ -90,10 +104,30 @@ export class HostileServer {
     else if (dice < 95) socket.send('{"type":"koaws:welcome"}')
   }
 
+  /** Makes a message about history, or one with a place, of right and wrong parts. */
+  #historyText(): string {
+    const generator = this.#generator
+    const name = `"room ${generator.below(2_000)}${'é'.repeat(generator.below(300))}"`
+    const room = generator.chance(0.3) ? name : generator.pick(ROOMS)
+    const right = `"e${generator.below(3)}.${generator.below(100)}.k"`
+    const position = generator.chance(0.8) ? right : generator.pick(OTHERS)
+    const place = `"room":${room},"position":${position}`
+    if (generator.chance(0.5)) {
+      const once = generator.chance(0.3) ? `,"once":"${generator.below(400)}"` : ''
+      return `{${place}${once},"type":"said","data":"with a place"}`
+    }
+    const verdict = generator.pick(VERDICTS)
+    return `{"type":"koaws:${generator.pick(KINDS)}","data":{${place},${verdict}}}`
+  }
+
   #sendOne(socket: WebSocket): void {
     const generator = this.#generator
-    const { data, binary } = generator.next()
     this.sent.messages++
+    if (generator.chance(0.2)) {
+      socket.send(this.#historyText())
+      return
+    }
+    const { data, binary } = generator.next()
     if (generator.chance(0.05) && data.length > 2) {
       const bytes = Buffer.from(data)
       const cut = generator.below(bytes.length)
@@ -103,7 +137,7 @@ export class HostileServer {
     } else socket.send(data, { binary })
   }
 
-  /** Answer properly, with an error, twice, or not at all. */
+  /** Answers correctly, with an error, twice, or not at all. */
   #hear(socket: WebSocket, text: string): void {
     const message = parsed(text)
     if (typeof message?.type !== 'string') {
@@ -111,6 +145,10 @@ export class HostileServer {
       return
     }
     const { id, type } = message
+    if (type === 'koaws:resume') {
+      const fits = Buffer.byteLength(text) <= MAX_RESUME && readResume(message.data) !== null
+      if (!fits) this.bad.push(text.slice(0, 200))
+    }
     if (id === undefined || type === 'koaws:reply' || type === 'koaws:error') return
     const generator = this.#generator
     const dice = generator.below(100)
@@ -165,9 +203,9 @@ export class HostileServer {
   }
 }
 
-function parsed(text: string): { type?: unknown; id?: unknown } | null {
+function parsed(text: string): { type?: unknown; id?: unknown; data?: unknown } | null {
   try {
-    return JSON.parse(text) as { type?: unknown; id?: unknown }
+    return JSON.parse(text) as { type?: unknown; id?: unknown; data?: unknown }
   } catch {
     return null
   }

@@ -14,23 +14,26 @@ import {
 import { type Site, serve, turn } from '../../support/server.ts'
 import { type HostileRoute, ROUTES } from './hostile-protocols.ts'
 
-/** An app under attack, and what it has seen. */
+/** An app under attack, with its observations. */
 export interface HostileSite extends Site {
-  /** What was counted, by path and reason. */
+  /** The counts by path and reason. */
   readonly drops: Record<string, Record<string, number>>
-  /** Errors that the application was told of, by the type of the message and their text. */
+  /** Reported errors, by the type of the message and the text. */
   readonly failures: Record<string, number>
-  /** How requests of the server ended. */
+  /** The results of requests to the client. */
   readonly asked: Record<string, number>
   readonly count: { opened: number; closed: number; handled: number }
-  /** Stop counting. */
+  /** Stops counting. */
   end(): void
 }
 
 type AnyMessages = Messages<ProtocolDefinition>
 type AnyMessage = Message<unknown, unknown>
 
-/** An app with a route for each library of schemas, and others that close, ask or authenticate. */
+/**
+ * Makes an app with a route per schema library, and routes that close, make requests or
+ * authenticate.
+ */
 export async function hostileSite(): Promise<HostileSite> {
   const drops: HostileSite['drops'] = {}
   const failures: HostileSite['failures'] = {}
@@ -41,7 +44,8 @@ export async function hostileSite(): Promise<HostileSite> {
   }
 
   const onDrop = (event: unknown): void => {
-    const { reason, count: many, connection } = event as DropEvent
+    const { reason, count: many, connection, instance } = event as DropEvent
+    if (instance !== site.hub.status().id) return // the channel is that of the process
     const path = (connection as Connection | undefined)?.path ?? ''
     drops[path] ??= {}
     add(drops[path], reason, many)
@@ -93,10 +97,10 @@ export async function hostileSite(): Promise<HostileSite> {
         app.use(hub.route(route.path, accept(build(route) as unknown as Handler, options)))
       }
     },
-    { heartbeat: { interval: 5_000, timeout: 4_000 } },
+    { heartbeat: { interval: 5_000, timeout: 4_000 }, closeTimeout: 60_000 },
   )
   site.app.on('error', (error, where) => {
-    site.errors.length = 0 // they are counted here, and would fill the memory there
+    site.errors.length = 0 // counted here; the array would fill the memory
     let text: string
     try {
       text = String(error.message).slice(0, 100)
@@ -110,7 +114,7 @@ export async function hostileSite(): Promise<HostileSite> {
 
 const user = (ctx: { state: { user?: string } }): string | undefined => ctx.state.user
 
-/** Takes ann at once, bob and others after a while, and who is bad never. */
+/** Accepts ann at once, bob and others later, and rejects bad. */
 async function authenticate(
   ctx: { get(name: string): string; state: { user?: string }; throw(...args: unknown[]): never },
   next: () => Promise<void>,

@@ -1,6 +1,6 @@
 /**
- * The server of `test/long/http2-fuzz.ts`, in a process of its own: koaws over HTTP/2 without TLS. It answers
- * what it is asked by its parent.
+ * The server of `test/long/http2-fuzz.ts` in a separate process: koaws over HTTP/2 without TLS. It answers
+ * the questions of its parent.
  */
 import http2 from 'node:http2'
 import type { AddressInfo } from 'node:net'
@@ -9,15 +9,15 @@ import koaWs, { accept, type HubStatus } from '../../../lib/index.ts'
 import { heapAfterGc } from './heap.ts'
 import { watchProcess } from './watch.ts'
 
-/** What the server says of itself. */
+/** The report of the server. */
 export interface FuzzReport {
   readonly status: HubStatus
-  /** Sessions of HTTP/2 that are open. */
+  /** The open HTTP/2 sessions. */
   readonly sessions: number
-  /** Bytes after a collection. */
+  /** Bytes after a garbage collection. */
   readonly heap: number
   readonly violations: readonly string[]
-  /** What the application was told of, by code or message. */
+  /** The errors that were reported to the application, by code or message. */
   readonly errors: Readonly<Record<string, number>>
   /** The number of the last message to all bystanders. */
   readonly published: number
@@ -26,7 +26,7 @@ export interface FuzzReport {
 
 export type FuzzQuestion = 'report' | 'publish' | 'silence' | 'close'
 
-/** How often bystanders are sent something, in milliseconds. */
+/** The interval of messages to bystanders, in milliseconds. */
 const PUBLISH_EVERY = 10
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
@@ -45,7 +45,7 @@ async function serve(): Promise<void> {
     maxPayload: 64 * 1024,
     handshakeTimeout: 500,
     closeTimeout: 300,
-    // Nothing may be left that only a heartbeat would find.
+    // Off, so that a connection that only a heartbeat would end shows as left over.
     heartbeat: false,
     maxPerSession: 50,
     async onConnect(connection) {

@@ -1,10 +1,13 @@
 import type { Receiver } from './redis-clients.ts'
 import type { NodeReport } from './redis-node.ts'
 
-/** Before the loss of a connection is seen, what is sent may go into it, in milliseconds. */
+/**
+ * Messages sent this shortly before a lost connection is detected may be lost in it, in
+ * milliseconds.
+ */
 const EDGE = 300
 
-/** What became of the messages of a run. */
+/** The account of the messages of a run. */
 export interface Account {
   published: number
   verdicts: Record<string, number>
@@ -12,31 +15,31 @@ export interface Account {
   expected: number
   delivered: number
   lost: number
-  /** Of the lost: those whose publisher was told so, and those whose receiver was. */
+  /** Losses that were reported to the publisher, and to the receiver. */
   byVerdict: number
   byClient: number
-  /** Of the lost: those of which nobody was told. */
+  /** Losses without a report. */
   silent: number
-  /** Deliveries to clients that were away at the time, and did get them. */
+  /** Deliveries to clients that were away, and how many arrived nevertheless. */
   away: number
   awayDelivered: number
   duplicated: number
   outOfOrder: number
-  /** What the instances counted: missed here, and failed there. */
+  /** The counts of the instances: lost messages here, failed publishes there. */
   counted: { lost: number; failed: number; resyncs: number }
   uncaught: number
-  /** Milliseconds until the first message was across again, both ways; null: none was. */
+  /** Milliseconds until the first message arrived again in both directions; null: never. */
   healed: number | null
   longestTurn: number
 }
 
 export interface Accounted {
-  /** Whether a client that was away gets what it missed, where the server says so. */
+  /** The clients. */
   readonly receivers: readonly Receiver[]
-  /** By publisher; those that cannot report any more are not there. */
+  /** The reports by publisher, without instances that ended. */
   readonly publishers: readonly NodeReport[]
   readonly others: readonly NodeReport[]
-  /** When the fault began and ended. */
+  /** The times at which the fault began and ended. */
   readonly from: number
   readonly back: number
 }
@@ -63,7 +66,8 @@ export function account({ receivers, publishers, others, back }: Accounted): Acc
   for (const { verdicts, hasVerdicts } of publishers) {
     sum.published += verdicts.length
     for (const verdict of verdicts) {
-      const name = hasVerdicts ? (verdict ?? 'pending') : 'says nothing'
+      const said = verdict && typeof verdict === 'object' ? 'recorded' : (verdict ?? 'pending')
+      const name = hasVerdicts ? said : 'says nothing'
       sum.verdicts[name] = (sum.verdicts[name] ?? 0) + 1
     }
   }
@@ -80,7 +84,7 @@ export function account({ receivers, publishers, others, back }: Accounted): Acc
   return sum
 }
 
-/** All that one client should have got from one publisher. */
+/** Accounts for all messages of one publisher to one client. */
 function one(sum: Account, receiver: Receiver, { at, verdicts }: NodeReport, p: number): void {
   for (let s = 0; s < at.length; s++) {
     const publishedAt = at[s] as number
@@ -104,13 +108,13 @@ function one(sum: Account, receiver: Receiver, { at, verdicts }: NodeReport, p: 
   }
 }
 
-/** Whether a client was told after a message that something was missed. */
+/** Whether a client received a report of a loss after a message. */
 function wasTold({ resyncs, away }: Receiver, publishedAt: number): boolean {
   if (resyncs.some((at) => at >= publishedAt)) return true
   return away.some(({ from, recovered }) => recovered === false && from >= publishedAt)
 }
 
-/** The publisher p sits on the instance p. */
+/** Returns how long healing took. The publisher p is the instance p. */
 function healedAfter(receivers: readonly Receiver[], back: number): number | null {
   let slowest = 0
   for (const { node, got } of receivers) {

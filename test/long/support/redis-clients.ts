@@ -4,31 +4,31 @@ import type { Contestant } from './redis-contestants.ts'
 
 const peers = createRequire(new URL('../../peers/package.json', import.meta.url))
 
-/** So long after the loss of its connection a client tries again, in milliseconds. */
+/** The delay before a client reconnects, in milliseconds. */
 const RETRY = 100
 
-/** When a client was not connected, in epoch milliseconds. */
+/** A time without a connection, in epoch milliseconds. */
 export interface Away {
   readonly from: number
-  /** Infinity while it lasts. */
+  /** Infinity while the client is away. */
   to: number
-  /** Whether the server says that nothing was missed; undefined where it says nothing. */
+  /** Whether the server says that no message was missed; undefined when it says neither. */
   recovered: boolean | undefined
 }
 
-/** What one client got from one publisher: by number how often, and when first. */
+/** The messages of one publisher to one client, by number: the count, and the time of the first. */
 export interface Got {
   readonly times: number[]
   readonly at: number[]
   last: number
 }
 
-/** A client in the room, that keeps what it gets and comes back when its connection is lost. */
+/** A client in the room that keeps its messages, and reconnects. */
 export abstract class Receiver {
   readonly node: number
   readonly got: Got[] = []
   readonly away: Away[] = []
-  /** When the server said that something was missed. */
+  /** The times at which the server reported a loss. */
   readonly resyncs: number[] = []
   outOfOrder = 0
   /** Messages that no instance has published. */

@@ -5,29 +5,32 @@ import { createClient } from 'redis'
 import { redisAdapter } from '../../../lib/adapters/redis/index.ts'
 import koaWs, { accept, type HubStatus, messages } from '../../../lib/index.ts'
 
-/** What an instance may be made of. */
+/** The libraries that an instance may use. */
 export const CONTESTANTS = ['koaws', 'redis-adapter', 'redis-streams-adapter'] as const
 export type Contestant = (typeof CONTESTANTS)[number]
 
-/** What the backplane did with one message: sent, queued, failed, or nothing was said. */
-export type Verdict = 'sent' | 'queued' | 'failed' | 'none'
+/**
+ * What the backplane did with a message; `none` when the library does not report it. In a room with
+ * history, the position at which it is recorded, or `failed`.
+ */
+export type Verdict = 'sent' | 'queued' | 'failed' | 'none' | { readonly position: string }
 
-/** The room in which everybody is. */
+/** The room of all clients. */
 export const ROOM = 'lobby'
 
 export interface Numbered {
-  /** Who published it, and its number there, from 0. */
+  /** The publisher, and the number of its message from 0. */
   readonly p: number
   readonly s: number
 }
 
-/** A server of a contestant whose clients are all in one room. */
+/** A server of a contestant with all clients in one room. */
 export interface Instance {
   readonly http: Server
-  /** Publish to the room. What it gives is what the library says of it; nothing where it says nothing. */
+  /** Publishes to the room. @returns the report of the library; undefined when it has none */
   publish(message: Numbered): Promise<Verdict> | undefined
-  /** Of koaws. */
-  status(): Pick<HubStatus, 'id' | 'backplane' | 'drops'> | undefined
+  /** The status of koaws. */
+  status(): Pick<HubStatus, 'id' | 'backplane' | 'drops' | 'history'> | undefined
 }
 
 export interface RedisAddress {
@@ -35,29 +38,56 @@ export interface RedisAddress {
   readonly port: number
 }
 
-export function startInstance(contestant: Contestant, redis: RedisAddress): Promise<Instance> {
-  return contestant === 'koaws' ? koawsInstance(redis) : socketIoInstance(contestant, redis)
+/** The settings of instances with a history. */
+export interface RecoverySettings {
+  /** The messages that the queue of an instance of koaws may hold. */
+  readonly maxQueued?: number | undefined
 }
 
-async function koawsInstance({ host, port }: RedisAddress): Promise<Instance> {
+/** What is kept: all messages of a run. */
+const KEPT = 100_000
+
+export function startInstance(
+  contestant: Contestant,
+  redis: RedisAddress,
+  recovery?: RecoverySettings,
+): Promise<Instance> {
+  return contestant === 'koaws'
+    ? koawsInstance(redis, recovery)
+    : socketIoInstance(contestant, redis, recovery)
+}
+
+async function koawsInstance(
+  { host, port }: RedisAddress,
+  recovery?: RecoverySettings,
+): Promise<Instance> {
   const app = new Koa()
-  const hub = koaWs({ adapter: redisAdapter({ client: createClient({ socket: { host, port } }) }) })
+  const client = createClient({ socket: { host, port } })
+  const maxQueued = recovery?.maxQueued ? { messages: recovery.maxQueued } : undefined
+  const hub = koaWs({
+    adapter: redisAdapter({ client, maxQueued }),
+    history: recovery && { rooms: ROOM, messages: KEPT, bytes: 64 * 1024 * 1024 },
+  })
   const chat = messages().onOpen(async (connection) => {
     await connection.join(ROOM)
     connection.push('joined')
   })
   app.use(hub)
-  app.use(accept(chat))
+  // Recoveries are limited for each user, or for each address without one.
+  app.use(accept(chat, { user: ({ query }) => query['user']?.toString() }))
   const http = createServer(app.callback())
   hub.attach(http)
   return {
     http,
-    publish: (message) => hub.room(ROOM).push('m', message).backplane,
+    async publish(message) {
+      const delivery = hub.room(ROOM).push('m', message)
+      return recovery ? delivery.recorded : delivery.backplane
+    },
     status: () => hub.status(),
   }
 }
 
-// What the benchmarks have installed; it comes without types here.
+// The packages of the benchmarks, which come without types here.
 const bench = createRequire(new URL('../../../bench/package.json', import.meta.url))
 
 interface Io {
@@ -69,7 +99,11 @@ interface IoSocket {
   emit(type: string): void
 }
 
-async function socketIoInstance(contestant: Contestant, address: RedisAddress): Promise<Instance> {
+async function socketIoInstance(
+  contestant: Contestant,
+  address: RedisAddress,
+  recovery?: RecoverySettings,
+): Promise<Instance> {
   const { Server: SocketIo } = bench('socket.io')
   const make: typeof createClient = bench('redis').createClient
   const connected = async (client: ReturnType<typeof createClient>) => {
@@ -84,7 +118,7 @@ async function socketIoInstance(contestant: Contestant, address: RedisAddress): 
     options['adapter'] = createAdapter(client, await connected(client.duplicate() as never))
   } else {
     const { createAdapter } = bench('@socket.io/redis-streams-adapter')
-    options['adapter'] = createAdapter(client)
+    options['adapter'] = createAdapter(client, recovery && { maxLen: KEPT })
     options['connectionStateRecovery'] = {}
   }
   const http = createServer()

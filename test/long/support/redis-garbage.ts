@@ -1,6 +1,6 @@
 import { mulberry32 } from '../../support/order.ts'
 
-/** A payload that no koaws of this version has written. */
+/** A payload that this version of koaws has not written. */
 export interface Garbage {
   readonly kind: string
   readonly payload: Buffer
@@ -22,7 +22,7 @@ const TEXTS = [
   'message',
 ]
 
-/** Garbage of every kind, made of payloads that are real. The same seed makes the same. */
+/** Makes garbage of every kind from real payloads, reproducibly from a seed. */
 export class GarbageMaker {
   readonly #random: () => number
   readonly #real: readonly Buffer[]
@@ -55,7 +55,7 @@ export class GarbageMaker {
     }
   }
 
-  /** A real payload with a few bytes changed behind its head. */
+  /** Returns a real payload with a few bytes changed after its header. */
   mutated(head: number): Buffer {
     const payload = Buffer.from(this.#one())
     for (let i = 1 + this.#below(4); i > 0; i--) {
@@ -122,7 +122,7 @@ export class GarbageMaker {
     return which === TEXTS.length ? SOCKET_IO : Buffer.from(TEXTS[which] as string)
   }
 
-  /** Up to half a MiB: Redis drops subscribers that fall far behind. */
+  /** Up to half a MiB, because Redis disconnects subscribers that fall far behind. */
   #huge(): Buffer {
     const real = this.#one()
     return Buffer.concat([

@@ -1,16 +1,22 @@
 /**
- * One instance in a process of its own, that publishes numbered messages and keeps what came of each.
- * `RedisNode` of redis-nodes.ts starts it and speaks to it.
+ * One instance in a separate process, which publishes numbered messages and keeps the result of each.
+ * `RedisNode` of redis-nodes.ts starts it and sends its orders.
  */
 import { subscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { LostEvent } from '../../../lib/index.ts'
-import type { Contestant, Instance, RedisAddress, Verdict } from './redis-contestants.ts'
+import type {
+  Contestant,
+  Instance,
+  RecoverySettings,
+  RedisAddress,
+  Verdict,
+} from './redis-contestants.ts'
 import { startInstance } from './redis-contestants.ts'
 
-/** What a node is told. */
+/** The orders to a node. */
 export type NodeOrder =
   | { readonly do: 'start'; readonly given: StartGiven }
   | { readonly do: 'publish'; readonly given: { readonly p: number; readonly perSecond: number } }
@@ -20,19 +26,26 @@ interface StartGiven {
   readonly contestant: Contestant
   readonly redis: RedisAddress
   readonly host: string
-  /** 0: any. */
+  /** 0: any free port. */
   readonly port: number
+  readonly recovery?: RecoverySettings | undefined
 }
 
-/** What came of what a node has published, and of the node. */
+/** What a node tells while it runs: the number of a message with its time, or with its verdict. */
+export type News = readonly [s: number, what: number | Verdict]
+
+/** How often it tells, in milliseconds. */
+const TELL = 20
+
+/** The results of the messages of a node, and its own state. */
 export interface NodeReport {
-  /** When each message was published, by its number. */
+  /** The publish time of each message, by number. */
   readonly at: readonly number[]
-  /** What was said of each; null: nothing so far. */
+  /** The verdict of each message; null: none so far. */
   readonly verdicts: readonly (Verdict | null)[]
-  /** Whether it is said at all. */
+  /** Whether the library reports verdicts. */
   readonly hasVerdicts: boolean
-  /** Errors that nobody caught: without a listener each of them ends a process. */
+  /** Uncaught errors: without a listener, each of them would end the process. */
   readonly uncaught: readonly string[]
   readonly lost: readonly Pick<LostEvent, 'direction' | 'topic' | 'from' | 'count'>[]
   readonly status: ReturnType<Instance['status']> | null
@@ -49,8 +62,15 @@ const uncaught: string[] = []
 const lost: NodeReport['lost'][number][] = []
 const loop = monitorEventLoopDelay({ resolution: 10 })
 
-async function start({ contestant, redis, host, port }: StartGiven): Promise<{ port: number }> {
-  instance = await startInstance(contestant, redis)
+let news: News[] | null = null
+
+async function start(given: StartGiven): Promise<{ port: number }> {
+  const { contestant, redis, host, port, recovery } = given
+  instance = await startInstance(contestant, redis, recovery)
+  if (recovery) {
+    news = []
+    setInterval(tell, TELL)
+  }
   instance.http.listen(port, host)
   await once(instance.http, 'listening')
   loop.enable()
@@ -66,28 +86,36 @@ function publish({ p, perSecond }: { p: number; perSecond: number }): void {
   }, 1000 / perSecond)
 }
 
+/** A node may be killed at any time: then this is all that is known of its messages. */
+function tell(): void {
+  if (news && news.length > 0) process.send?.({ news: news.splice(0) })
+}
+
 function one(p: number): void {
   const s = at.length
   at.push(Date.now())
+  news?.push([s, at[s] as number])
   verdicts.push(null)
   const verdict = instance.publish({ p, s })
   if (!verdict) return
   hasVerdicts = true
   void verdict.then((what) => {
     verdicts[s] = what
+    news?.push([s, what])
   })
 }
 
 function report(): NodeReport {
+  tell()
   const status = instance.status()
-  const { id, backplane, drops } = status ?? {}
+  const { id, backplane, drops, history } = status ?? {}
   return {
     at,
     verdicts,
     hasVerdicts,
     uncaught,
     lost,
-    status: status ? ({ id, backplane, drops } as NodeReport['status']) : null,
+    status: status ? ({ id, backplane, drops, history } as NodeReport['status']) : null,
     longestTurn: Math.round(loop.max / 1e6),
   }
 }

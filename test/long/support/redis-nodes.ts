@@ -1,17 +1,20 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import type { NodeOrder, NodeReport } from './redis-node.ts'
+import type { Verdict } from './redis-contestants.ts'
+import type { News, NodeOrder, NodeReport } from './redis-node.ts'
 
 const PROGRAM = fileURLToPath(new URL('./redis-node.ts', import.meta.url))
 const nodes = new Set<ChildProcess>()
 
-/** An instance in a process of its own. */
+/** An instance in a separate process. */
 export class RedisNode {
   readonly host: string
   port = 0
-  /** How it ended without being told to; null: it did not. */
+  /** How the process ended unexpectedly; null: it is running. */
   ended: string | null = null
+  /** What it has told of its messages, by number. */
+  readonly told: { readonly at: number[]; readonly verdicts: Verdict[] } = { at: [], verdicts: [] }
   readonly #child: ChildProcess
   readonly #waiting = new Map<number, { resolve(result: unknown): void; reject(e: Error): void }>()
   #lastId = 0
@@ -29,7 +32,11 @@ export class RedisNode {
     this.#child.stderr?.setEncoding('utf8').on('data', (text) => {
       this.#stderr = (this.#stderr + text).slice(-500)
     })
-    this.#child.on('message', ({ id, result, error }: Answer) => {
+    this.#child.on('message', ({ id, result, error, news }: Answer) => {
+      for (const [s, what] of news ?? []) {
+        if (typeof what === 'number') this.told.at[s] = what
+        else this.told.verdicts[s] = what
+      }
       const waiting = this.#waiting.get(id)
       this.#waiting.delete(id)
       if (error === undefined) waiting?.resolve(result)
@@ -44,7 +51,7 @@ export class RedisNode {
     })
   }
 
-  /** @param inside the words before the program: of what it runs in */
+  /** @param inside a command prefix that runs the program in a namespace */
   static async start(
     given: (NodeOrder & { do: 'start' })['given'],
     inside: readonly string[] = [],
@@ -63,12 +70,12 @@ export class RedisNode {
     await this.#tell({ do: 'stop' })
   }
 
-  /** Rejects when it does not answer within 15 s: then it hangs. */
+  /** Returns the report; rejects when the node hangs for 15 s. */
   async report(): Promise<NodeReport> {
     return (await this.#tell({ do: 'report' })) as NodeReport
   }
 
-  /** kill -9. */
+  /** Sends SIGKILL. */
   async kill(): Promise<void> {
     this.#isOver = true
     if (!nodes.has(this.#child)) return
@@ -101,9 +108,10 @@ interface Answer {
   readonly id: number
   readonly result?: unknown
   readonly error?: string
+  readonly news?: readonly News[]
 }
 
-/** End all that are left. */
+/** Kills the remaining nodes. */
 export function killNodes(): void {
   for (const child of nodes) child.kill('SIGKILL')
 }

@@ -2,14 +2,14 @@ import { spawnSync } from 'node:child_process'
 
 const namespaces = new Set<Namespace>()
 
-/** A network namespace with one line to here, on which packets to one port can be dropped. */
+/** A network namespace with one link to the host, on which packets to one port can be dropped. */
 export class Namespace {
   readonly name: string = `koaws-${process.pid}`
-  /** This side, and the other. */
+  /** The addresses of the host and of the namespace. */
   readonly here: string
   readonly there: string
 
-  /** @throws where there is no right to */
+  /** @throws without the privileges */
   constructor() {
     const net = `10.213.${process.pid % 250}`
     this.here = `${net}.1`
@@ -30,12 +30,12 @@ export class Namespace {
     }
   }
 
-  /** The words that run a program in it. */
+  /** The command prefix that runs a program in the namespace. */
   get words(): string[] {
     return ['ip', 'netns', 'exec', this.name]
   }
 
-  /** Drop every packet to and from a port on this side. */
+  /** Drops all packets to and from a port of the host. */
   cut(port: number): void {
     for (const rule of rules(port)) this.#inside('iptables', '-A', ...rule)
   }
@@ -44,7 +44,7 @@ export class Namespace {
     for (const rule of rules(port)) this.#inside('iptables', '-D', ...rule)
   }
 
-  /** Gone with its rules and its line. */
+  /** Removes the namespace with its rules and its link. */
   end(): void {
     namespaces.delete(this)
     spawnSync('ip', ['netns', 'del', this.name])
@@ -56,7 +56,7 @@ export class Namespace {
   }
 }
 
-/** End all that are left. */
+/** Removes the remaining namespaces. */
 export function endNamespaces(): void {
   for (const namespace of namespaces) namespace.end()
 }

@@ -13,14 +13,18 @@ const roomOf = (name) => `room-${name}`
 
 process.once('SIGINT', () => appendFileSync(ENDS, `${process.pid} ${Date.now()}\n`))
 
-const starts = { 'koaws/cluster': koaws, 'koaws/redis': koaws, 'redis-streams-adapter': socketIo }
-const http = await starts[CONTESTANT]()
+const hasHistory = CONTESTANT.endsWith('+history')
+const http = await (CONTESTANT.startsWith('koaws') ? koaws() : socketIo())
 http.listen(Number(PORT), '127.0.0.1', 4096, () => process.send?.('ready'))
 
 async function koaws() {
   const { default: Koa } = await import('koa')
   const { default: koaWs, accept, messages } = await import('../../../dist/index.js')
-  const hub = koaWs({ adapter: await adapter() })
+  const hub = koaWs({
+    adapter: await adapter(),
+    user: (ctx) => ctx.query.user,
+    ...(hasHistory && { history: { rooms: 'room-*' } }),
+  })
   const chat = messages()
     .onOpen(async (connection, ctx) => {
       await connection.join(roomOf(ctx.query.room))
@@ -28,8 +32,8 @@ async function koaws() {
     })
     .on('say', async ({ data }) => {
       const at = Date.now()
-      const { backplane } = hub.room(roomOf(data.room)).push('m', data)
-      return { at, verdict: await backplane, pid: process.pid, age: process.uptime() }
+      const sent = hub.room(roomOf(data.room)).push('m', data)
+      return { at, ...(await resultOf(sent)), pid: process.pid, age: process.uptime() }
     })
   const app = new Koa()
   app.use(hub)
@@ -40,8 +44,16 @@ async function koaws() {
   return server
 }
 
+async function resultOf({ backplane, recorded }) {
+  if (!hasHistory) return { verdict: await backplane }
+  const result = await recorded
+  return typeof result === 'string'
+    ? { verdict: result }
+    : { verdict: 'recorded', position: result.position }
+}
+
 async function adapter() {
-  if (CONTESTANT === 'koaws/cluster') {
+  if (CONTESTANT.startsWith('koaws/cluster')) {
     const { clusterAdapter } = await import('../../../dist/adapters/cluster/index.js')
     return clusterAdapter()
   }

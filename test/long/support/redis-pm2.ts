@@ -1,6 +1,14 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -10,7 +18,13 @@ const WORKER = fileURLToPath(new URL('./redis-pm2-worker.mjs', import.meta.url))
 const NAME = 'reload'
 const daemons = new Set<Pm2>()
 
-/** A PM2 of its own, with one application in its cluster mode. */
+/** A worker, as `pm2 jlist` prints it. */
+interface Listed {
+  readonly pid: number
+  readonly pm2_env: { readonly status: string }
+}
+
+/** A PM2 daemon with one application in cluster mode. */
 export class Pm2 {
   readonly #home: string = mkdtempSync(join(tmpdir(), 'koaws-pm2-'))
 
@@ -36,26 +50,38 @@ export class Pm2 {
     await this.#run('start', file)
   }
 
-  /** Resolves when all workers are new. */
+  /** Resolves when all workers are replaced. */
   async reload(): Promise<void> {
     await this.#run('reload', NAME)
   }
 
-  /** How many workers are online. */
-  async online(): Promise<number> {
-    const text = await this.#run('jlist')
-    const list = JSON.parse(text.slice(text.indexOf('[{'))) as { pm2_env: { status: string } }[]
-    return list.filter(({ pm2_env }) => pm2_env.status === 'online').length
+  /** Kills one of the workers. Resolves when another one is online in its place. */
+  async kill(random: () => number): Promise<void> {
+    const before = await this.online()
+    const victim = before[Math.floor(random() * before.length)] as number
+    appendFileSync(this.#ends, `${victim} ${Date.now()}\n`)
+    process.kill(victim, 'SIGKILL')
+    for (;;) {
+      const now = await this.online()
+      if (!now.includes(victim) && now.length >= before.length) return
+    }
   }
 
-  /** When each worker was told to stop, in epoch milliseconds, by its pid. */
+  /** Returns the process ids of the workers that are online. */
+  async online(): Promise<number[]> {
+    const text = await this.#run('jlist')
+    const list = JSON.parse(text.slice(text.indexOf('[{'))) as Listed[]
+    return list.filter(({ pm2_env }) => pm2_env.status === 'online').map(({ pid }) => pid)
+  }
+
+  /** The times at which each worker was told to stop in epoch milliseconds, by pid. */
   get ends(): ReadonlyMap<number, number> {
     if (!existsSync(this.#ends)) return new Map()
     const lines = readFileSync(this.#ends, 'utf8').trim().split('\n')
     return new Map(lines.map((line) => line.split(' ').map(Number) as [number, number]))
   }
 
-  /** What the workers printed as errors. */
+  /** The lines on the stderr of the workers. */
   get errors(): string[] {
     const folder = join(this.#home, 'logs')
     return readdirSync(folder)
@@ -64,12 +90,12 @@ export class Pm2 {
       .filter((line) => line.trim() !== '')
   }
 
-  /** End the daemon and all that it started. */
+  /** Ends the daemon and all its processes. */
   end(): void {
     if (!daemons.delete(this)) return
     const file = join(this.#home, 'pm2.pid')
     if (existsSync(file)) {
-      // At once and in one go: `pm2 kill` takes longer than a process that is told to end may have.
+      // All processes at once: `pm2 kill` takes longer than an exit handler may.
       const pid = readFileSync(file, 'utf8').trim()
       const { stdout } = spawnSync('pgrep', ['-P', pid], { encoding: 'utf8' })
       for (const one of [pid, ...stdout.split('\n').filter(Boolean)]) kill(Number(one))
@@ -103,10 +129,10 @@ export class Pm2 {
 function kill(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL')
-  } catch {} // it has gone
+  } catch {} // already gone
 }
 
-/** End all that are left. */
+/** Ends the remaining daemons. */
 export function endPm2(): void {
   for (const daemon of [...daemons]) daemon.end()
 }

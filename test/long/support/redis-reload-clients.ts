@@ -4,54 +4,61 @@ import { connect } from '../../../lib/client/index.ts'
 
 const peers = createRequire(new URL('../../peers/package.json', import.meta.url))
 
-/** Of a message, by who published it and its number there. */
+/** A message: its publisher, and its number there. */
 export interface Said {
   readonly p: number
   readonly s: number
   readonly room: string
 }
 
-/** What a server answers to a message. */
+/** The answer of a server to a message. */
 export interface Answer {
   readonly at: number
-  /** What koaws says of it. */
+  /** The verdict of koaws. */
   readonly verdict?: string
-  /** The worker that published it, and for how many seconds that had run. */
+  /** The position in the history of the room, where it has one. */
+  readonly position?: string
+  /** The worker that published, and its age in seconds. */
   readonly pid: number
   readonly age: number
 }
 
-/** When a client was not in its room, in epoch milliseconds. */
+/** A time outside of the room, in epoch milliseconds. */
 export interface Absence {
-  /** Until its worker's own time is known, when it saw the end of its connection. */
+  /** When the client saw the end of its connection, or when its worker was told to stop. */
   from: number
   to: number
-  /** What was missed comes later. */
+  /** Whether missed messages arrive later. */
   recovered: boolean
-  /** Why it left, as the library says. */
+  /** Whether the server has said that they do not. */
+  refused: boolean
+  /** The reason that the library gives. */
   readonly why: string
 }
 
-/** A client in one room, that publishes there and comes back by itself. */
+/** A client in one room that publishes there, and reconnects by itself. */
 export abstract class ReloadClient {
   readonly room: string
-  /** How often each message came. */
+  /** The number of deliveries per message. */
   readonly got: Map<string, number> = new Map()
   readonly absences: Absence[] = []
-  /** When the server said that something was missed. */
+  /** The times at which the server reported a loss. */
   readonly resyncs: number[] = []
-  /** The workers that it was connected to, and since when. */
+  /** The workers of its connections, with the time of each connection. */
   readonly workers: { readonly pid: number; readonly at: number }[] = []
   #isIn = false
+  /** Whether the server has said, on this connection, what becomes of the last absence. */
+  #isJudged = true
   #joinedAt = 0
 
   constructor(room: string) {
     this.room = room
   }
 
-  static open(contestant: string, port: number, room: string): ReloadClient {
+  /** @param user limits recoveries of koaws: all clients have the same address */
+  static open(contestant: string, port: number, room: string, user: number): ReloadClient {
     return contestant.startsWith('koaws')
-      ? new KoawsClient(port, room)
+      ? new KoawsClient(port, room, user)
       : new SocketIoClient(port, room)
   }
 
@@ -59,36 +66,59 @@ export abstract class ReloadClient {
     return this.#isIn
   }
 
-  /** Since when it is in its room for the first time. */
+  /** When the client joined its room for the first time. */
   get joinedAt(): number {
     return this.#joinedAt
   }
 
-  /** It was away from when its worker was told to stop. */
+  /** Moves the start of each absence to the time at which its worker was told to stop. */
   correct(ends: ReadonlyMap<number, number>): void {
     for (const [i, absence] of this.absences.entries()) {
       const end = ends.get(this.workers[i]?.pid ?? 0)
       if (end !== undefined && end < absence.from) absence.from = end
+    }
+    // A connection that ended before the verdict: that of the next one is about both absences.
+    for (let i = this.absences.length - 2; i >= 0; i--) {
+      const [absence, next] = this.absences.slice(i) as [Absence, Absence]
+      if (!absence.refused && next.recovered) absence.recovered = true
     }
   }
 
   abstract say(said: Said): Promise<Answer>
   abstract close(): void
 
-  protected comes(pid: number, recovered: boolean): void {
+  /** The client has joined its room. */
+  protected comes(pid: number): void {
     if (this.#isIn) return
     this.#isIn = true
     const now = Date.now()
     this.workers.push({ pid, at: now })
     if (this.#joinedAt === 0) this.#joinedAt = now
     const last = this.absences.at(-1)
-    if (last) Object.assign(last, { to: now, recovered })
+    if (last) last.to = now
+  }
+
+  /** A connection has opened: the server will say whether missed messages follow. */
+  protected begins(): void {
+    this.#isJudged = false
+  }
+
+  /** The server has said so. Later on the same connection, a refusal reports a loss. */
+  protected judged(recovered: boolean): void {
+    const last = this.absences.at(-1)
+    if (last && !this.#isJudged) {
+      // After a refusal, a second connection in the same absence recovers from a later position.
+      if (!recovered) last.refused = true
+      last.recovered = recovered && !last.refused
+    } else if (last && !recovered) this.resyncs.push(Date.now())
+    this.#isJudged = true
   }
 
   protected goes(why: string): void {
     if (!this.#isIn) return
     this.#isIn = false
-    this.absences.push({ from: Date.now(), to: Number.POSITIVE_INFINITY, recovered: false, why })
+    const rest = { recovered: false, refused: false, why }
+    this.absences.push({ from: Date.now(), to: Number.POSITIVE_INFINITY, ...rest })
   }
 
   protected takes({ p, s }: Said): void {
@@ -100,9 +130,9 @@ export abstract class ReloadClient {
 class KoawsClient extends ReloadClient {
   readonly #client: ReturnType<typeof connect>
 
-  constructor(port: number, room: string) {
+  constructor(port: number, room: string, user: number) {
     super(room)
-    const client = connect(`ws://127.0.0.1:${port}/?room=${room}`, {
+    const client = connect(`ws://127.0.0.1:${port}/?room=${room}&user=${user}`, {
       WebSocket: WebSocket as never,
       minDelay: 100,
       maxDelay: 500,
@@ -113,9 +143,11 @@ class KoawsClient extends ReloadClient {
     this.#client = client
     client.subscribe(() => {
       const { status, code } = client.state
-      if (status !== 'open') this.goes(String(code))
+      if (status === 'open') this.begins()
+      else this.goes(String(code))
     })
-    client.on('joined', (pid) => this.comes(Number(pid), false))
+    client.on('joined', (pid) => this.comes(Number(pid)))
+    client.on('koaws:recovered', ({ recovered }) => this.judged(recovered))
     client.on('m', (data) => this.takes(data as Said))
     client.on('koaws:resync' as never, () => {
       this.resyncs.push(Date.now())
@@ -152,11 +184,11 @@ class SocketIoClient extends ReloadClient {
       reconnectionDelayMax: 500,
     })
     this.#socket = socket
-    let recovered = false
     socket.on('connect', () => {
-      recovered = socket.recovered
+      this.begins()
+      this.judged(socket.recovered)
     })
-    socket.on('joined', (pid) => this.comes(Number(pid), recovered))
+    socket.on('joined', (pid) => this.comes(Number(pid)))
     socket.on('m', (data: Said) => this.takes(data))
     socket.on('disconnect', (why: string) => this.goes(why))
   }

@@ -2,13 +2,16 @@ import type { StandardSchema } from '../../../lib/protocol/standard-schema.ts'
 import type { HostileMessage } from '../../support/hostile-messages.ts'
 import type { HostileRoute } from './hostile-protocols.ts'
 
-/** What a server has to make of one message on an open connection, by docs/protocol.md alone. */
+/**
+ * The expected reaction of a server to a message on an open connection, derived from
+ * docs/protocol.md alone.
+ */
 export interface Verdict {
-  /** Under which names it may be counted in `status().drops`; empty for a message that is good. */
+  /** The possible names in `status().drops`; empty for a valid message. */
   readonly counted: readonly string[]
-  /** The id of the answer that has to come, once; undefined where none has to. */
+  /** The id of the expected answer; undefined when none is expected. */
   readonly answers: number | undefined
-  /** What the answer has to hold, as JSON; undefined where that is not known. */
+  /** The expected data of the answer as JSON; undefined when unknown. */
   readonly echo?: string | undefined
 }
 
@@ -21,7 +24,7 @@ interface Read {
   data?: unknown
 }
 
-/** Judge a message that is sent to a route. */
+/** Judges a message to a route. */
 export function verdictOf({ data, binary }: HostileMessage, route: HostileRoute): Verdict {
   if (binary) return bad('binary')
   if (Buffer.byteLength(data) > MAX_MESSAGE) return bad('tooLarge')
@@ -61,10 +64,11 @@ function isId(id: unknown): id is number {
 }
 
 function isType(type: unknown): type is string {
-  return typeof type === 'string' && type !== '' && Buffer.byteLength(type) <= 255
+  if (typeof type !== 'string' || type === '' || !type.isWellFormed()) return false
+  return Buffer.byteLength(type) <= 255
 }
 
-/** Each trap that a value holds; level by level, so that no depth is too deep. */
+/** Returns the traps in a value. It works level by level, so that no depth overflows the stack. */
 function trapsIn(value: object): string[] {
   const found = new Set<string>()
   let level: object[] = [value]
@@ -90,7 +94,7 @@ function holdsPrototypeKey(value: object): boolean {
 
 function fits(schema: StandardSchema, data: unknown): boolean {
   const result = schema['~standard'].validate(data) as { issues?: unknown }
-  // The one that is asynchronous looks for what the synchronous part of it has found already.
+  // The asynchronous schema checks the same as its synchronous part.
   if (result instanceof Promise) {
     result.catch(() => {})
     return typeof (data as { text?: unknown } | null)?.text === 'string'

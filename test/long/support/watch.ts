@@ -1,8 +1,8 @@
-/** What is looked at all the time while a process is attacked. */
+/** Checks that run during an attack. */
 export interface Watch {
-  /** What was wrong so far, one sentence each. */
+  /** The failed checks so far, one sentence each. */
   readonly violations: readonly string[]
-  /** Look at the prototypes once more, and stop. */
+  /** Checks the prototypes once more, and stops. */
   end(): void
 }
 
@@ -18,7 +18,7 @@ const WATCHED: Record<string, object> = {
 
 const namesOf = (object: object): string => Reflect.ownKeys(object).map(String).join()
 
-/** Errors that nobody catches, and prototypes that somebody adds to. */
+/** Watches for uncaught errors and changed prototypes. */
 export function watchProcess(every = 500): Watch {
   const violations: string[] = []
   const wrong = (what: string): void => {
@@ -53,7 +53,10 @@ export function watchProcess(every = 500): Watch {
   }
 }
 
-/** Mocha listens too, and would take it for the failure of a test. Returns how to undo it. */
+/**
+ * Replaces the listeners of mocha, which would report a failed test. @returns a function that
+ * restores them
+ */
 function replaceListeners(event: string, listener: (error: unknown) => void): () => void {
   const others = process.rawListeners(event) as ((error: unknown) => void)[]
   process.removeAllListeners(event)

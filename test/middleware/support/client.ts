@@ -5,7 +5,7 @@ import { gunzipSync } from 'node:zlib'
 import { WebSocket } from 'ws'
 import type { Headers } from './entry.ts'
 
-/** An HTTP answer, whole. */
+/** A complete HTTP answer. */
 export interface HttpAnswer {
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
@@ -22,13 +22,13 @@ export interface Opened {
 
 const open = new Set<{ destroy(): void }>()
 
-/** End what a failed test left behind. */
+/** Ends the sockets that a failed test left open. */
 export function destroyClients(): void {
   for (const client of open) client.destroy()
   open.clear()
 }
 
-/** Open a WebSocket, or reject with the status that came instead of 101. */
+/** Opens a WebSocket; rejects when the answer is not 101. */
 export function openSocket(port: number, path: string, headers: Headers = {}): Promise<Opened> {
   return new Promise((resolve, reject) => {
     let response: IncomingMessage
@@ -59,13 +59,13 @@ export async function nextText({ messages }: Opened): Promise<string> {
   return (await messages.next()).value as string
 }
 
-/** Send a text and wait for the next message. */
+/** Sends a text, and waits for the next message. */
 export function echo(opened: Opened, text: string): Promise<string> {
   opened.socket.send(text)
   return nextText(opened)
 }
 
-/** A closing handshake, to its end. */
+/** Performs a closing handshake, and returns the code. */
 export async function closeSocket({ socket }: Opened): Promise<number> {
   const closed = once(socket, 'close')
   socket.close(1000)
@@ -74,9 +74,9 @@ export async function closeSocket({ socket }: Opened): Promise<number> {
 }
 
 /**
- * Ask for an upgrade and read the bytes that come until the server has ended the connection, or the
- * answer to an ordinary request (keep-alive) is complete. An answer that is shorter or longer than
- * it says is an error.
+ * Requests an upgrade, and reads until the server ends the connection, or until the answer to an
+ * ordinary request (keep-alive) is complete. A body with another length than declared is an
+ * error.
  */
 export async function rawUpgrade(
   port: number,
@@ -98,7 +98,7 @@ async function readToEnd(socket: Socket): Promise<Buffer> {
   const chunks: Buffer[] = []
   for await (const chunk of socket) {
     chunks.push(chunk as Buffer)
-    if (isKeptAlive(Buffer.concat(chunks))) break // which destroys the socket
+    if (isKeptAlive(Buffer.concat(chunks))) break // `break` destroys the socket
   }
   return Buffer.concat(chunks)
 }

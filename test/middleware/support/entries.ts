@@ -28,7 +28,7 @@ const paramsReachTheHandler = {
   },
 }
 
-/** The two routers differ in nothing that matters here. */
+/** Both routers have the same interface here. */
 function withRouter(router: Router, { app, hub, place, routes }: Routed): void {
   if (hub && place === 'before') router.use(hub)
   else if (hub) app.use(hub)
@@ -42,7 +42,7 @@ function withRouter(router: Router, { app, hub, place, routes }: Routed): void {
 }
 
 const wrongMethodIsRefused = {
-  title: 'an upgrade of a route for POST gets 405 and Allow, whole',
+  title: 'an upgrade of a route for POST gets 405 and Allow',
   run: async ({ port }: Host) => {
     const { status, headers } = await rawUpgrade(port, '/posted')
     expect(status).to.equal(405)
@@ -62,7 +62,7 @@ const visit =
     if (session) session.visits = 1
   }
 
-/** The second visit changes nothing in the session; a rolling cookie is sent again all the same. */
+/** The second visit does not change the session; a rolling cookie is sent again regardless. */
 const rollingCookie = {
   title: 'a rolling cookie is on the 101 of a client that has it already',
   run: async ({ port }: Host) => {
@@ -78,7 +78,7 @@ const rollingCookie = {
 }
 
 const sessionIsSaved = {
-  title: 'what the chain of an upgrade writes into the session is there for the next request',
+  title: 'the next request finds what the chain of an upgrade wrote into the session',
   run: async ({ port }: Host) => {
     const opened = await openSocket(port, '/accept')
     const cookie = cookiesOf(opened.headers)
@@ -91,7 +91,7 @@ interface Visits {
   visits?: number
 }
 
-/** Answers with what the session holds. */
+/** Answers with the visits in the session. */
 function answerVisits(sessionOf: (ctx: Koa.Context) => Visits | undefined): Koa.Middleware {
   return (ctx, next) => {
     if (ctx.path !== '/visits') return next()
@@ -104,7 +104,7 @@ const expressSession = (ctx: Koa.Context): Visits | undefined =>
   (ctx.req as { session?: Visits }).session
 
 const refusedWithout = (what: string, challenge: RegExp | null) => ({
-  title: `without ${what} the upgrade gets 401${challenge ? ' and WWW-Authenticate' : ''}, whole`,
+  title: `without ${what} the upgrade gets 401${challenge ? ' and WWW-Authenticate' : ''}`,
   run: async ({ port }: Host) => {
     const { status, headers } = await rawUpgrade(port, '/accept')
     expect(status).to.equal(401)
@@ -112,7 +112,7 @@ const refusedWithout = (what: string, challenge: RegExp | null) => ({
   },
 })
 
-/** A server that middleware forwards to. */
+/** Starts a server that middleware forwards to. */
 async function startTarget({ onStop }: Tools): Promise<number> {
   const target = createServer((_req, res) => res.end('from the target'))
   target.listen(0, '127.0.0.1')
@@ -125,7 +125,8 @@ async function startTarget({ onStop }: Tools): Promise<number> {
 }
 
 const targetAnswersHttp = {
-  title: 'an upgrade of its path is forwarded as plain HTTP, and the answer refuses the client',
+  title:
+    'an upgrade of its path is forwarded as plain HTTP, so the client gets the answer of the target',
   run: async ({ port }: Host) => {
     const { status, body } = await rawUpgrade(port, '/proxied')
     expect(status).to.equal(200)
@@ -145,13 +146,13 @@ const postIsParsed = {
   },
 }
 
-/** Answers a POST with what a body parser made of it. */
+/** Answers a POST with the parsed body. */
 const answerParsed: Koa.Middleware = (ctx, next) => {
   if (ctx.path !== '/posted') return next()
   ctx.body = (ctx.request as { body?: unknown }).body
 }
 
-/** A stream that hands over lines, for loggers that write to one. */
+/** A stream that logs each chunk, for loggers that write to a stream. */
 function lines({ log }: Tools): Writable {
   return new Writable({
     write: (chunk, _encoding, done) => {
@@ -232,7 +233,7 @@ export const entries: readonly Entry[] = [
     },
     specials: [
       {
-        title: 'a handler after the chain sees the full path, for koa-mount has put it back',
+        title: 'a handler after the chain sees the full path, because koa-mount restores it',
         run: async ({ port }) => {
           const opened = await openSocket(port, '/app/path')
           expect(await nextText(opened)).to.equal('/app/path /app/path')
@@ -240,7 +241,7 @@ export const entries: readonly Entry[] = [
         },
       },
       {
-        title: 'connection.path of an accept inside is the full path too',
+        title: 'connection.path of an accept inside the chain is the full path',
         run: async ({ port }) => {
           const opened = await openSocket(port, '/app/path-inside')
           expect(await nextText(opened)).to.equal('/app/path-inside')
@@ -321,7 +322,7 @@ export const entries: readonly Entry[] = [
       app.use(load('koa-bodyparser')()).use(answerParsed)
     },
     specials: [postIsParsed],
-    note: 'An upgrade has no body, and koaws refuses one that declares one.',
+    note: 'An upgrade has no body, and koaws rejects a declared body.',
   },
   {
     name: '@koa/bodyparser',
@@ -439,7 +440,7 @@ export const entries: readonly Entry[] = [
     on101: { 'x-ratelimit-limit': /^4$/, 'x-ratelimit-remaining': /^[0-3]$/ },
     specials: [
       {
-        title: 'beyond the limit the upgrade gets 429 with its body, whole',
+        title: 'above the limit the upgrade gets 429 with the body of koa-ratelimit',
         run: async ({ port }) => {
           for (let i = 0; i < 4; i++) await closeSocket(await openSocket(port, '/accept'))
           const { status, body } = await rawUpgrade(port, '/accept')
@@ -521,7 +522,7 @@ export const entries: readonly Entry[] = [
     },
     specials: [
       {
-        title: 'an upgrade of `/` gets the 200 of index.html, for it answers first',
+        title: 'an upgrade of `/` gets the 200 of index.html, because koa-static answers first',
         run: async ({ port }) => {
           const { status, body } = await rawUpgrade(port, '/')
           expect(status).to.equal(200)
@@ -544,7 +545,7 @@ export const entries: readonly Entry[] = [
     },
     specials: [
       {
-        title: 'a file as the body of a rejection arrives whole',
+        title: 'a file as the body of a rejection arrives complete',
         run: async ({ port }) => {
           const { status, headers, body } = await rawUpgrade(port, '/file')
           expect(status).to.equal(403)
@@ -567,7 +568,7 @@ export const entries: readonly Entry[] = [
     },
     specials: [
       {
-        title: 'a rendered page as the body of a rejection arrives whole',
+        title: 'a rendered page as the body of a rejection arrives complete',
         run: async ({ port }) => {
           const { status, body } = await rawUpgrade(port, '/page')
           expect(status).to.equal(403)
@@ -590,7 +591,7 @@ export const entries: readonly Entry[] = [
     },
     specials: [
       {
-        title: 'an object as the body of a rejection arrives pretty',
+        title: 'an object as the body of a rejection arrives with indentation',
         run: async ({ port }) => {
           const { status, body } = await rawUpgrade(port, '/object')
           expect(status).to.equal(403)
@@ -631,7 +632,7 @@ export const entries: readonly Entry[] = [
     on101: { 'set-cookie': /koa\.sess=/ },
     specials: [
       {
-        title: 'an upgrade needs no token, for it is a GET; a POST does',
+        title: 'an upgrade needs no token, because it is a GET; a POST needs one',
         run: async ({ port }) => {
           await closeSocket(await openSocket(port, '/accept'))
           const posted = await fetch(`http://127.0.0.1:${port}/accept`, { method: 'POST' })

@@ -7,17 +7,17 @@ export type Place = 'before' | 'after' | 'without'
 /** What a test sees of a running app. */
 export interface Host {
   readonly port: number
-  /** What the middleware printed, and `app error: …` for each error event. */
+  /** The output of the middleware, and `app error: …` for each error event. */
   readonly lines: readonly string[]
-  /** The first line that matches, once it is there. */
+  /** Resolves with the first line that matches. */
   seen(pattern: RegExp): Promise<string>
   stop(): Promise<void>
 }
 
-/** What an entry is given to install itself with. */
+/** The tools that an entry installs itself with. */
 export interface Tools {
   log(line: string): void
-  /** Run when the app is stopped. */
+  /** Registers a function that runs when the app is stopped. */
   onStop(stop: () => Promise<void>): void
 }
 
@@ -37,13 +37,13 @@ export interface Routed extends Tools {
 
 export type Headers = Record<string, string>
 
-/** What an HTTP answer is expected to look like. */
+/** Expectations of an HTTP answer. */
 export interface Answer {
   readonly headers?: Record<string, RegExp>
   readonly body?: RegExp
 }
 
-/** Behaviour beyond the cases that every middleware has. */
+/** Behavior beyond the cases of every middleware. */
 export interface Special {
   readonly title: string
   readonly run: (host: Host, headers: Headers, place: Place) => Promise<void>
@@ -53,7 +53,7 @@ export interface Special {
 export interface Entry {
   /** The name of its package. */
   readonly name: string
-  /** Told apart from another entry of the same package, or with what it is used. */
+  /** Distinguishes entries of the same package, or names the other package in use. */
   readonly variant?: string
   readonly tier: 1 | 2
   /** What a user should know, for the generated page. */
@@ -62,7 +62,7 @@ export interface Entry {
   readonly use?: (app: Koa, tools: Tools) => void | Promise<void>
   /** Installs middleware that holds the routes. */
   readonly routed?: (routed: Routed) => void
-  /** Before every path, where it mounts the routes elsewhere. */
+  /** A prefix of every path, for middleware that mounts the routes elsewhere. */
   readonly prefix?: string
   /** Runs in the route before it decides. */
   readonly touch?: Route
@@ -72,11 +72,11 @@ export interface Entry {
   readonly on101?: Record<string, RegExp>
   /** Lines that it prints for an accepted upgrade. */
   readonly prints?: readonly RegExp[]
-  /** The answer to `ctx.throw(401, 'no entry')`, where it is not Koa's own. */
+  /** The answer to `ctx.throw(401, 'no entry')`, when it differs from Koa's own. */
   readonly rejected?: Answer
-  /** The streamed 403, where it is changed on its way. */
+  /** The streamed 403, when the middleware changes it. */
   readonly streamed?: Answer
-  /** The 404, where it is not Koa's own. */
+  /** The 404, when it differs from Koa's own. */
   readonly notFound?: Answer
   readonly specials?: readonly Special[]
   /** Patches modules: runs in a child process, set up by support/instrumented.mts. */

@@ -6,7 +6,7 @@ import { Journal } from './serve.ts'
 
 const children = new Map<string, Promise<ChildProcess>>()
 
-/** Start an app in the child process of its instrumentation. */
+/** Starts an app in the child process of its instrumentation. */
 export async function serveInstrumented(entry: Entry, place: Place): Promise<Host> {
   const child = await childFor(entry.instrumented as string)
   const journal = new Journal()
@@ -30,7 +30,7 @@ export async function serveInstrumented(entry: Entry, place: Place): Promise<Hos
   }
 }
 
-/** End the children. */
+/** Ends the children. */
 export async function stopChildren(): Promise<void> {
   for (const started of children.values()) {
     const child = await started

@@ -6,12 +6,12 @@ import type Koa from 'koa'
 import { accept, koaWs } from '../../../lib/index.ts'
 import type { Entry, Host, Place, Route } from './entry.ts'
 
-// Required, not imported: instrumentation patches what is required.
+// Required, not imported: instrumentation patches required modules.
 const KoaClass = createRequire(import.meta.url)('koa') as typeof Koa
 
 export const STREAMED_BYTES = 1024 * 1024
 
-/** Lines as they are written, for tests that wait for one. */
+/** Collects lines, and lets tests wait for one. */
 export class Journal {
   readonly lines: string[] = []
   readonly #waiting = new Set<(line: string) => void>()
@@ -35,7 +35,7 @@ export class Journal {
   }
 }
 
-/** Start an app with the middleware of an entry, the plugin, and the routes that the cases ask for. */
+/** Starts an app with the middleware of an entry, the plugin, and the routes of the cases. */
 export async function serve(entry: Entry, place: Place, journal = new Journal()): Promise<Host> {
   const app = new KoaClass()
   app.keys = ['a key of the tests']

@@ -18,45 +18,48 @@ import {
   vectorsFor,
 } from './vectors.ts'
 
-/** What became of a request. */
+/** The outcome of a request. */
 export type Outcome = { value: Json | undefined } | { error: Json } | { lost: string }
 
-/** What the application of a client has heard. */
+/** The results, messages and errors that the application of a client got. */
 export class Heard {
   /** By the name of the request. */
   readonly results = new Map<string, Outcome>()
-  /** What listeners were given, in order. */
+  /** The arguments of listeners, in order. */
   readonly received: [type: string, data: Json | undefined][] = []
   /** The codes of errors without an id. */
   readonly reported: string[] = []
 }
 
-/** How a client is. */
+/** The state of a client. */
 export interface ClientStatus {
   readonly status: string
-  /** When it comes back, in epoch milliseconds, while it waits. */
+  /** The time of the next attempt in epoch milliseconds, while the client waits. */
   readonly retryAt: number | null
 }
 
-/** A client that is played with. */
+/** A client that plays the vectors. */
 export interface ClientUnderTest {
   readonly heard: Heard
-  /** Whether no data and null are different in its language. */
+  /** Whether its language tells absent data from null. */
   readonly tellsAbsence: boolean
-  /** Connect, with the listeners that `do()` has added. */
+  /** Connects, with the listeners that `do()` has added. */
   open(): Promise<void>
   /** Resolves once the client has begun. */
   do(action: Action): Promise<void>
   status(): Promise<ClientStatus>
-  /** End it, whatever it does. */
+  /** Ends the client in any state. */
   end(): Promise<void>
 }
 
 /** Makes a client that is not connected yet. */
 export type ClientFactory = (url: string, app: App | undefined) => Promise<ClientUnderTest>
 
-/** The tests of a client: one for each vector, or for each that no client may do without. */
-export function testClient(make: ClientFactory, which: 'all' | 'must'): void {
+/**
+ * Defines the tests of a client: one for each vector, or for each required vector and the optional ones of
+ * some sections.
+ */
+export function testClient(make: ClientFactory, which: 'all' | readonly string[]): void {
   let server: ScriptedServer
   let client: ClientUnderTest
 
@@ -68,7 +71,7 @@ export function testClient(make: ClientFactory, which: 'all' | 'must'): void {
   })
 
   for (const vector of vectorsFor('client')) {
-    if (vector.should && which === 'must') continue
+    if (vector.should && which !== 'all' && !which.includes(vector.section)) continue
     it(`${vector.section}: ${vector.name}`, async () => {
       server = await startScriptedServer()
       client = await make(server.url, vector.app)
@@ -77,7 +80,7 @@ export function testClient(make: ClientFactory, which: 'all' | 'must'): void {
   }
 }
 
-/** What a client may need, beyond what it waits for, until it has seen something. */
+/** Milliseconds that a client may need beyond its delay. */
 const LATENCY = 250
 
 /** Plays the server of one vector. */
@@ -88,9 +91,11 @@ class ClientRun {
   readonly #ids = new Ids()
   #isOpen = false
   #connection: ScriptedConnection | undefined
-  /** From when on a client counts the time until it comes back. */
+  /** The moment from which a client counts its delay. */
   #since = 0
   #wasTold = false
+  /** The first message on the connection, of a client that knows history. */
+  #resume: Json | undefined
   #expected: { from: number; to: number } | undefined
 
   constructor(vector: Vector, server: ScriptedServer, client: ClientUnderTest) {
@@ -114,6 +119,7 @@ class ClientRun {
 
   async #take(step: Step): Promise<void> {
     if ('handshake' in step) await this.#shakeHands(step.handshake)
+    else if ('resume' in step) this.#expectResume(step.resume)
     else if ('client' in step) await this.#expectMessage(step.client)
     else if ('server' in step) await this.#send(step.server)
     else if ('serverText' in step) this.#open.send(textOf(step.serverText))
@@ -141,12 +147,28 @@ class ClientRun {
     this.#isOpen = true
     const handshake = await this.#server.next()
     this.#assertInTime(handshake)
-    expect(handshake.offers).to.have.members(step.offers ?? ['koaws.v1'])
+    const offers = handshake.offers.filter((name) => name !== 'koaws.resume')
+    expect(offers).to.have.members(step.offers ?? ['koaws.v1'])
+    const knowsHistory = offers.length < handshake.offers.length
+    if (this.#vector.history) expect(knowsHistory, 'an offer of koaws.resume').to.equal(true)
     this.#wasTold = false
     this.#since = Date.now()
     if (step.status) return handshake.reject(step.status)
     this.#connection = handshake.accept(step.selects === undefined ? 'koaws.v1' : step.selects)
-    await this.#nothingMore() // and it is open at the client, too
+    this.#resume = undefined
+    if (knowsHistory && step.selects === undefined) {
+      this.#resume = JSON.parse(await this.#connection.next()) as Json
+    }
+    await this.#nothingMore() // the connection is open at the client, too
+  }
+
+  /** Compares the first message. Absent fields are empty. */
+  #expectResume(fields: { previous?: Json[]; positions?: Json }): void {
+    const { type, data } = this.#resume as { type: string; data?: { [field: string]: Json } }
+    expect(type).to.equal('koaws:resume')
+    const pattern = { previous: [], positions: {}, ...fields }
+    const presented = { previous: [], positions: {}, ...data }
+    assertMatch(pattern, presented, this.#ids, 'the client')
   }
 
   #assertInTime({ at }: Handshake): void {

@@ -57,11 +57,20 @@ class Application:
             tell(begun=True)
 
     def make(self, url, app):
-        if app is None:
-            self.client = WatchedClient(url, on_error=report)
-            return
-        tokens = iter(app["token"])
-        self.client = WatchedClient(url, lambda: next(tokens), app["tokenIn"], report)
+        app = app or {}
+        tokens = iter(app.get("token", ()))
+        self.client = WatchedClient(
+            url,
+            (lambda: next(tokens)) if "token" in app else None,
+            app.get("tokenIn", "handshake"),
+            report,
+            app.get("positions", {}),
+            self.reload if "reload" in app else None,
+        )
+
+    def reload(self, room):
+        self.reloading = asyncio.get_running_loop().create_future()
+        return self.reloading
 
     def do(self, action):
         if "on" in action:
@@ -70,6 +79,8 @@ class Application:
             self.start(self.client.push(action["push"][0], **data_of(action["push"])))
         elif "request" in action:
             self.start(self.request(action))
+        elif "reloaded" in action:
+            self.reloading.set_result(action["reloaded"])
         else:
             self.client.close()
 
@@ -84,6 +95,8 @@ class Application:
 
     async def request(self, action):
         name, options = action["as"], data_of(action["request"])
+        if "retry" in action:
+            options["retry"] = action["retry"]
         if "timeout" in action:
             options["timeout"] = action["timeout"] / 1000
         try:

@@ -54,7 +54,7 @@ const chat = messages(types)
 
 const HOUR = 3600
 
-/** Whose a token is, and for how many seconds. */
+/** The user of each token, and its lifetime in seconds. */
 const tokens: Readonly<Record<string, { id: string; seconds?: number }>> = {
   ann: { id: 'ann', seconds: HOUR },
   ann2: { id: 'ann', seconds: 2 * HOUR },
@@ -86,6 +86,7 @@ export function serveFixture(): Promise<Site> {
   router.get('/bearer', bearer(), authenticate, accept(chat, { refresh: authenticate }))
   router.get('/members', rejectMember)
   return serve((app) => app.use(router.routes()), {
+    heartbeat: {},
     user: (ctx: Context) => ctx.state['user']?.id,
   })
 }

@@ -24,7 +24,7 @@ export class Ids {
   }
 }
 
-/** What the player of a side sends for a pattern. */
+/** The value that a player sends for a pattern. */
 export function filled(pattern: Json, ids: Ids): Json {
   if (Array.isArray(pattern)) return pattern.map((item) => filled(item, ids))
   if (!isObject(pattern)) return pattern
@@ -37,7 +37,7 @@ export function filled(pattern: Json, ids: Ids): Json {
   )
 }
 
-/** What keeps a value from being what a pattern says, one line for each thing. */
+/** The differences between a value and a pattern, one line each. */
 export function differences(pattern: Json, value: Json | undefined, ids: Ids, at = ''): string[] {
   const fits = (yes: boolean): string[] =>
     yes ? [] : [`${at || 'it'} is ${JSON.stringify(value)}, not ${JSON.stringify(pattern)}`]
@@ -79,7 +79,7 @@ function isObject(value: Json | undefined): value is Fields {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** Throw what is different, with what came. */
+/** Throws with the differences and the received value. */
 export function assertMatch(pattern: Json, value: Json | undefined, ids: Ids, what: string): void {
   const found = differences(pattern, value, ids)
   if (found.length === 0) return

@@ -1,4 +1,4 @@
-import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -7,14 +7,6 @@ import { type ClientStatus, type ClientUnderTest, Heard, type Outcome } from './
 import type { Action, App, Json } from './vectors.ts'
 
 const DRIVER = fileURLToPath(new URL('driver.py', import.meta.url))
-
-/** A Python that has the package websockets: that of the system, or the first on the PATH. */
-export function findPython(): string {
-  for (const python of ['/usr/bin/python3', 'python3']) {
-    if (spawnSync(python, ['-c', 'import websockets']).status === 0) return python
-  }
-  throw new Error('No python3 has the package websockets: apt-get install python3-websockets')
-}
 
 type Event =
   | { received: [string, Json] }
@@ -39,12 +31,12 @@ export class PythonProcess {
     lines.on('line', (line) => this.#hear(JSON.parse(line) as Event))
   }
 
-  /** A new client, in the place of the last. */
+  /** Makes a new client in place of the last. */
   client(url: string, app: App | undefined): PythonClient {
     return new PythonClient(this, url, app)
   }
 
-  /** From now on somebody else hears what happens. */
+  /** Replaces the listener for events. */
   tell(hear: (event: Event) => void): void {
     this.#hear = hear
   }
@@ -54,7 +46,7 @@ export class PythonProcess {
     this.#child.stdin.write(`${JSON.stringify(order)}\n`)
   }
 
-  /** What the process has complained about. */
+  /** The text on stderr. */
   get complaints(): string {
     return this.#stderr
   }

@@ -4,15 +4,15 @@ import type { Duplex } from 'node:stream'
 import { type WebSocket, WebSocketServer } from 'ws'
 import { eventually, listen } from '../../support/server.ts'
 
-/** A client has begun a handshake, which is not answered yet. */
+/** A handshake that a client has begun, and that is not answered yet. */
 export interface Handshake {
   /** The subprotocols that it offers. */
   readonly offers: string[]
-  /** When it came, in epoch milliseconds. */
+  /** The time of its arrival in epoch milliseconds. */
   readonly at: number
-  /** Answer 101. Null: without a subprotocol. */
+  /** Answers 101; null stands for no subprotocol. */
   accept(subprotocol: string | null): ScriptedConnection
-  /** Answer over HTTP. */
+  /** Answers with an HTTP status. */
   reject(status: number): void
 }
 
@@ -21,13 +21,13 @@ export interface ScriptedServer {
   readonly url: string
   /** The next handshake, now or later. */
   next(): Promise<Handshake>
-  /** How many handshakes nobody has asked for. */
+  /** The number of handshakes that `next()` has not returned. */
   readonly waiting: number
-  /** End what is connected, answered or not. */
+  /** Destroys all sockets, answered or not. */
   hangUp(): void
 }
 
-/** A server that does nothing by itself; `cleanUp` ends it, once nobody is connected. */
+/** Starts a server that does nothing by itself; `cleanUp` ends it once all clients have left. */
 export async function startScriptedServer(): Promise<ScriptedServer> {
   const handshakes: Handshake[] = []
   const sockets = new Set<Duplex>()
@@ -72,7 +72,7 @@ function handshakeOf(req: IncomingMessage, socket: Duplex, head: Buffer): Handsh
   }
 }
 
-/** The server's end of a connection: keeps what comes until it is asked for. */
+/** The server's end of a connection: keeps messages until the test takes them. */
 export class ScriptedConnection {
   readonly #webSocket: WebSocket
   readonly #messages: string[] = []
@@ -102,17 +102,17 @@ export class ScriptedConnection {
     return message
   }
 
-  /** Fails if the client has sent more than what was asked for. */
+  /** Fails if the client has sent more messages than the test has taken. */
   async nothingMore(): Promise<void> {
     if (this.#end === null) {
       this.#webSocket.ping()
-      // What it has sent until now comes before its pong.
+      // The messages of the client arrive before its pong.
       await Promise.race([once(this.#webSocket, 'pong'), once(this.#webSocket, 'close')])
     }
     if (this.#messages.length > 0) throw new Error(`the client has also sent ${this.#messages[0]}`)
   }
 
-  /** 1005: without a code; 1006: without a close frame. */
+  /** Closes; 1005 stands for no code, and 1006 for no close frame. */
   close(code: number, reason = ''): void {
     if (code === 1006) this.#webSocket.terminate()
     else if (code === 1005) this.#webSocket.close()

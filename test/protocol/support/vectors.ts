@@ -1,29 +1,31 @@
 import { readFileSync } from 'node:fs'
 
-/** What JSON can hold. */
+/** A value of JSON. */
 export type Json = null | boolean | number | string | Json[] | { [name: string]: Json }
 
-/** A text, or what one is put together from. */
+/** A text, or the parts to build one from. */
 export type Text = string | Repeated | (string | Repeated)[]
 
 interface Repeated {
   repeat: [text: string, times: number]
 }
 
-/** What the application of a client does. */
+/** An action of the application of a client. */
 export type Action =
   | { on: string; answer?: Json; fail?: string }
   | { push: [type: string, data?: Json] }
-  | { request: [type: string, data?: Json]; as: string; timeout?: number }
+  | { request: [type: string, data?: Json]; as: string; timeout?: number; retry?: true }
   | { close: true }
+  | { reloaded: string }
 
-/** What a client does after a close. */
+/** The reaction of a client to a close. */
 export type Then = 'stop' | 'back off' | 'at once' | 'new token' | { after: number }
 
 /** One step of an exchange. */
 export type Step =
   | { handshake: { offers?: string[]; selects?: string | null; status?: number } }
   | { welcome: { [field: string]: Json } }
+  | { resume: { previous?: Json[]; positions?: { [room: string]: Json } } }
   | { client: Json }
   | { clientText: Text }
   | { clientBinary: string }
@@ -45,15 +47,20 @@ export interface Vector {
   for: ('server' | 'client')[]
   route?: string
   app?: App
-  /** A client may do without it. */
+  /** The vector is optional for a client. */
   should?: true
+  /** The vector is for clients that offer `koaws.resume`. */
+  history?: true
   steps: Step[]
 }
 
-/** What the application of a client gives. */
+/** What the application of a client gives: tokens, positions, and a function `reload`. */
 export interface App {
-  token: string[]
-  tokenIn: 'handshake' | 'message'
+  token?: string[]
+  tokenIn?: 'handshake' | 'message'
+  positions?: { [room: string]: string }
+  /** The application loads the state of a room; the action `reloaded` ends that. */
+  reload?: true
 }
 
 interface VectorFile {
@@ -67,7 +74,7 @@ export const source: string = readFileSync(
   'utf8',
 )
 
-/** The exchanges for one side, ready to be played: each begins with a handshake and has one code a close. */
+/** The exchanges for one side. Each begins with a handshake, and a close has one code. */
 export function vectorsFor(side: 'server' | 'client'): Vector[] {
   const { vectors, welcome } = JSON.parse(source) as VectorFile
   return vectors
@@ -86,7 +93,7 @@ function beginning(vector: Vector): Vector {
   return { ...vector, steps: [{ handshake: {} }, ...vector.steps] }
 }
 
-/** The first step that is not the application's. */
+/** The first step that is not an action of the application. */
 function firstOf({ steps }: Vector): Step | undefined {
   return steps.find((step) => !('do' in step))
 }
@@ -105,7 +112,7 @@ function codes(vector: Vector): Vector[] {
   }))
 }
 
-/** The text that something stands for. */
+/** Builds the text. */
 export function textOf(text: Text): string {
   if (typeof text === 'string') return text
   if (!Array.isArray(text)) return text.repeat[0].repeat(text.repeat[1])

@@ -1,7 +1,10 @@
 import { closeSync, openSync } from 'node:fs'
 import { ClusterLink } from '../../../../lib/adapters/cluster/link.ts'
 
-/** One link in a process of its own: `child.ts ID FOLDER INTERVAL MOST`. It does what its parent says. */
+/**
+ * One link in a separate process: `child.ts ID FOLDER INTERVAL MOST`. Its parent sends the
+ * commands.
+ */
 const [, , id = '', folder = '', interval, most] = process.argv
 let [count, bytes] = [0, 0]
 const tell = (event: string, about: unknown = null): void => void process.send?.([event, about])
@@ -42,7 +45,7 @@ const commands: Record<string, (about: string) => unknown> = {
   },
   close: async () => {
     await link.close()
-    process.disconnect() // nothing else keeps it alive
+    process.disconnect() // nothing else keeps the process alive
   },
 }
 let last: Promise<unknown> = Promise.resolve()

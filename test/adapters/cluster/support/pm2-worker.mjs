@@ -3,7 +3,7 @@ import Koa from 'koa'
 import { accept, koaWs } from 'koaws'
 import { clusterAdapter } from 'koaws/cluster'
 
-// A worker of PM2: whoever is in the lobby may speak to it, or ask who answers.
+// A PM2 worker: any client may send to the lobby, or ask for the worker's state.
 const hub = koaWs({ adapter: clusterAdapter() })
 const app = new Koa()
 app.use(hub)

@@ -5,7 +5,7 @@ import { meshFolder, until } from './mesh.ts'
 
 const started = new Set<ChildProcess>()
 
-/** Start a module of this folder in a process of its own. */
+/** Starts a module of this folder in a separate process. */
 export function start(file: string, args: string[], options: ForkOptions = {}): ChildProcess {
   const path = fileURLToPath(new URL(file, import.meta.url))
   const child = fork(path, args, {
@@ -16,7 +16,7 @@ export function start(file: string, args: string[], options: ForkOptions = {}): 
   return child
 }
 
-/** A link in a process of its own. */
+/** A link in a separate process. */
 export class LinkProcess {
   readonly id: string
   readonly child: ChildProcess
@@ -52,7 +52,7 @@ export class LinkProcess {
   }
 }
 
-/** Options that start a process which may have few files. */
+/** Returns options that limit the open files of a process. */
 function limited(files: number): ForkOptions {
   return {
     execPath: fileURLToPath(new URL('./few-files.sh', import.meta.url)),
@@ -60,7 +60,7 @@ function limited(files: number): ForkOptions {
   }
 }
 
-/** End what a test has started; call it in `afterEach`. */
+/** Ends the processes of a test. Called in `afterEach`. */
 export async function endProcesses(): Promise<void> {
   const ends = [...started]
     .filter((child) => child.exitCode === null && child.signalCode === null)

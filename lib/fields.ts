@@ -1,0 +1,19 @@
+// Reads members of values from outside, and checks integers within bounds.
+
+/** The members of a value that came from elsewhere. */
+export type Fields = { readonly [name: string]: unknown }
+
+/** Whether a value has members that can be read: an object or a function. */
+export function hasFields(value: unknown): value is Fields {
+  return (typeof value === 'object' && value !== null) || typeof value === 'function'
+}
+
+/** The members of any value; without any for a primitive. Reading one may throw, as a getter may. */
+export function fieldsOf(value: unknown): Fields {
+  return hasFields(value) ? value : {}
+}
+
+/** Whether a value is an integer within bounds, both included. */
+export function isIntegerWithin(value: unknown, least: number, most: number): value is number {
+  return typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most
+}

@@ -1,0 +1,59 @@
+// Opens the history of a hub, and connects it to the rooms and users of the hub. Also names the record of retries.
+
+import { topicOf } from '../backplane/order.ts'
+import type { FrameDeflate } from '../connection/frame.ts'
+import { History } from '../history/history.ts'
+import type { ResolvedHistory } from '../history/options.ts'
+import { partsOf } from '../history/place.ts'
+import type { OpenHistory } from '../history/store.ts'
+import type { LocalMembers } from './local-members.ts'
+import type { RoomWatcher } from './rooms.ts'
+import type { Roster } from './roster.ts'
+
+export { openRetries, type Retries } from '../retry/retries.ts'
+
+/** The options of a hub that concern history. */
+export interface HistoryParts {
+  readonly history: ResolvedHistory | undefined
+  /** Opens the store: that of the adapter, or one in this process. */
+  readonly openHistory: OpenHistory
+}
+
+/** The hub that a history belongs to. */
+interface HistoryOwner {
+  readonly id: string
+  readonly roster: Roster
+  readonly members: LocalMembers
+  count(reason: string, many: number, connection?: unknown): void
+}
+
+export function openHistory(
+  limits: ResolvedHistory,
+  open: OpenHistory,
+  maxQueued: ConstructorParameters<typeof History>[3],
+  deflate: FrameDeflate | null,
+  hub: HistoryOwner,
+): History {
+  const { roster } = hub
+  const history = new History(hub.id, limits, open, maxQueued, {
+    deflate,
+    members: (log) => {
+      const [kind, name] = partsOf(log)
+      return kind === 'users' ? roster.users.get(name) : roster.rooms.members.get(name)
+    },
+    count: (reason, many, connection) => hub.count(reason, many, connection),
+    change: (change) => hub.members.remove(change),
+    lost: (kind, name, isTold) => {
+      hub.members.resync({ kind, names: [name], except: [], exceptUsers: [] }, isTold)
+    },
+  })
+  hub.members.restOf = (change, isForeign) => history.changes.restOf(change, isForeign)
+  hub.members.recovers = (target, connection) => history.recovers(target, connection)
+  const watch = (kind: 'rooms' | 'users'): RoomWatcher => ({
+    entered: (connection, name) => history.entered(connection, topicOf(kind, name)),
+    exited: (connection, name) => history.exited(connection, topicOf(kind, name)),
+  })
+  roster.rooms.watchers.push(watch('rooms'))
+  roster.userWatcher = watch('users')
+  return history
+}

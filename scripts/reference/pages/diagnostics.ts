@@ -1,0 +1,16 @@
+/**
+ * # Diagnostics channels
+ *
+ * From `koaws`. The types of the messages on the channels of `node:diagnostics_channel`; the guide is [diagnostics](../../guides/diagnostics.md).
+ *
+ * @module diagnostics
+ */
+export type {
+  BackplaneEvent,
+  CloseEvent,
+  ConnectionEvent,
+  DropEvent,
+  LostEvent,
+  MessageEvent,
+  UpgradeEvent,
+} from '../../../lib/index.ts'

@@ -1,0 +1,34 @@
+/**
+ * # koaWs() and the hub
+ *
+ * From `koaws`, where `koaWs` is also the default export and the result of `require('koaws')`. The plugin is Koa middleware and at the
+ * same time the hub: the object that reaches every connection.
+ *
+ * @module hub
+ */
+export {
+  type AttachableServer,
+  type AttachOptions,
+  type CloseOptions,
+  type DeflateOptions,
+  type FloodOptions,
+  type HeartbeatOptions,
+  type HistoryOptions,
+  type Hub,
+  type HubStatus,
+  type KoaWsOptions,
+  koaWs,
+  type OriginPolicy,
+  type OriginPredicate,
+  type Patterns,
+  type PresenceOptions,
+  type ReadyOptions,
+  type RejectAs,
+  type RejectClose,
+  type RejectMode,
+  type RejectOption,
+  type RuleOptions,
+  type SignalOptions,
+  type SlowConsumerPolicy,
+  type UserLimit,
+} from '../../../lib/index.ts'

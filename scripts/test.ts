@@ -1,0 +1,89 @@
+// npm test:           the fast tests; skips those of missing programs
+// npm run test:all:   every test; fails if a program is missing
+// Both run the files side by side, and then the flows again over HTTP/2. Other arguments go to mocha:
+// npm test -- -g rejects, npm test -- test/listener/origin.test.ts
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readdirSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { missingPrograms } from '../test/support/programs.ts'
+
+/** The slow files, the slowest first, so that a long file does not run alone at the end. */
+const LONG = [
+  'docs/samples',
+  'docs/reference',
+  'examples/chat',
+  'examples/cluster',
+  'examples/cluster-history',
+  'examples/history',
+  'http2/browser',
+  'hub/heartbeat',
+  'hub/signals',
+  'interop/by-hand',
+  'adapters/redis/faults',
+  'connection/congestion',
+  'adapters/redis/link',
+  'adapters/cluster/link',
+  'examples/restart',
+  'deploys/http2',
+  'backplane/model',
+  'hub/presence/online-users',
+  'connection/flood',
+  'interop/from-ws',
+  'deploys/pm2',
+  'adapters/cluster/processes',
+  'adapters/cluster/pm2',
+  'deploys/haproxy',
+  'deploys/nginx',
+  'deploys/stop',
+].map((name) => `test/${name}.test.ts`)
+
+process.chdir(new URL('..', import.meta.url).pathname)
+const words = process.argv.slice(2)
+const all = words[0] === '--all'
+if (all) words.shift()
+
+const missing = missingPrograms()
+if (missing.length > 0) {
+  const names = missing.join(', ')
+  console.log(
+    all
+      ? `npm run test:all needs ${names}: run npm run setup`
+      : `Skipped: the tests that need ${names}. npm run setup installs them, npm run test:all runs everything.`,
+  )
+  if (all) process.exit(1)
+}
+
+// Many tests wait more than they compute. JOBS=1 runs one file after the other in one process.
+const jobs = process.env['JOBS'] ?? String(availableParallelism() + 2)
+const side = jobs === '1' ? [] : ['--parallel', '--jobs', jobs]
+const flags = words.filter((word) => !word.endsWith('.test.ts'))
+const chosen = words.filter((word) => word.endsWith('.test.ts'))
+const runs =
+  chosen.length > 0
+    ? [[...flags, ...chosen]]
+    : [
+        [...side, ...flags, ...testFiles()],
+        [...side, ...flags, '--config', 'test/http2/flows.mocharc.json'],
+      ]
+let failed = false
+// The second command runs even if the first one fails.
+for (const run of runs) failed = (await mocha(run)) !== 0 || failed
+process.exit(failed ? 1 : 0)
+
+/** Returns the files of this run, the slowest first. */
+function testFiles(): string[] {
+  const files = readdirSync('test', { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.test.ts') && !/(^|\/)(support|peers|long)\//.test(name))
+    .map((name) => `test/${name}`)
+    .sort()
+  const short = files.filter((file) => !LONG.includes(file))
+  return all ? [...LONG, ...short] : short
+}
+
+async function mocha(run: string[]): Promise<number> {
+  const env = { ...process.env, KOAWS_TEST_ALL: all ? '1' : '' }
+  const child = spawn('node_modules/.bin/mocha', run, { stdio: 'inherit', env })
+  const [code] = await once(child, 'exit')
+  return typeof code === 'number' ? code : 1
+}

@@ -1,0 +1,19 @@
+import { expect } from 'chai'
+import { findFlaw, runSchedules } from '../support/recovery/runs.ts'
+import { FLAWS } from '../support/recovery/types.ts'
+
+describe('the protocol of the recovery, simulated', () => {
+  it('delivers every message once and in order, or tells the client', () => {
+    const seed = Math.floor(Math.random() * 2 ** 31)
+    const { failed, recovered, refused } = runSchedules(seed, 400)
+    expect(failed, `seed ${seed}`).to.deep.equal([])
+    expect(recovered).to.be.above(400)
+    expect(refused).to.be.above(40)
+  })
+
+  for (const flaw of FLAWS) {
+    it(`is found wrong with the flaw "${flaw}"`, () => {
+      expect(findFlaw(flaw, 1, 1_000)).to.not.equal(null)
+    })
+  }
+})
