@@ -63,7 +63,7 @@ async function measure(load, server, kind, workload, ms) {
   const [before, after] = kind === 'socket.io' ? ['42["m",', ']'] : ['', '']
   const stray = await load.command('template', templateOf(workload.size, before, after))
   const run = await load.command('run', { group: 'members', ...workload, ms, server: server.pid })
-  // What came after the end of the run before: a message too many.
+  // Checked first: the previous run sent a message too many.
   return {
     ...run,
     errors: stray.errors + run.errors,

@@ -1,12 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { contestantsOf, resultName } from './lib/base.mjs'
 import { guarded, startClient } from './lib/children.mjs'
 import { environment, printEnvironment, writeResults } from './lib/environment.mjs'
 import { firstLine, lineUp } from './lib/line-up.mjs'
 import { paired, printPaired, windowOf } from './lib/paired.mjs'
 import { number, selected } from './lib/settings.mjs'
 
-const BASELINE = 'ws-plain'
-const CONTESTANTS = [BASELINE, 'koaws-after', 'koaws-inside', 'koa-easy-ws']
+const [BASELINE, CONTESTANTS] = contestantsOf('ws-plain', [
+  'ws-plain',
+  'koaws-after',
+  'koaws-inside',
+  'koa-easy-ws',
+])
 const WORKLOADS = {
   'one in flight': { depth: 1, batches: false },
   '8 in flight, each reply followed by the next message': { depth: 8, batches: false },
@@ -24,7 +29,8 @@ const settings = {
 const perConnection = (messages) => Math.max(1, Math.round(messages / settings.connections))
 
 async function compare(title, workload, servers, client) {
-  // New connections for every window: a server may ping the ones that idle while others are measured.
+  // New connections for every window, because a server may ping connections that idle while others
+  // are measured.
   const withConnections = async (server, work) => {
     await client.call('openEcho', { port: server.port, count: settings.connections })
     try {
@@ -79,5 +85,5 @@ await guarded(async () => {
   for (const [title, workload] of Object.entries(WORKLOADS)) {
     workloads[title] = await compare(title, workload, servers, client)
   }
-  writeResults('echo', { ...about, settings, baseline: BASELINE, leftOut, workloads })
+  writeResults(resultName('echo'), { ...about, settings, baseline: BASELINE, leftOut, workloads })
 }, settings.maxSeconds)

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { contestantsOf, resultName } from './lib/base.mjs'
 import { guarded, startServer } from './lib/children.mjs'
 import { environment, printEnvironment, writeResults } from './lib/environment.mjs'
 import { build, Load } from './lib/load.mjs'
@@ -6,20 +7,19 @@ import { rounds } from './lib/rounds.mjs'
 import { number, selected } from './lib/settings.mjs'
 import { median, round } from './lib/stats.mjs'
 
-const BASELINE = 'ws-plain'
-const CONTESTANTS = [BASELINE, 'koaws-after']
+const [BASELINE, CONTESTANTS] = contestantsOf('ws-plain', ['ws-plain', 'koaws-after'])
 
 const settings = {
   rounds: number('ROUNDS', 3, { max: 50 }),
   connections: number('CONNECTIONS', 50, { max: 1000 }),
   window: number('WINDOW', 15_000, { max: 600_000 }),
-  // How long the flood goes on before the fresh client comes.
+  // How long the flood lasts before the fresh client connects.
   lead: number('LEAD', 2000, { max: 60_000 }),
   probeEvery: number('PROBE_EVERY', 20, { max: 1000 }),
   maxSeconds: number('MAX_SECONDS', 1800),
 }
 
-/** Opens a connection within the time, or gives null. */
+/** Opens a connection within the time, or returns null. */
 async function openOne(load, port, timeoutMs) {
   try {
     const { wallNs } = await load.open('probe', {
@@ -50,7 +50,7 @@ async function echoes(load, ms) {
   }
 }
 
-/** A client that comes in the flood. Its echoes end with the flood. */
+/** A client that connects during the flood. Its echoes end with the flood. */
 async function fresh(load, port) {
   await sleep(settings.lead)
   const time = settings.window - settings.lead - 1000
@@ -66,7 +66,7 @@ async function measure(name, flooders, early, late) {
     if ((await openOne(early, port, 10_000)) === null) throw new Error('no connection before')
     const quiet = await echoes(early, 3000)
     await flooders.open('flood', { port, count: settings.connections })
-    // All are awaited, whatever becomes of one of them: a load client takes one command at a time.
+    // Awaits all, even if one fails, because a load client takes one command at a time.
     const settled = await Promise.allSettled([
       flooders.command('flood', { group: 'flood', ms: settings.window + 5000, server: pid }),
       sleep(settings.lead).then(() => echoes(early, settings.window - settings.lead)),
@@ -91,7 +91,7 @@ async function measure(name, flooders, early, late) {
   }
 }
 
-/** The median of the rounds, and the largest. */
+/** Returns the median of the rounds, and the largest. */
 function cell(values) {
   if (values.length === 0) return '-'
   return `${round(median(values), 1)} (${round(Math.max(...values), 1)})`
@@ -147,5 +147,5 @@ await guarded(async () => {
     runs[name] = [...(runs[name] ?? []), await measure(name, flooders, early, late)]
   })
   print(runs)
-  writeResults('flood', { ...about, settings, leftOut, failures, contestants: runs })
+  writeResults(resultName('flood'), { ...about, settings, leftOut, failures, contestants: runs })
 }, settings.maxSeconds)

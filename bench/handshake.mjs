@@ -1,19 +1,19 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { contestantsOf, resultName } from './lib/base.mjs'
 import { guarded, startClient } from './lib/children.mjs'
 import { environment, printEnvironment, writeResults } from './lib/environment.mjs'
 import { firstLine, lineUp } from './lib/line-up.mjs'
 import { paired, printPaired, windowOf } from './lib/paired.mjs'
 import { number, selected } from './lib/settings.mjs'
 
-const BASELINE = 'ws-chain'
-const CONTESTANTS = [
-  BASELINE,
+const [BASELINE, CONTESTANTS] = contestantsOf('ws-chain', [
+  'ws-chain',
   'koaws-after',
   'koaws-inside',
   'koa-easy-ws',
   'fastify-websocket',
   'crossws',
-]
+])
 
 const settings = {
   rounds: number('ROUNDS', 8, { max: 200 }),
@@ -34,7 +34,7 @@ async function compare(mode, servers, client) {
   const leftOut = {}
   for (const [name, server] of servers) {
     try {
-      // One alone first: a contestant that cannot do this is found at once.
+      // One handshake alone first, so that a contestant without it fails at once.
       for (const count of [1, settings.warmup]) {
         const { errors, reasons } = await load(server, count)
         if (errors > 0) throw new Error(`${errors} errors warming up ${JSON.stringify(reasons)}`)
@@ -71,5 +71,5 @@ await guarded(async () => {
   const client = startClient()
   const modes = {}
   for (const mode of ['accepted', 'rejected']) modes[mode] = await compare(mode, servers, client)
-  writeResults('handshake', { ...about, settings, baseline: BASELINE, leftOut, modes })
+  writeResults(resultName('handshake'), { ...about, settings, baseline: BASELINE, leftOut, modes })
 }, settings.maxSeconds)

@@ -1,10 +1,9 @@
-import { spawnSync } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { guarded, startServer } from './lib/children.mjs'
 import { environment, printEnvironment, writeResults } from './lib/environment.mjs'
 import { build, Load } from './lib/load.mjs'
 import { rounds } from './lib/rounds.mjs'
-import { number, selected } from './lib/settings.mjs'
+import { descriptors, number, selected } from './lib/settings.mjs'
 import { median, round } from './lib/stats.mjs'
 
 const BASELINE = 'koaws-none'
@@ -15,13 +14,8 @@ const FORMS = {
   'ws-burst': { server: 'ws-send', beats: true },
   bun: { server: 'bun', beats: true },
 }
-// What both processes need beside the connections.
+// File descriptors that both processes need beside the connections.
 const SPARE = 400
-
-function descriptors() {
-  const text = spawnSync('sh', ['-c', 'ulimit -Hn'], { encoding: 'utf8' }).stdout?.trim()
-  return text === 'unlimited' ? Number.POSITIVE_INFINITY : Number(text) || 1024
-}
 
 const settings = {
   rounds: number('ROUNDS', 3, { max: 50 }),
@@ -121,7 +115,7 @@ await guarded(async () => {
   const about = environment()
   printEnvironment(about)
   const idle = new Load()
-  // Apart, so that answering a burst of pings in one process does not delay the echoes of the other.
+  // A separate process, so that answering a burst of pings does not delay the echoes.
   const probe = new Load()
   const windows = new Map()
   const names = selected(Object.keys(FORMS), BASELINE)

@@ -35,7 +35,10 @@ const BROADCAST = {
 }
 const KEYS = ['rss', 'heapUsed', 'external', 'arrayBuffers']
 
-/** Each pair has a baseline over HTTP/1.1, and HTTP/2 with so many WebSockets on each session. */
+/**
+ * Each pair has a baseline over HTTP/1.1, and HTTP/2 with several numbers of WebSockets per
+ * session.
+ */
 const PAIRS = [
   { title: 'plain TCP', baseline: 'http-1.1', over2: 'h2c', servers: ['http-1.1', 'h2c'] },
   {
@@ -66,7 +69,9 @@ function formsOf({ baseline, over2, servers, secure = false }, what) {
 
 const start = (name, what, nodeArgs) => startServer(name, { what, identity }, nodeArgs)
 
-/** New WebSockets for every window: those of others idle meanwhile, and a session grows old. */
+/**
+ * New WebSockets for every window, because those of other forms idle meanwhile and sessions age.
+ */
 async function withOpen(client, how, work) {
   await client.call('openOver', how)
   try {
@@ -174,7 +179,7 @@ async function idleBytes({ server: name, perSession, secure }, client) {
     if (lost > 0) throw new Error(`${lost} were lost, or were sent something`)
   }
   try {
-    // A hundred at a time: what many leave behind would be taken again by those that count.
+    // A hundred at a time: memory freed by a larger warm-up would be reused by the measured ones.
     for (let i = 0; i < settings.idleWarmups; i++) {
       await withOpen(client, { ...how, count: 100 }, state)
     }

@@ -1,19 +1,20 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { contestantsOf, resultName } from './lib/base.mjs'
 import { guarded, startClient, startServer } from './lib/children.mjs'
 import { environment, printEnvironment, writeResults } from './lib/environment.mjs'
 import { firstLine } from './lib/line-up.mjs'
 import { number, selected } from './lib/settings.mjs'
 import { round, summary } from './lib/stats.mjs'
 
-const BASELINE = 'ws-plain'
-const CONTESTANTS = [
-  BASELINE,
+const [BASELINE, CONTESTANTS] = contestantsOf('ws-plain', [
+  'ws-plain',
+  'ws-facts',
   'koaws-after',
   'koaws-captured',
   'koaws-inside',
   'koa-easy-ws',
   'fastify-websocket',
-]
+])
 const KEYS = ['heapUsed', 'external', 'arrayBuffers', 'rss']
 
 const settings = {
@@ -110,7 +111,7 @@ await guarded(async () => {
       ),
     ),
   )
-  writeResults('memory', {
+  writeResults(resultName('memory'), {
     ...about,
     settings,
     baseline: BASELINE,

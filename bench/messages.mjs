@@ -8,7 +8,7 @@ import { number, selected } from './lib/settings.mjs'
 
 const BASELINE = 'koaws-unrouted'
 const SUBJECTS = ['koaws-routed', 'koaws-zod']
-/** How each is spoken to: lib/speeches.mjs. */
+/** The protocol of each contestant is in lib/speeches.mjs. */
 const SPEECHES = {
   'koaws-unrouted': 'same',
   'koaws-json': 'same',
@@ -37,12 +37,12 @@ const WORKLOADS = {
   '1 connection, 32 in flight': {
     connections: 1,
     depth: 32,
-    // 500 messages in 100 ms are a flood, and hold a connection back.
+    // 500 messages in 100 ms count as a flood and pause a connection.
     behaviour: { flood: false },
   },
 }
 
-/** New connections, a tenth of the window to warm them, the window. */
+/** Opens new connections, warms them with a tenth of the window, and measures the window. */
 async function measure(name, server, { connections, depth }, client) {
   const run = (messages) =>
     client.call('runMessages', {

@@ -4,7 +4,7 @@ import { environment, printEnvironment, writeResults } from './lib/environment.m
 import { chartOfResults } from './lib/redis-chart.mjs'
 import { RpcChild } from './lib/redis-children.mjs'
 import { redisContestants } from './lib/redis-contestants.mjs'
-import { cpuOf, engineVersion, startEngine } from './lib/redis-engine.mjs'
+import { cpuOf, redisVersion, startEngine } from './lib/redis-engine.mjs'
 import { goalsOf, printScenario, redisVersions, scenarioResults } from './lib/redis-results.mjs'
 import { rounds } from './lib/rounds.mjs'
 import { number, selected } from './lib/settings.mjs'
@@ -32,7 +32,9 @@ const LOW_RATE = { kind: 'rate', perSecond: settings.lowRate }
 const BUS_ONLY = { kind: 'window', window: 64 }
 const [t, b, l] = ['throughput, window 16', 'burst of 10', `${settings.lowRate} publishes/s`]
 
-/** One set of servers each: how many, with how many members each, and what happens one after the other. */
+/**
+ * One set of servers per entry: the numbers of instances and members, and the workloads in order.
+ */
 const SCENARIOS = {
   [`2 x ${members}`]: {
     instances: 2,
@@ -47,7 +49,10 @@ const SCENARIOS = {
   '2 x 2': { instances: 2, each: 2, modes: { 'bus only, window 64': BUS_ONLY } },
 }
 
-/** So many in flight for each instance, so that each has as much to merge however many there are. */
+/**
+ * Messages in flight per instance, so that each instance has as much to merge with any number of
+ * instances.
+ */
 const GROWTH = Object.fromEntries(
   [1, 2, 4, 8].flatMap((instances) => [
     [
@@ -103,7 +108,7 @@ async function measure(client, instances, engine, mode) {
   }
 }
 
-/** Everything new: Redis, the instances, the members. */
+/** New processes for each round: Redis, the instances, the members. */
 async function runScenario(name, title, { instances: count, each, modes }, round, windows) {
   const engine = await startEngine()
   const client = new RpcChild('client', './redis-members.mjs', 1)
@@ -136,15 +141,6 @@ async function runScenario(name, title, { instances: count, each, modes }, round
     if (broken.length === Object.keys(modes).length) throw new Error(broken[0])
   } finally {
     await Promise.all([client, ...instances, engine].map((one) => one.stop()))
-  }
-}
-
-async function redisVersion() {
-  const engine = await startEngine()
-  try {
-    return await engineVersion(engine.port)
-  } finally {
-    await engine.stop()
   }
 }
 

@@ -32,7 +32,7 @@ const settings = {
 
 const execute = promisify(execFile)
 
-/** Nanoseconds of CPU per message, one figure for each sample. */
+/** Nanoseconds of CPU per message, one figure per sample. */
 async function measure(form, size) {
   const { samples, window, maxSeconds } = settings
   const [file, ...args] = onCore(0, [process.execPath, WORKER])
@@ -43,7 +43,7 @@ async function measure(form, size) {
   return JSON.parse(stdout)
 }
 
-/** The median of each round, and the least sample of all. */
+/** Returns the median of each round, and the least sample of all. */
 function figures(perRound) {
   const medians = perRound.map(({ windows }) => median(windows))
   return {
@@ -53,7 +53,7 @@ function figures(perRound) {
   }
 }
 
-/** What it costs beyond the baseline: of the least samples, and the median of what each round gives. */
+/** The cost beyond the baseline: of the least samples, and the median of the rounds. */
 function beyond(perRound, baseline) {
   const differences = perRound.flatMap(({ index, windows }) => {
     const other = baseline.find((one) => one.index === index)

@@ -5,8 +5,8 @@ import { mayHoldPing, takePings } from './pings.mjs'
 const MOST_MS = 30_000
 
 /**
- * The members of one room, of whom the first publishes: the next publish goes out when every member
- * has all of the last, byte by byte.
+ * The members of one room; the first publishes. The next publish leaves when every member has
+ * received all bytes of the last.
  */
 export class Members {
   #members = []
@@ -25,7 +25,7 @@ export class Members {
     socket.on('close', () => this.#fail('closed'))
   }
 
-  /** So many publishes, each of `burst` messages in one turn of the server. */
+  /** Publishes `count` times, each with `burst` messages in one turn of the server. */
   async run({ publishes, burst, size }) {
     const reasons = {}
     const cpu = process.cpuUsage()

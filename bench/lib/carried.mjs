@@ -13,7 +13,7 @@ function connectTo(port, secure, protocol) {
   return socket.setNoDelay(true)
 }
 
-/** A session over a connection that is there, with what ALPN has agreed on. */
+/** A session over an open connection, with the protocol that ALPN selected. */
 async function openSession(port, secure) {
   const socket = connectTo(port, secure, 'h2')
   await once(socket, secure ? 'secureConnect' : 'connect', { signal: AbortSignal.timeout(10_000) })
@@ -31,9 +31,9 @@ async function each(count, work) {
 }
 
 /**
- * Opens `count` WebSockets: with perSession 0 over HTTP/1.1 on a connection each, otherwise so many on
- * each session of HTTP/2. All have write(), destroy() and the events of a socket, and are given to
- * attach() when they are accepted. The answer closes them all.
+ * Opens `count` WebSockets: with perSession 0 over HTTP/1.1 on a connection each, otherwise with
+ * that many on each session of HTTP/2. All have write(), destroy() and the events of a socket, and
+ * are passed to attach() when they are accepted. Returns a function that closes them all.
  */
 export async function openCarried({ port, secure, perSession, count, browser }, attach) {
   if (perSession === 0) {

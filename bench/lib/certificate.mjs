@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-/** Key and certificate for localhost, as text: RSA of 2,048 bits, made anew. */
+/** A new key and certificate for localhost, as text: RSA of 2,048 bits. */
 export function selfSigned() {
   const folder = mkdtempSync(join(tmpdir(), 'koaws-bench-'))
   try {

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { contestants } from './contestants.mjs'
 import { ended } from './ended.mjs'
 
-/** Whatever has a stop(): guarded() calls it in the end. */
+/** All objects with a stop(): guarded() calls it at the end. */
 export const children = new Set()
 
 // Without pinning the scheduler moves server and client between cores and their caches.
@@ -43,7 +43,7 @@ class Child {
       env: {
         ...process.env,
         NODE_ENV: 'production',
-        // Some dependency may pull native helpers in for one contestant only.
+        // A dependency may install native helpers for one contestant only.
         WS_NO_BUFFER_UTIL: '1',
         WS_NO_UTF_8_VALIDATE: '1',
       },
@@ -91,7 +91,7 @@ class Child {
     })
   }
 
-  /** taskset has become the process that it starts. */
+  /** taskset replaces itself with the process that it starts. */
   get pid() {
     return this.#process.pid
   }
@@ -105,7 +105,7 @@ export function startClient() {
   return new Child('client', process.execPath, './client.mjs', 1, [])
 }
 
-/** Rejects when the contestant cannot start; its process is gone then. */
+/** Rejects when the contestant cannot start; its process has ended then. */
 export async function startServer(name, behaviour, nodeArgs = []) {
   const child = new Child(name, runtimeOf(contestants[name]), './server.mjs', 0, nodeArgs)
   try {
@@ -118,7 +118,7 @@ export async function startServer(name, behaviour, nodeArgs = []) {
   }
 }
 
-/** Runs main with a deadline; whatever happens, no child outlives it. */
+/** Runs main with a deadline. No child outlives it, whether it fails or not. */
 export async function guarded(main, maxSeconds) {
   const stopAll = () => Promise.all([...children].map((child) => child.stop()))
   const giveUp = async (reason) => {

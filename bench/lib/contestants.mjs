@@ -1,7 +1,9 @@
 export const contestants = {
   'ws-chain': { file: '../servers/ws.mjs', form: 'checked' },
   'ws-plain': { file: '../servers/ws.mjs', form: 'plain' },
+  'ws-facts': { file: '../servers/ws.mjs', form: 'facts' },
   'koaws-after': { file: '../servers/koaws.mjs', form: 'after' },
+  'koaws-base': { file: '../servers/koaws.mjs', form: 'after', base: true },
   'koaws-inside': { file: '../servers/koaws.mjs', form: 'inside' },
   'koaws-captured': { file: '../servers/koaws.mjs', form: 'captured' },
   'koa-easy-ws': { file: '../servers/koa-easy-ws.mjs' },

@@ -19,14 +19,14 @@ export function plainText(text) {
   return Buffer.concat([Buffer.from([0x81, payload.length]), payload])
 }
 
-/** One piece of frames of one size, twice, so that what wraps around is one piece too. */
+/** One buffer with frames of one size, twice, so that a slice across the end is contiguous too. */
 function ring(frames) {
   const size = frames[0].length
   if (frames.some((frame) => frame.length !== size)) throw new Error('frames of different sizes')
   return { bytes: Buffer.concat([...frames, ...frames]), size }
 }
 
-/** What goes out on one connection, again and again, and what has to come back for each. */
+/** The bytes that one connection sends repeatedly, and the expected reply of each. */
 export function framesOf(requestTexts, replyTexts) {
   const requests = ring(requestTexts.map(maskedText))
   const replies = ring(replyTexts.map(plainText))
@@ -39,7 +39,7 @@ export function framesOf(requestTexts, replyTexts) {
   }
 }
 
-/** One connection whose messages are all answered, in order, by what is known before. */
+/** One connection with known replies to all its messages, in order. */
 export class EchoConnection {
   #socket
   #frames
@@ -75,7 +75,7 @@ export class EchoConnection {
     this.#socket.write(requests.subarray(from, from + number * requestSize))
   }
 
-  /** What is no ping; nothing in a reply looks like one. */
+  /** Removes pings from the bytes; a reply contains no bytes that look like one. */
   #withoutPings(chunk) {
     const all = this.#rest === null ? chunk : Buffer.concat([this.#rest, chunk])
     const { replySize } = this.#frames
@@ -118,7 +118,7 @@ export class EchoConnection {
   }
 }
 
-/** perConnection messages on every connection, at most depth unanswered on each. */
+/** Sends perConnection messages on every connection, with at most depth unanswered on each. */
 export async function runAll(connections, { perConnection, depth, batches }) {
   const cpu = process.cpuUsage()
   const from = process.hrtime.bigint()

@@ -1,4 +1,4 @@
-/** Ends a process; resolves when it has gone, and gives undefined when it had before. */
+/** Ends a process. Resolves when it has ended, with undefined if it had ended before. */
 export function ended(process) {
   const { pid, exitCode, signalCode } = process
   if (pid === undefined || exitCode !== null || signalCode !== null) return

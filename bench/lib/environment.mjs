@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { availableParallelism, cpus, loadavg } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { pinned } from './children.mjs'
+import { printGoals } from './goals.mjs'
 
 function version(path) {
   try {
@@ -22,7 +23,7 @@ const LIBRARIES = [
   'socket.io',
 ]
 
-/** Of the root: koaws is measured with the schemas that it is tested with. */
+/** From the root: koaws is measured with the schema libraries that it is tested with. */
 const SCHEMAS = ['zod', 'valibot', 'arktype']
 
 const load = () => loadavg().map((value) => Number(value.toFixed(2)))
@@ -32,7 +33,7 @@ export function environment() {
   for (const name of LIBRARIES) versions[name] = version(`../node_modules/${name}/package.json`)
   for (const name of SCHEMAS) versions[name] = version(`../../node_modules/${name}/package.json`)
   versions.bun = version('../node_modules/@oven/bun-linux-x64/package.json')
-  // koaws takes ws from the root: another version there would be another contest.
+  // koaws takes ws from the root; another version would distort the comparison.
   const rootWs = version('../../node_modules/ws/package.json')
   if (rootWs !== null && rootWs !== versions.ws) {
     console.warn(`ws differs: ${versions.ws} for the others, ${rootWs} for koaws`)
@@ -63,5 +64,6 @@ export function writeResults(name, results) {
   mkdirSync(folder, { recursive: true })
   const file = fileURLToPath(new URL(`${name}.json`, folder))
   writeFileSync(file, `${JSON.stringify({ ...results, loadAfter: load() }, null, 2)}\n`)
+  printGoals(name, results)
   console.log(`\nwritten: ${file}`)
 }

@@ -38,7 +38,7 @@ function uint32(value) {
   return bytes
 }
 
-/** No push, and no limit to what a stream may be sent. */
+/** No push, and an unlimited window for each stream. */
 function settings() {
   const bytes = Buffer.alloc(12)
   bytes.writeUInt16BE(2, 0)
@@ -47,7 +47,7 @@ function settings() {
   return bytes
 }
 
-/** A string of HPACK without the code of Huffman. */
+/** An HPACK string without Huffman code. */
 function string(text) {
   const length = Buffer.byteLength(text, 'latin1')
   const head = length < 127 ? [length] : length < 255 ? [127, length - 127] : null
@@ -55,7 +55,7 @@ function string(text) {
   return Buffer.concat([Buffer.from(head), Buffer.from(text, 'latin1')])
 }
 
-/** The first request of a session puts each of its headers into the table of the server. */
+/** The first request of a session adds each of its headers to the table of the server. */
 function newHeaders(headers) {
   const fields = headers.flatMap(([name, value]) => [
     Buffer.from([0x40]),
@@ -65,14 +65,14 @@ function newHeaders(headers) {
   return Buffer.concat(fields)
 }
 
-/** All others are the same, and name them by their place in it, as a browser does. */
+/** Further requests are the same, and refer to that table, as a browser does. */
 function knownHeaders(headers) {
   const size = headers.reduce((sum, [name, value]) => sum + name.length + value.length + 32, 0)
   if (size > 4096 || headers.length + STATIC_ENTRIES > 126) throw new Error('too many headers')
   return Buffer.from(headers.map((_, i) => 0x80 | (STATIC_ENTRIES + headers.length - i)))
 }
 
-/** What a load client needs of a socket, over one stream. */
+/** The part of the socket API that a load client needs, over one stream. */
 class Tunnel extends EventEmitter {
   destroyed = false
   #session
@@ -93,7 +93,7 @@ class Tunnel extends EventEmitter {
     this.left()
   }
 
-  /** Its stream is no more. */
+  /** Its stream has ended. */
   left(reason = null) {
     if (this.destroyed) return
     this.destroyed = true
@@ -104,9 +104,9 @@ class Tunnel extends EventEmitter {
 }
 
 /**
- * The client's side of one HTTP/2 session, as far as extended CONNECT needs it (RFC 8441). What is
- * sent in one turn leaves in one write. The server's windows are not minded: in a closed loop there is
- * never so much on the way, and a server that thinks otherwise ends the stream, which is an error.
+ * The client's side of one HTTP/2 session, as far as extended CONNECT needs it (RFC 8441). All
+ * bytes of one turn leave in one write. The server's windows are ignored: a closed loop never fills
+ * them, and a server that disagrees ends the stream, which is an error.
  */
 export class Http2Session {
   #socket
@@ -136,8 +136,8 @@ export class Http2Session {
   }
 
   /**
-   * Opens a tunnel, and gives it to attach() before anything that comes on it. All requests of a
-   * session have the same headers.
+   * Opens a tunnel, and passes it to attach() before any of its data. All requests of a session
+   * have the same headers.
    */
   async open(headers, attach) {
     await this.#enabled
@@ -221,7 +221,7 @@ export class Http2Session {
       this.#taken = 0
     }
     const tunnel = this.#tunnels.get(id)
-    if (!tunnel) return // what was on its way to a tunnel that was given up
+    if (!tunnel) return // data in transit to a tunnel that was given up
     if (payload.length > 0) tunnel.emit('data', payload)
     if ((flags & END_STREAM) !== 0) tunnel.left('ended')
   }

@@ -1,6 +1,6 @@
 import { startServer } from './children.mjs'
 
-/** Starts what can be started; the rest is reported and left out. */
+/** Starts all contestants; a contestant that fails to start is reported and left out. */
 export async function lineUp(names, behaviour, baseline) {
   const servers = new Map()
   const leftOut = {}

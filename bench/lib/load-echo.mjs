@@ -4,7 +4,7 @@ import { drop, open } from './open.mjs'
 const PAYLOAD = 32
 const RING = 64
 
-/** What one of many connections sends and gets back. */
+/** Data that one of many connections sends and receives. */
 export function echoFrames(connection) {
   const texts = Array.from({ length: RING }, (_, i) =>
     `connection ${connection} message ${i} `.padEnd(PAYLOAD, '.'),

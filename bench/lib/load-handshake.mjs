@@ -6,7 +6,7 @@ import { ACCEPT, TOKENS, upgradeRequest } from './request.mjs'
 const CLOSE = Buffer.from([0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8])
 const MAX_ERRORS = 50
 
-/** Connect, upgrade, 101, close frame, close frame, end of TCP. Null, or what went wrong. */
+/** Connect, upgrade, 101, close frame, close frame, end of TCP. Returns null, or the error. */
 function accepted(port, request, done) {
   let head = ''
   let opened = false
@@ -18,7 +18,7 @@ function accepted(port, request, done) {
     socket.destroy()
   }
   const afterHead = (received) => {
-    // A heartbeat may be due at once.
+    // A ping may be due at once.
     const { bytes } = takePings(received, 0, received.length, () => {})
     if (bytes.length === 0) return
     if (bytes[0] !== 0x88) return fail(`expected a close frame, got 0x${bytes[0].toString(16)}`)
@@ -47,7 +47,7 @@ function accepted(port, request, done) {
   socket.on('close', () => done(failure ?? (closing ? null : 'ended without a close frame')))
 }
 
-/** Connect, upgrade, the whole 401 with its JSON, end of TCP. */
+/** Connect, upgrade, the complete 401 with its JSON, end of TCP. */
 function rejected(port, request, done) {
   let text = ''
   let whole = false
@@ -70,14 +70,14 @@ function rejected(port, request, done) {
     if (text.length < end + 4 + Number(length[1])) return
     if (text[end + 4] !== '{') return fail('no JSON body')
     whole = true
-    // Some servers keep the connection alive after a 401: then the client ends it.
+    // Some servers keep the connection alive after a 401; the client ends it.
     socket.end()
   })
   socket.on('error', (error) => fail(error.code ?? error.message))
   socket.on('close', () => done(failure ?? (whole ? null : 'ended without a response')))
 }
 
-/** count handshakes, concurrency of them at a time. */
+/** Runs count handshakes, concurrency of them at a time. */
 export function handshakes({ port, mode, count, concurrency, browser = false }) {
   const one = mode === 'accepted' ? accepted : rejected
   const token = mode === 'accepted' ? TOKENS.valid : TOKENS.invalid

@@ -15,11 +15,11 @@ function watchIdle(socket) {
   socket.on('error', () => {}).on('close', () => lost++)
   socket.on('data', (chunk) => {
     const { bytes } = takePings(chunk, 0, chunk.length, (pong) => socket.write(pong))
-    if (bytes.length > 0) lost++ // nobody sends it anything
+    if (bytes.length > 0) lost++ // the server sends it nothing
   })
 }
 
-/** What becomes of a WebSocket that has been opened. */
+/** The use of an open WebSocket. */
 const attach = {
   echo: (socket) => connections.push(new EchoConnection(socket, echoFrames(connections.length))),
   members: (socket) => members.add(socket),

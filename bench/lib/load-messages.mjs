@@ -13,7 +13,10 @@ function handshakeOf(port, { path, subprotocol }) {
     .replace('\r\n\r\n', more)
 }
 
-/** The text of the frame at the start of some bytes, and the rest; null while it is not whole. */
+/**
+ * Returns the text of the first frame in the bytes, and the rest; null while the frame is
+ * incomplete.
+ */
 function firstText(bytes) {
   if (bytes.length < 4) return null
   if (bytes[0] !== 0x81) throw new Error(`expected a text frame, got 0x${bytes[0].toString(16)}`)
@@ -24,7 +27,7 @@ function firstText(bytes) {
   return { text: bytes.toString('utf8', from, end), rest: bytes.subarray(end) }
 }
 
-/** A socket that was accepted, and has been through the greeting. */
+/** A socket that was accepted and has received the greeting. */
 function openOne(port, speech) {
   return new Promise((resolve, reject) => {
     const socket = connect({ port, host: '127.0.0.1', noDelay: true })
@@ -47,7 +50,7 @@ function openOne(port, speech) {
       accepted = true
       bytes = bytes.subarray(end + 4)
     }
-    /** A heartbeat may be due at once. */
+    /** A ping may be due at once. */
     const skipPings = () => {
       const taken = takePings(bytes, 0, bytes.length, (pong) => socket.write(pong))
       bytes = taken.rest ?? taken.bytes

@@ -5,42 +5,62 @@ import { children, onCore } from './children.mjs'
 import { ended } from './ended.mjs'
 import { ACCEPT, TOKENS, upgradeRequest } from './request.mjs'
 
-const SOURCE = fileURLToPath(new URL('../load/load.c', import.meta.url))
 const FOLDER = fileURLToPath(new URL('../.build/', import.meta.url))
-const PROGRAM = `${FOLDER}load`
+const fileOf = (name) => fileURLToPath(new URL(`../load/${name}.c`, import.meta.url))
 
-/** Compiles the load client when there is none, or an older one. */
-export function build() {
+/**
+ * Compiles a load client if it is missing or older than its source.
+ *
+ * @param attempts lists of options, tried in this order
+ * @returns the list that works; undefined without compiling
+ */
+function compile(name, attempts) {
   if (process.platform !== 'linux') throw new Error('the load client needs Linux (epoll)')
-  if (existsSync(PROGRAM) && statSync(PROGRAM).mtimeMs > statSync(SOURCE).mtimeMs) return
+  const source = fileOf(name)
+  const program = `${FOLDER}${name}`
+  if (existsSync(program) && statSync(program).mtimeMs > statSync(source).mtimeMs) return
   mkdirSync(FOLDER, { recursive: true })
-  const compile = (...more) =>
-    spawnSync('cc', ['-O2', '-std=c11', SOURCE, '-o', `${PROGRAM}.new`, ...more], {
-      encoding: 'utf8',
-    })
-  if (compile('-DWITH_ZLIB', '-lz').status !== 0) {
-    const { error, status, stderr } = compile()
+  let why = ''
+  for (const more of attempts) {
+    const words = ['-O2', '-std=c11', source, '-o', `${program}.new`, ...more]
+    const { error, status, stderr } = spawnSync('cc', words, { encoding: 'utf8' })
     if (error) throw new Error(`the load client needs a C compiler named cc: ${error.message}`)
-    if (status !== 0) throw new Error(`the load client does not compile: ${stderr}`)
-    console.log('no zlib headers (zlib1g-dev): compressed broadcasts are left out')
+    if (status === 0) {
+      renameSync(`${program}.new`, program)
+      return more
+    }
+    why = stderr
   }
-  renameSync(`${PROGRAM}.new`, PROGRAM)
+  throw new Error(`the load client does not compile: ${why}`)
 }
 
-const hex = (text) => Buffer.from(text, 'latin1').toString('hex')
+/** Compiles the client of HTTP/1.1. */
+export function build() {
+  const used = compile('load', [['-DWITH_ZLIB', '-lz'], []])
+  if (used?.length === 0) {
+    console.log('no zlib headers (zlib1g-dev): compressed broadcasts are left out')
+  }
+}
+
+/** Compiles the client of HTTP/2. It needs libnghttp2-dev. */
+export function buildHttp2() {
+  compile('http2', [['-lnghttp2']])
+}
+
+export const hex = (text) => Buffer.from(text, 'latin1').toString('hex')
 
 const line = (command, values) =>
   [command, ...Object.entries(values).map(([key, value]) => `${key}=${value}`)].join(' ')
 
-/** The C program: one command at a time, one answer each. */
-export class Load {
+/** A C program: it takes one command at a time and gives one answer each. */
+class Program {
   #process
   #pending = null
   #output = ''
   #gone = null
 
-  constructor(core = 1) {
-    const [file, ...args] = onCore(core, [PROGRAM])
+  constructor(name, core) {
+    const [file, ...args] = onCore(core, [FOLDER + name])
     this.#process = spawn(file, args, { stdio: ['pipe', 'pipe', 'inherit'] })
     children.add(this)
     this.#process.stdin.on('error', () => {})
@@ -78,6 +98,24 @@ export class Load {
     })
   }
 
+  stop() {
+    return ended(this.#process)
+  }
+}
+
+/** The client of HTTP/2. */
+export class Http2Load extends Program {
+  constructor(core = 1) {
+    super('http2', core)
+  }
+}
+
+/** The client of HTTP/1.1. */
+export class Load extends Program {
+  constructor(core = 1) {
+    super('load', core)
+  }
+
   /** Rejects unless all of them open. */
   async open(group, { port, count, kind = 'ws', deflate = false, silent = false, ...more }) {
     const request = kind === 'socket.io' ? socketIoRequest(port) : wsRequest(port, deflate)
@@ -96,10 +134,6 @@ export class Load {
       throw new Error(`${answer.open} of ${count} opened ${JSON.stringify(answer.reasons)}`)
     }
     return answer
-  }
-
-  stop() {
-    return ended(this.#process)
   }
 }
 

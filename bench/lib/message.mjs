@@ -1,4 +1,4 @@
-/** What a publisher asks for, what members get, and where in it the digits are. */
+/** The text of a publish order, of a broadcast, and the position of the digits in it. */
 
 export const PUBLISHER_BASE = 1000
 export const SEQUENCE_BASE = 100_000_000
@@ -24,7 +24,9 @@ function bodyOf(size) {
 
 const bodies = new Map()
 
-/** What one broadcast carries: its text has size bytes, whatever publisher and sequence. */
+/**
+ * Returns the object of one broadcast. Its text has size bytes for every publisher and sequence.
+ */
 export function objectOf(p, s, size) {
   let body = bodies.get(size)
   if (!body) {
@@ -44,7 +46,9 @@ export function parsePublish(text) {
   return { p, s, count, size }
 }
 
-/** For the load client: the text around the digits, with what a protocol puts before and after. */
+/**
+ * For the load client: the text around the digits, with the framing of a protocol before and after.
+ */
 export function templateOf(size, before = '', after = '') {
   const text = before + textOf(PUBLISHER_BASE, SEQUENCE_BASE, size) + after
   return {

@@ -2,7 +2,7 @@ import { connect } from 'node:net'
 import { takePings } from './pings.mjs'
 import { ACCEPT, TOKENS, upgradeRequest } from './request.mjs'
 
-/** An accepted, quiet socket. */
+/** An accepted socket without traffic. */
 function openOne(connectOne, request) {
   return new Promise((resolve, reject) => {
     const socket = connectOne()
@@ -20,7 +20,7 @@ function openOne(connectOne, request) {
       if (!head.startsWith('HTTP/1.1 101 ') || !head.includes(ACCEPT)) {
         return fail(head.slice(0, head.indexOf('\r\n')))
       }
-      // A heartbeat may be due at once.
+      // A ping may be due at once.
       const after = chunk.subarray(chunk.length - (head.length - end - 4))
       const { bytes, rest } = takePings(after, 0, after.length, (pong) => socket.write(pong))
       if (bytes.length > 0 || rest) return fail('unexpected bytes after the 101')
@@ -34,16 +34,13 @@ function openOne(connectOne, request) {
   })
 }
 
-/** count sockets, opened 32 at a time. */
-export function open(port, count, browser) {
+/** Opens count sockets, 32 at a time. */
+export function open(port, count, browser, attach) {
   const request = upgradeRequest(port, TOKENS.valid, browser)
-  return openWith(() => connect({ port, host: '127.0.0.1', noDelay: true }), request, count)
+  return openWith(() => connect({ port, host: '127.0.0.1', noDelay: true }), request, count, attach)
 }
 
-/**
- * The same over connections that connectOne() begins; each is given to attach() before anything that
- * comes on it.
- */
+/** The same over connections of connectOne(); each is passed to attach() before any of its data. */
 export async function openWith(connectOne, request, count, attach = () => {}) {
   const sockets = []
   let left = count

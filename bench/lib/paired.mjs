@@ -3,9 +3,9 @@ import { round, summary } from './stats.mjs'
 const MAX_CLIENT_SHARE = 0.9
 
 /**
- * Every round measures each contestant right beside the baseline, in an order that alternates, so that
- * whatever else the machine does falls on both halves of a pair.
- * measure(name) gives { usPerOperation, errors, reasons, clientShare, serverShare, rate }.
+ * Measures each contestant in every round beside the baseline, in alternating order, so that other
+ * work of the machine affects both halves of a pair. measure(name) returns { usPerOperation,
+ * errors, reasons, clientShare, serverShare, rate }.
  */
 export async function paired({ baseline, names, rounds, measure, log }) {
   const rivals = names.filter((name) => name !== baseline)
@@ -81,11 +81,11 @@ function finish({ windows, ratios, clientShares, serverShares, rates, discarded,
   }
 }
 
-/** One window: CPU of the server at its borders, load from the client between them. */
+/** One window: the server's CPU at its borders, and load from the client between them. */
 export async function windowOf(server, load, settle) {
   const before = await server.call('cpu')
   const { operations, errors, reasons, wallUs, clientCpuUs } = await load()
-  // What the server still does for this window belongs to it.
+  // Work that the server still does for this window belongs to it.
   await settle()
   const cpuUs = (await server.call('cpu')) - before
   return {

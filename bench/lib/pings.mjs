@@ -2,8 +2,8 @@ const PING = 0x89
 const PONG = 0x8a
 
 /**
- * Takes the pings out of the frames of a server, whose first frame begins at `from` and which are
- * `size` bytes long, if they are no pings. What is left of a ping that is not whole comes back as rest.
+ * Removes the pings from the frames of a server. The first frame begins at `from`, and frames that
+ * are not pings are `size` bytes long. Returns the bytes of an incomplete ping as the rest.
  */
 export function takePings(bytes, from, size, onPing) {
   let at = from

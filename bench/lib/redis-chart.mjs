@@ -7,21 +7,21 @@ const CHART = new URL('../../docs/redis-growth.svg', import.meta.url)
 const WIDTH = 760
 const HEIGHT = 340
 const PANEL = { width: 300, height: 210, top: 76 }
-/** Colours that are told apart on white and on black, and by who sees no red or green. */
+/** Colors that are distinguishable on white, on black, and with red-green color blindness. */
 const LOOKS = {
   koaws: { colour: '#0f8a5f', dash: '', mark: 'circle' },
   'redis-adapter': { colour: '#c2541b', dash: '6 4', mark: 'square' },
   'redis-streams-adapter': { colour: '#6b6fd0', dash: '2 3', mark: 'triangle' },
 }
 
-/** Draw docs/redis-growth.svg from results/redis-growth.json. */
+/** Draws docs/redis-growth.svg from results/redis-growth.json. */
 export function chartOfResults() {
   const file = fileURLToPath(CHART)
   writeFileSync(file, growthChart(JSON.parse(readFileSync(RESULTS, 'utf8'))))
   console.log(`written: ${file}`)
 }
 
-/** The figure of each contestant by how many instances there are: name -> [[instances, value]]. */
+/** Returns the figures of each contestant by number of instances: name -> [[instances, value]]. */
 function seriesOf(results, pattern, figure) {
   const series = {}
   for (const [scenario, modes] of Object.entries(results)) {
@@ -37,7 +37,10 @@ function seriesOf(results, pattern, figure) {
   return series
 }
 
-/** Plain SVG; what is no line of data has the colour of the text around, in both colour schemes. */
+/**
+ * Plain SVG. Everything except the data has the color of the surrounding text, in both color
+ * schemes.
+ */
 export function growthChart({ results, settings: { members, size } }) {
   const panels = [
     {
@@ -122,7 +125,7 @@ function mark(name, x, y) {
   return `<path d="M${f(x)} ${f(y - 5)}l5 9h-10z" fill="${colour}"/>`
 }
 
-/** Four to six round steps that reach the largest value. */
+/** Returns four to six round steps that reach the largest value. */
 function scaleOf(largest) {
   const rough = largest / 5
   const power = 10 ** Math.floor(Math.log10(rough))

@@ -11,10 +11,10 @@ export class RpcChild {
   #stderr = ''
   #gone = null
 
-  constructor(name, file, core) {
+  constructor(name, file, core, nodeArgs = []) {
     this.name = name
     const path = fileURLToPath(new URL(file, import.meta.url))
-    const [program, ...args] = onCore(core, [process.execPath, path])
+    const [program, ...args] = onCore(core, [process.execPath, ...nodeArgs, path])
     this.#process = spawn(program, args, {
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       env: {

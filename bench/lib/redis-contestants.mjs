@@ -1,4 +1,7 @@
-/** Libraries that join instances through Redis: the program of an instance, and how its members speak. */
+/**
+ * Libraries that connect instances through Redis: the program of an instance, and the protocol of
+ * its members.
+ */
 export const redisContestants = {
   koaws: { file: '../servers/redis-koaws.mjs', kind: 'ws' },
   'redis-adapter': {

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { children, onCore } from './children.mjs'
 import { ended } from './ended.mjs'
 
-/** A redis-server on a free port of loopback, without persistence, in a folder of its own. */
+/** A redis-server on a free loopback port, without persistence, in its own folder. */
 export async function startEngine(core = 0) {
   const port = await freePort()
   const folder = mkdtempSync(join(tmpdir(), 'koaws-bench-redis-'))
@@ -44,12 +44,17 @@ export async function startEngine(core = 0) {
   throw new Error(`redis-server does not start: ${engine.error?.message ?? 'no answer in 5 s'}`)
 }
 
-/** "7.0.15", or null where there is none. */
-export async function engineVersion(port) {
-  return /redis_version:(\S+)/.exec(await ask(port, 'INFO server\r\n'))?.[1] ?? null
+/** The version of the installed redis-server, such as "7.0.15"; null where it says none. */
+export async function redisVersion() {
+  const engine = await startEngine()
+  try {
+    return /redis_version:(\S+)/.exec(await ask(engine.port, 'INFO server\r\n'))?.[1] ?? null
+  } finally {
+    await engine.stop()
+  }
 }
 
-/** CPU time of all threads that live, in microseconds. */
+/** CPU time of all living threads, in microseconds. */
 export function cpuOf(pid) {
   let nanoseconds = 0
   for (const task of readdirSync(`/proc/${pid}/task`)) {
@@ -68,7 +73,7 @@ async function freePort() {
   return port
 }
 
-/** One command on a connection of its own; empty when there is no answer. */
+/** Runs one command on its own connection. Returns an empty text without an answer. */
 function ask(port, command) {
   return new Promise((resolve) => {
     let text = ''

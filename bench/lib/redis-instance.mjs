@@ -1,32 +1,20 @@
-import { once } from 'node:events'
-import { createServer } from 'node:net'
 import { PUBLISHER_BASE } from './message.mjs'
+import { serveOrders } from './orders.mjs'
 import { redisContestants } from './redis-contestants.mjs'
 import { serve } from './rpc.mjs'
 
 /**
- * One instance of a contestant. Whom to publish comes as lines "sequence,how many,size" over plain TCP,
- * for every contestant in the same way: what is measured is publishing and delivering, not how a
- * library reads what a client sends.
+ * One instance of a contestant. The orders to publish are lines "sequence,how many,size" over plain
+ * TCP, the same for every contestant: the program measures publishing and delivering, not how a
+ * library reads client messages.
  */
 let contestant
 
-async function orders(publisher) {
-  const server = createServer({ noDelay: true }, (socket) => {
-    let left = ''
-    socket.on('error', () => {})
-    socket.on('data', (data) => {
-      const lines = (left + data.latin1Slice()).split('\n')
-      left = lines.pop()
-      for (const line of lines) {
-        const [s, count, size] = line.split(',').map(Number)
-        for (let i = 0; i < count; i++) contestant.publish(publisher, s + i, size)
-      }
-    })
+function orders(publisher) {
+  return serveOrders((line) => {
+    const [s, count, size] = line.split(',').map(Number)
+    for (let i = 0; i < count; i++) contestant.publish(publisher, s + i, size)
   })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  return server.address().port
 }
 
 serve({

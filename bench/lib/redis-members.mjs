@@ -5,15 +5,15 @@ import { PUBLISHER_BASE, SEQUENCE_BASE, templateOf } from './message.mjs'
 import { RawMember } from './redis-member.mjs'
 import { serve } from './rpc.mjs'
 
-/** Messages of one publisher that may be on their way. */
+/** Messages of one publisher that may be in flight. */
 const RING = 4096
-/** Of so many messages of a member one is compared byte by byte. */
+/** One in this many messages of a member is compared byte by byte. */
 const SAMPLE = 16
 const ZERO = 48
-/** How long what is published may take, in milliseconds. */
+/** The longest delivery time, in milliseconds. */
 const PATIENCE = 10_000
 
-/** All members of all instances, and those who tell the instances to publish. */
+/** All members of all instances, and the connections that send the orders to publish. */
 class Members {
   #members = []
   #publishers = []
@@ -22,7 +22,7 @@ class Members {
   #wait = null
   #template
   #seen = 0
-  // What runs.
+  // The current workload.
   #deliveries = 0
   #inFlight = 0
   #latencies = null
@@ -79,7 +79,7 @@ class Members {
     return { members: this.#members.length }
   }
 
-  /** Publish until what each instance publishes arrives everywhere. */
+  /** Publishes until the messages of each instance arrive at all others. */
   async #settle() {
     const deadline = performance.now() + PATIENCE * 2
     const told = this.#publishers.map(({ next }) => next)
@@ -98,7 +98,7 @@ class Members {
     throw new Error('what is published does not arrive everywhere')
   }
 
-  /** What is missing from now on is an error. */
+  /** A missing message is an error from now on. */
   #reset() {
     for (const { left } of this.#publishers) left.fill(0)
     for (const { expected } of this.#members) {
@@ -112,7 +112,10 @@ class Members {
     this.#reasons = {}
   }
 
-  /** So many in flight at each publisher; `burst` of them in one turn of the instance. */
+  /**
+   * Keeps this many messages in flight per publisher, with `burst` of them in one turn of the
+   * instance.
+   */
   async window({ window, burst = 1, ms, turns = false }) {
     const began = this.#begin()
     const end = performance.now() + ms
@@ -127,7 +130,7 @@ class Members {
     await this.#until(
       (p) => {
         if (!turns) return next(p)
-        // One burst at a time: the next instance goes on when everybody has the last.
+        // One burst at a time: the next instance publishes when every member has the last message.
         if (++inBurst < burst) return
         inBurst = 0
         next((p + 1) % count)
@@ -140,7 +143,7 @@ class Members {
     return this.#end(began, published)
   }
 
-  /** At a fixed rate, by turns of the instances. */
+  /** Publishes at a fixed rate, by turns of the instances. */
   async rate({ perSecond, ms }) {
     const began = this.#begin()
     const published = Math.round((perSecond * ms) / 1000)
@@ -195,7 +198,7 @@ class Members {
     }
   }
 
-  /** Resolves when nothing is in flight any more, or nothing has come for too long. */
+  /** Resolves when all messages have arrived, or the last one is overdue. */
   #until(onDone, begin, isOver = () => true) {
     return new Promise((resolve) => {
       let seen = -1
@@ -230,7 +233,7 @@ class Members {
     }
     publisher.next += count
     this.#inFlight += count
-    // What is published in one turn goes out in one write.
+    // All orders of one turn leave in one write.
     if (publisher.lines === '') {
       setImmediate(() => {
         publisher.socket.write(publisher.lines)

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { forge, sign } from './token.mjs'
 
-const KEY = 'dGhlIHNhbXBsZSBub25jZQ=='
+export const KEY = 'dGhlIHNhbXBsZSBub25jZQ=='
 const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
 const claims = { sub: 'user-42', role: 'member', exp: Math.floor(Date.now() / 1000) + 86_400 }
 

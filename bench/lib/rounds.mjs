@@ -4,8 +4,8 @@ import { median, round, summary } from './stats.mjs'
 export const MAX_CLIENT_SHARE = 0.9
 
 /**
- * Every round runs each contestant once, in an order that rotates. One that fails in its first round
- * is left out; one that fails later loses that round.
+ * Runs each contestant once in every round, in a rotating order. A contestant that fails in its
+ * first round is left out; later it loses that round.
  */
 export async function rounds(names, count, runOne) {
   const leftOut = {}
@@ -63,7 +63,9 @@ export class Windows {
   }
 }
 
-/** The subject by this one: of the two minima, and the median of what each round gives. */
+/**
+ * The subject divided by this contestant: of the two minima, and the median of the rounds' ratios.
+ */
 function ratios(own, windows) {
   if (own.length === 0) return {}
   const pairs = windows.flatMap((window) => {

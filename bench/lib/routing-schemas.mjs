@@ -2,7 +2,7 @@ import { type } from 'arktype'
 import * as v from 'valibot'
 import { z } from 'zod'
 
-/** The two messages of routing.mjs, and what three libraries say of their data. */
+/** The two messages of routing.mjs, and their schemas in three libraries. */
 export const sizes = {
   small: {
     bytes: 78,

@@ -1,8 +1,8 @@
 /**
- * One form of routing.mjs, in a process of its own: `routing-worker.mjs <form> <size>`. Real connections
- * of a real app over in-memory sockets. Then `send` of each is replaced by a counter, and messages are
- * emitted as ws emits them, so that no frame is read or written: what is left is the delivery of a
- * connection, and whatever listens.
+ * One form of routing.mjs, in its own process: `routing-worker.mjs <form> <size>`. It opens real
+ * connections of a real app over in-memory sockets. Then `send` of each is replaced by a counter,
+ * and messages are emitted as ws emits them. So no frame is read or written: the figure is the
+ * delivery of a connection, and its listener.
  */
 import assert from 'node:assert/strict'
 import Router from '@koa/router'
@@ -30,7 +30,7 @@ function parseOnly(received) {
   last = JSON.parse(received.toString())
 }
 
-/** The least that answers: what a routed message costs beyond this is the routing. */
+/** The smallest handler that answers. The cost of a routed message beyond it is the routing. */
 function parseAndReply(received) {
   const { id, data } = JSON.parse(received.toString())
   this.send(`{"type":"koaws:reply","id":${id},"data":${JSON.stringify(data)}}`)

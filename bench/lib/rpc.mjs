@@ -1,4 +1,4 @@
-/** The child's side: commands come over IPC, one answer each. */
+/** The child's side: it takes commands over IPC and gives one answer each. */
 export function serve(commands) {
   process.on('message', async ({ id, command, args }) => {
     try {

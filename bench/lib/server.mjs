@@ -8,9 +8,9 @@ let contestant
 
 serve({
   async start({ name, behaviour }) {
-    const { file, form } = contestants[name]
+    const { file, form, base = false } = contestants[name]
     contestant = await import(file)
-    server = await contestant.start({ form, behaviour })
+    server = await contestant.start({ form, behaviour, base })
     return { port: server.address().port }
   },
   cpu() {
@@ -18,7 +18,7 @@ serve({
     return user + system
   },
   async memory() {
-    // What is freed by finalisers of the first collection goes in the second.
+    // The second collection frees the objects of finalizers that ran in the first.
     global.gc()
     await sleep(50)
     global.gc()

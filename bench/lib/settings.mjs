@@ -1,3 +1,5 @@
+import { spawnSync } from 'node:child_process'
+
 export function number(name, fallback, { min = 1, max = 10_000_000 } = {}) {
   const text = process.env[name]
   if (text === undefined || text === '') return fallback
@@ -8,7 +10,7 @@ export function number(name, fallback, { min = 1, max = 10_000_000 } = {}) {
   return value
 }
 
-/** ONLY=koaws-after,koa-easy-ws runs these; the baseline always runs. */
+/** `ONLY=koaws-after,koa-easy-ws` runs these contestants, and always the baseline. */
 export function selected(names, baseline, others = []) {
   const only = process.env.ONLY
   if (!only) return names
@@ -16,4 +18,10 @@ export function selected(names, baseline, others = []) {
   const unknown = wanted.filter((name) => !names.includes(name) && !others.includes(name))
   if (unknown.length > 0) throw new Error(`ONLY names unknown contestants: ${unknown.join(', ')}`)
   return names.filter((name) => name === baseline || wanted.includes(name))
+}
+
+/** The most open files of a process; Node raises its limit to it. */
+export function descriptors() {
+  const text = spawnSync('sh', ['-c', 'ulimit -Hn'], { encoding: 'utf8' }).stdout?.trim()
+  return text === 'unlimited' ? Number.POSITIVE_INFINITY : Number(text) || 1024
 }

@@ -1,6 +1,6 @@
 /**
- * How the contestants of messages.mjs are spoken to: the handshake, what a server says before the first
- * message, and the texts of a request and of its reply. All carry the same data.
+ * The protocol of each contestant of messages.mjs: the handshake, the server's messages before the
+ * first request, and the texts of a request and of its reply. All carry the same data.
  */
 
 const SIZE = 78
@@ -52,7 +52,7 @@ export const speeches = {
   },
 }
 
-/** What one connection sends, again and again, and what has to come back. */
+/** The messages that one connection sends repeatedly, and the expected replies. */
 export function textsOf({ request, reply }, connection) {
   const texts = { requests: [], replies: [] }
   for (let i = 0; i < RING; i++) {

@@ -11,13 +11,13 @@ export function sign(claims) {
   return `${payload}.${signature(payload).toString('base64url')}`
 }
 
-/** The right shape with a wrong signature, so that refusing costs the HMAC as well. */
+/** The right shape with a wrong signature, so that a rejection costs the HMAC too. */
 export function forge(claims) {
   const payload = Buffer.from(JSON.stringify(claims)).toString('base64url')
   return `${payload}.${Buffer.alloc(32).toString('base64url')}`
 }
 
-/** The claims, or null. */
+/** Returns the claims, or null. */
 export function verify(authorization) {
   if (authorization === undefined || !authorization.startsWith('Bearer ')) return null
   const dot = authorization.indexOf('.', 7)

@@ -405,6 +405,7 @@ static void readable(Connection *c) {
   if (got <= 0) return endConnection(c, got == 0 ? "end of TCP" : "connection reset");
   length += (size_t)got;
   if (c->state == HANDSHAKE) used = response(c, input, length);
+  if (c->state == OPEN && c->group->discard) return keep(c, input, 0);
   if (c->state == OPEN || c->state == PACKETS) used += frames(c, input + used, length - used);
   if (c->state != CLOSED) keep(c, input + used, length - used);
 }
@@ -538,6 +539,7 @@ static void startOpen(char *line) {
   g->socketIo = number(line, "socketIo", 0);
   g->silent = number(line, "silent", 0);
   g->deflate = number(line, "deflate", 0);
+  g->discard = number(line, "discard", 0);
   g->request = hex(line, "request", &g->requestLength);
   g->expect = (char *)hex(line, "expect", &length);
   job.group = g;

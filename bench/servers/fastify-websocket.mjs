@@ -13,7 +13,7 @@ export async function start({ behaviour }) {
   app.setErrorHandler((error, _request, reply) => {
     reply.code(error.statusCode ?? 500).send({ error: error.expose ? error.message : 'internal' })
   })
-  // Before the checks: its own hook is what ends the TCP of an upgrade that they refuse.
+  // Before the checks, because its own hook ends the TCP connection of an upgrade that they reject.
   await app.register(websocket)
   app.decorateRequest('claims', null)
   app.addHook('onRequest', (request, _reply, done) => {

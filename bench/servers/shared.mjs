@@ -5,7 +5,7 @@ export async function listening(server) {
   return server
 }
 
-/** What every contestant but koaws checks by hand; koaws does it by default. */
+/** Checks that koaws does by default, and the other contestants by hand. */
 export function sameOrigin({ origin, host }) {
   return origin === undefined || origin === `http://${host}` || origin === `https://${host}`
 }
@@ -16,7 +16,7 @@ function echo(data, isBinary) {
   this.send(data, { binary: isBinary })
 }
 
-// One function for all connections: what is measured is the library, not closures of the bench.
+// One function for all connections, so that closures of the benchmark are not measured.
 const ON_MESSAGE = { none: undefined, idle: ignore, echo }
 
 export function listener(behaviour) {

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { createServer } from 'node:http'
 import { WebSocketServer } from 'ws'
 import { verify } from '../lib/token.mjs'
@@ -25,7 +26,7 @@ export function start({ form, behaviour }) {
   }
 
   const checked = (req, socket, head) => {
-    // Node took its own listener away; a reset would end the process.
+    // Node removed its own listener; without this one a reset would end the process.
     guard(socket)
     try {
       if (!sameOrigin(req.headers)) return refuse(socket, '403 Forbidden', 'origin')
@@ -40,10 +41,33 @@ export function start({ form, behaviour }) {
     }
   }
 
+  // What a connection of koaws knows of its handshake, kept by hand.
+  const all = new Map()
+  const facts = (req, socket, head) => {
+    const claims = verify(req.headers.authorization)
+    const match = ROOM.exec(req.url)
+    if (claims === null || match === null) return refuse(socket, '401 Unauthorized', 'bad token')
+    wss.handleUpgrade(req, socket, head, (ws) => {
+      ws.id = randomBytes(15).toString('base64url')
+      ws.user = claims
+      ws.params = { id: match[1] }
+      ws.ip = socket.remoteAddress
+      ws.target = req.url
+      ws.openedAt = Date.now()
+      all.set(ws.id, ws)
+      // Shared: a closure for each connection would count as a fact.
+      ws.on('close', forget)
+      opened(ws)
+    })
+  }
+  function forget() {
+    all.delete(this.id)
+  }
+
   const plain = (req, socket, head) => {
     wss.handleUpgrade(req, socket, head, opened)
   }
 
-  server.on('upgrade', form === 'plain' ? plain : checked)
+  server.on('upgrade', { plain, facts, checked }[form])
   return listening(server.listen(0, '127.0.0.1'))
 }

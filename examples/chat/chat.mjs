@@ -1,12 +1,12 @@
-// What the server does with the messages of the pages.
+// The message handlers of the server.
 import { messages } from 'koaws'
 import { chatProtocol } from './chat.protocol.mjs'
-import { findPerson } from './rooms.mjs'
+import { findPerson, logOf } from './rooms.mjs'
 import { createWhoIsThere } from './who-is-there.mjs'
 
 /**
- * The handlers of a chat whose connections are in the room of their page already. `instance` is shown to
- * those who are connected to this one.
+ * Creates the message handlers. Connections must be in the rooms of their page already. The pages of this
+ * instance show `instance`.
  */
 export function makeChat(hub, { instance } = {}) {
   const chat = messages(chatProtocol, { maxMessage: 8 * 1024 })
@@ -23,20 +23,27 @@ export function makeChat(hub, { instance } = {}) {
       const { id, text, to } = message.data
       const from = personOf(message.connection)
       const said = { id, from, text, time: Date.now() }
-      if (to) await sayTo(to, said, message)
-      else chat.room(hub, message.connection.state.room).push('said', said)
+      const { recorded } = to ? await sayTo(to, said, message) : sayToRoom(said, message)
+      // The page shows "Sending …" until then. Without history it is 'none' at once.
+      if ((await recorded) === 'failed') message.throw(503, 'The server could not store it.')
       return { id, time: said.time }
     })
     .on('typing', ({ connection }) => {
-      // Not to whom it would reach late: it is worth nothing then.
+      // Volatile, because a late typing indicator is useless.
       connection.to(connection.state.room).volatile().push('isTyping', personOf(connection))
     })
 
-  /** To all tabs of both, whatever room they show; each once, also where both are the same. */
+  /** Sends to all other pages of the room. The page of the sender gets the reply. */
+  function sayToRoom(said, { connection }) {
+    return chat.audience(connection.to(logOf(connection.state.room))).push('said', said)
+  }
+
+  /** Sends to all other tabs of both users, in any room; once per tab, even if both are the same user. */
   async function sayTo(id, said, message) {
     const to = await findPerson(hub, id)
     if (!to) message.throw(404, 'This person is not here any more.', { code: 'gone' })
-    chat.audience(hub.user(said.from.id, id)).push('said', { ...said, to })
+    const tabs = hub.user(said.from.id, id).except(message.connection)
+    return chat.audience(tabs).push('said', { ...said, to })
   }
 
   return chat

@@ -1,4 +1,4 @@
-// What pages and server say to each other. The server checks every message against this.
+// The messages of pages and server. The server validates every message with these schemas.
 import { protocol } from 'koaws'
 import { z } from 'zod'
 
@@ -8,7 +8,7 @@ const text = z
   .min(1, 'A message has 1 to 500 characters.')
   .max(500, 'A message has 1 to 500 characters.')
 
-/** The page makes it: a message that is said again after a lost connection has the same one. */
+/** Created by the page. A message that is sent again after a lost connection keeps its id. */
 const messageId = z.string().min(1).max(40)
 
 const time = z.int() // epoch milliseconds
@@ -17,13 +17,13 @@ const person = z.object({ id: z.string(), name: z.string() })
 export const chatProtocol = protocol({
   // From a page.
   say: {
-    data: z.object({ id: messageId, text, to: z.string().max(100).optional() }), // to: one person
+    data: z.object({ id: messageId, text, to: z.string().max(100).optional() }), // to: the id of a user, for a private message
     reply: z.object({ id: messageId, time }),
   },
   typing: {},
 
   // From the server.
-  you: { push: person.extend({ instance: z.string().optional() }) }, // instance: of several, this one
+  you: { push: person.extend({ instance: z.string().optional() }) }, // instance: the name of this instance
   members: { push: z.array(person) }, // of the room of the page
   rooms: { push: z.array(z.object({ name: z.string(), people: z.int() })) },
   said: {

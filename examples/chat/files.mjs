@@ -1,10 +1,10 @@
-// The files of the page, and the client of koaws, which comes as one file with the package.
+// The files of the page, and the client of koaws, one file of the package.
 import { readdirSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import Router from '@koa/router'
 
 const PUBLIC = new URL('public/', import.meta.url)
-const CLIENT = new URL(import.meta.resolve('koaws/client'))
+const CLIENT = new URL('../koaws-client.js', import.meta.resolve('koaws/client'))
 
 /** Middleware that answers with a file. */
 export function file(url) {

@@ -10,10 +10,13 @@ import { ROOMS } from './rooms.mjs'
 const secret = process.env.SECRET || randomBytes(32).toString('hex')
 const HOUR = 60 * 60 * 1000
 
-/** Without a valid token in the Authorization header: 401. */
+/** Rejects with 401 without a valid token in the Authorization header. */
 export const authenticated = jwt({ secret })
 
-/** Sets `ctx.state.user`, for a page that is asked for by somebody who is logged in. */
+/** Rejects with 401 without a valid token in the cookie. */
+export const loggedIn = jwt({ secret, cookie: 'token' })
+
+/** Sets `ctx.state.user` if the user is logged in. */
 export const recognised = jwt({ secret, cookie: 'token', passthrough: true })
 
 export const login = new Router()
@@ -33,7 +36,7 @@ login.post('/login', async (ctx) => {
   ctx.redirect(`/rooms/${room}`)
 })
 
-login.post('/logout', jwt({ secret, cookie: 'token' }), async (ctx) => {
+login.post('/logout', loggedIn, async (ctx) => {
   ctx.cookies.set('token', null)
   await ctx.hub.user(ctx.state.user.sub).close(4401, 'logged out') // all tabs of this user
   ctx.status = 204

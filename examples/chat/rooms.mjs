@@ -1,8 +1,11 @@
-// Which rooms there are, and who is in them, on whatever instance.
+// The rooms, and their users on all instances.
 
 export const ROOMS = ['lobby', 'kitchen', 'garden', 'workshop']
 
-/** Who is in a room, always in the same order. Somebody with several tabs is there once. */
+/** Every page is in two rooms of the hub: this one gets the messages, which are recorded. */
+export const logOf = (room) => `log:${room}`
+
+/** Returns the users in a room, sorted by name. A user with several tabs is listed once. */
 export async function peopleIn(hub, room) {
   const members = await hub.room(room).members()
   const names = new Map(members.map(({ userId, info }) => [userId, info.name]))
@@ -10,7 +13,7 @@ export async function peopleIn(hub, room) {
   return people.sort((a, b) => (sortKeyOf(a) < sortKeyOf(b) ? -1 : 1))
 }
 
-/** Somebody who has a page open, in whatever room; undefined where there is nobody. */
+/** Returns a user with an open page in any room, or undefined. */
 export async function findPerson(hub, id) {
   const [member] = await hub.user(id).members()
   return member && { id, name: member.info.name }

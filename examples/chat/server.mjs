@@ -5,5 +5,5 @@ const { app, hub } = makeApp()
 const server = app.listen(Number(process.env.PORT || 3000), '127.0.0.1', () => {
   console.log(`Chat on http://127.0.0.1:${server.address().port}/`)
 })
-hub.attach(server) // so that it is closed even when no request came before
+hub.attach(server) // so that the hub can close the server even before its first request
 hub.closeOnSignal()

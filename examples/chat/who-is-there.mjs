@@ -1,19 +1,19 @@
-// Tells the pages who is where.
+// Sends the user lists of all rooms to the pages.
 import { peopleIn, ROOMS } from './rooms.mjs'
 
-/** How often to look whether that is still true, in milliseconds. */
+/** How often to query the lists again, in milliseconds. */
 const LOOK = 2_000
 
 /**
- * Makes the function to call when somebody has come to a room or left it. To the room goes who is in it,
- * and to everybody how many there are in each.
+ * Returns the function to call when a user has entered or left a room. The room gets its list of users, and
+ * every page the number of users per room.
  *
- * With several instances there is more to it: the answers of one may arrive after what another has told
- * since, and one that dies tells nothing. So each looks again, and tells its own pages what has changed.
+ * With several instances, a list may be overtaken by the list of another instance, and an instance that is
+ * killed sends no update. So each instance queries again and sends the changes to its own pages.
  */
 export function createWhoIsThere(hub, chat) {
-  const news = new Set() // rooms where somebody came or went
-  const told = new Map() // what was told of each room last, as JSON
+  const news = new Set() // rooms with changes
+  const told = new Map() // the last list sent per room, as JSON
   let isAsking = false
 
   setInterval(look, LOOK).unref()
@@ -23,7 +23,7 @@ export function createWhoIsThere(hub, chat) {
     if (!isAsking) void tell()
   }
 
-  /** However many come in one moment: they are told of once. */
+  /** Sends all changes of one moment as one list. */
   async function tell() {
     while (news.size > 0) {
       const fresh = new Set(news)

@@ -1,21 +1,24 @@
 """A client of the subprotocol koaws.v1 (docs/protocol.md). Python 3.10, websockets 10."""
-import asyncio, base64, inspect, json, logging, math, random, re, time
+import asyncio, base64, collections, inspect, json, logging, math, random, re, secrets, time
 import websockets
 
-STOP = {1000, 1002, 1003, 1005, 1007, 1008, 1009, 1010, 4612, 4613}  # and 4400 to 4499, except:
-BACK_OFF = {4408, 4425, 4429}
+STOP = {1000, 1002, 1003, 1005, 1007, 1008, 1009, 1010}  # and 3000 to 4999, except:
+BACK_OFF = {4400, 4408, 4425, 4429, *range(4500, 4600), 4610, 4611}
 UNKNOWN = {"code": "ERR_KOAWS_UNKNOWN_TYPE", "message": "No listener", "status": 404, "retryable": False}
+SIZE = object()  # the key of what a message counts while it is held
 INTERNAL = {"code": "internal", "message": "The client failed", "status": 500, "retryable": False}
 
 class RequestError(Exception):
     """Its argument is the error object of an answer. A listener may raise one: the server gets it."""
 
 class Client:
-    def __init__(self, url, token=None, token_in="handshake", on_error=logging.warning):
-        """`token()`, which may be async, is asked whenever a token is needed."""
+    def __init__(self, url, token=None, token_in="handshake", on_error=logging.warning, positions={}, reload=None):
+        """`token()`, which may be async, is asked whenever a token is needed. The last two are for `History`."""
         self.url, self.token, self.token_in, self.on_error = url, token, token_in, on_error
+        self.history = History(self._deliver, positions, reload)
         self._listeners, self._answers, self._tasks, self._last_id = {}, {}, set(), 0
         self._open, self._attempt, self._denied = asyncio.Event(), 0, False
+        self._again, self._window = {}, 0  # requests to send again, and how long the server recognizes them, in s
 
     def on(self, type, listener):
         """`listener(data)`, which may be async, hears a type. What it returns answers a request."""
@@ -26,28 +29,57 @@ class Client:
         await asyncio.wait_for(self._open.wait(), timeout)
         await send(self._ws, type, **data)
 
-    async def request(self, type, timeout=10, **data):
-        """The data of the reply. What fails without a RequestError may have been carried out."""
+    async def request(self, type, timeout=None, retry=False, **data):
+        """The data of the reply, within 10 s. What fails without a RequestError may have been carried out.
+        With `retry` it is sent again on the next connection, is carried out at most once, and has 120 s."""
+        timeout = (120 if retry else 10) if timeout is None else timeout
         await asyncio.wait_for(self._open.wait(), timeout)
         self._last_id = id = self._last_id + 1
+        if retry:
+            data["key"] = secrets.token_urlsafe(16)
+        if retry and self._window:
+            self._again[id] = (time.monotonic(), {"type": type, "id": id, **data})
         self._answers[id] = answer = asyncio.get_running_loop().create_future()
         try:
-            await send(self._ws, type, id=id, **data)
+            await self._send_first(type, id=id, **data)
             message = await asyncio.wait_for(answer, timeout)
         finally:
             del self._answers[id]
+            self._again.pop(id, None)
         if "error" in message:
             raise RequestError(message["error"])
         return message.get("data")
 
+    async def _send_first(self, type, id, **data):
+        try:
+            await send(self._ws, type, id=id, **data)
+        except websockets.ConnectionClosed:
+            if id not in self._again:
+                raise
+
+    async def _send_again(self, ws):
+        """Sends what has no answer, in order: section 3.7."""
+        for id, (since, message) in list(self._again.items()):
+            if time.monotonic() - since < self._window:
+                await send(ws, **message, again=True)
+            else:
+                self._fail(id, "the server does not recognize it any more")
+
+    def _fail(self, id, why):
+        self._answers[id].done() or self._answers[id].set_exception(ConnectionError(why))
+
     async def run(self):
         """Connect, and come back, until a close code or `close()` says stop. Runs in a task."""
         self._task, self._closed, delay = asyncio.current_task(), False, 0
-        while delay is not None and not self._closed:
-            await asyncio.sleep(delay)
-            code, reason = await self._connect()
-            delay = self.delay(code, reason)
-            logging.info("%s closed with %s %s; back in (s): %s", self.url, code, reason, delay)
+        try:
+            while delay is not None and not self._closed:
+                await asyncio.sleep(delay)
+                code, reason = await self._connect()
+                delay = self.delay(code, reason)
+                logging.info("%s closed with %s %s; back in (s): %s", self.url, code, reason, delay)
+        finally:
+            for id in self._again:
+                self._fail(id, "the client has stopped")
 
     def close(self):
         """Close with 1000, and stay away: cancels the task of `run()`."""
@@ -56,13 +88,15 @@ class Client:
 
     async def _connect(self):
         """One connection, from the handshake to the close: its code and reason."""
-        self._opened_at, self._return_at, offers = math.inf, None, ["koaws.v1"]
+        self._opened_at, self._return_at, offers = math.inf, None, ["koaws.v1", "koaws.resume"]
         try:
             if self.token and self.token_in == "handshake":
                 offers.append(bearer(await result_of(self.token())))
-            async with websockets.connect(self.url, subprotocols=offers) as self._ws:
+            # A pong may wait behind a large message on a slow link.
+            async with websockets.connect(self.url, subprotocols=offers, ping_timeout=150) as self._ws:
                 if self._ws.subprotocol != "koaws.v1":
                     return 4613, "the server does not speak koaws.v1"
+                await send(self._ws, "koaws:resume", data=self.history.resume())
                 async for text in self._ws:
                     await self._receive(self._ws, text)
         except websockets.ConnectionClosed:
@@ -72,15 +106,17 @@ class Client:
             return 1006, ""
         finally:
             self._open.clear()
-            for answer in self._answers.values():
-                answer.done() or answer.set_exception(ConnectionError("the connection has ended"))
+            self.history.release()
+            for id in self._answers.keys() - self._again.keys():
+                self._fail(id, "the connection has ended")
         return self._ws.close_code, self._ws.close_reason
 
     def delay(self, code, reason):
         """How many seconds to wait before coming back, or None to stop: section 7."""
         renew = code == 4401 and self.token and not self._denied
         self._denied = code == 4401
-        if code in STOP or 4400 <= code <= 4499 and code not in BACK_OFF and not renew:
+        rejected = code == 4400 and self._opened_at == math.inf  # 400 in place of the welcome
+        if code in STOP or rejected or 3000 <= code <= 4999 and code not in BACK_OFF and not renew:
             return None
         if code == 4611:
             return 0
@@ -97,8 +133,11 @@ class Client:
         except (ValueError, RecursionError):
             return
         match message:
-            case {"type": "koaws:welcome"}:
+            case {"type": "koaws:welcome", **rest}:
+                self.history.remember(rest.get("data"))
                 self._opened_at, self._denied = time.time(), False
+                self._window = window_of(rest.get("data"))
+                await self._send_again(ws)
                 self._open.set()
             case {"type": "koaws:authenticate"} if self.token:
                 self._last_id += 1  # the welcome follows, or the close: nobody waits for the answer
@@ -111,12 +150,27 @@ class Client:
                     answer.set_result(message)
             case {"type": "koaws:error"}:
                 self.on_error(message)
-            case {"type": str()}:  # not awaited: it may itself request something
-                task = asyncio.create_task(self._hear(ws, message))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+            case {"type": str(), "id": _}:  # not awaited: it may itself request something
+                self._start(self._answer(ws, message))
+            case {"type": str()}:
+                self.history.take({**message, SIZE: len(text) + 1024})
 
-    async def _hear(self, ws, message):
+    def _deliver(self, message):
+        """Calls the listener of a push. An async one goes on in a task."""
+        try:
+            result = self._listeners.get(message["type"], lambda data: None)(message.get("data"))
+            if inspect.isawaitable(result):
+                self._start(self._finish(message, result))
+        except Exception:
+            logging.exception("The listener of %s failed", message["type"])
+
+    async def _finish(self, message, result):
+        try:
+            await result
+        except Exception:
+            logging.exception("The listener of %s failed", message["type"])
+
+    async def _answer(self, ws, message):
         try:
             if message["type"] not in self._listeners:
                 raise RequestError(UNKNOWN)
@@ -127,8 +181,131 @@ class Client:
         except Exception:
             logging.exception("The listener of %s failed", message["type"])
             answer = {"type": "koaws:error", "error": INTERNAL}
-        if "id" in message:
-            await send(ws, id=message["id"], **answer)
+        await send(ws, id=message["id"], **answer)
+
+    def _start(self, coroutine):
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+class History:
+    """The positions in rooms with history: section 3.6. Store `positions`, and pass them to the next client.
+    `reload(room)`, which may be async, loads the state of a room after a refused recovery; returns its position."""
+
+    POSITION = re.compile(r"[A-Za-z0-9_-]{1,32}\.[0-9]{1,16}\.[A-Za-z0-9_-]{0,16}")
+
+    def __init__(self, deliver, positions, reload):
+        self._deliver, self.positions, self._reload = deliver, dict(positions), reload
+        self._previous, self._delivered = collections.deque(maxlen=8), collections.deque(maxlen=1024)
+        self._held, self._running = {}, {}  # by room: a position and the messages after it, and the call of reload
+
+    def remember(self, welcome):
+        if isinstance(welcome, dict) and is_name(id := welcome.get("connection")):
+            self._previous.append(id)
+
+    def resume(self):
+        """The data of the first message: the rooms that were used last, in 16 KiB."""
+        rooms = [entry for entry in self.positions.items() if entry[0] != "__proto__"][-128:]
+        while len(json.dumps([*self._previous, *rooms])) > 16_000:
+            rooms.pop(0)
+        return {"previous": list(self._previous), "positions": dict(rooms)}
+
+    def release(self):
+        """The next connection receives again what is held."""
+        for _, held in self._held.values():
+            held.clear()
+
+    def take(self, message):
+        """Takes a push. Wrong types are ignored."""
+        place = {"room": "", "position": "0.0.", "once": "", **message}
+        if not (is_name(place["room"]) and is_position(place["position"]) and is_name(place["once"])):
+            return
+        if message["type"] not in {"koaws:position", "koaws:recovered", "koaws:at", "koaws:left"}:
+            return self._arrive(message)
+        match message:
+            case {"type": "koaws:left", "data": {"room": str(room)}}:
+                self._held.pop(room, None)
+                self.positions.pop(room, None)
+            case {"type": type, "data": {"room": room, "position": at, **rest}} if is_name(room) and is_position(at):
+                # No listener hears this type.
+                moved = {"type": "koaws:at", "room": room, "position": at, SIZE: message[SIZE]}
+                refusal = {"room": room, "position": at, "recovered": False, "missed": None, "reason": "limit"}
+                match type, rest:
+                    case "koaws:recovered", {"recovered": True, "missed": int() as missed} if missed >= 0:
+                        self._deliver(message)
+                        missed or self._arrive(moved)
+                    case "koaws:recovered", {"recovered": False, "missed": None, "reason": str() as reason}:
+                        self._refused({**refusal, "reason": reason})
+                    case "koaws:position", _ if self.positions.get(room, at) != at:
+                        self._refused(refusal)  # the server did not take what was presented
+                    case "koaws:position" | "koaws:at", _:
+                        self._arrive(moved)
+
+    def _arrive(self, message):
+        room, position, once = message.get("room", ""), message.get("position"), message.get("once")
+        if position and room in self._held:
+            self._held[room][1].append(message)
+            if sum(each[SIZE] for _, held in self._held.values() for each in held) > 1 << 20:
+                logging.error("Messages of %s were lost: reload() took too long", room)
+                self.release()
+        elif not position or not is_up_to(position, self.positions.get(room, "")):
+            # An instance that is behind repeats what came in an earlier stay in the room.
+            seen = once or (position and (room, position))
+            if not seen or seen not in self._delivered:
+                self._deliver(message)
+            if seen:
+                self._delivered.append(seen)
+            if position:  # after the listener, so that no position skips a message
+                self._place(room, position)
+
+    def _place(self, room, position):
+        self.positions.pop(room, None)
+        self.positions[room] = position  # the last used room is the last
+        if len(self.positions) > 1024:
+            del self.positions[next(iter(self.positions))]
+
+    def _refused(self, data):
+        self._deliver({"type": "koaws:recovered", "data": data})
+        room, position = data["room"], data["position"]
+        self._held.pop(room, None)
+        if not self._reload or len(self._held) >= 128:
+            return self._place(room, position)
+        self._held[room] = (position, [])
+        if room not in self._running:  # an older state would replace the newer one
+            self._running[room] = asyncio.create_task(self._restart(room))
+
+    async def _restart(self, room):
+        while waiting := self._held.get(room):
+            position, held = waiting
+            try:
+                loaded = await result_of(self._reload(room)) or position
+                if not is_position(loaded) or loaded != position and is_up_to(loaded, position):
+                    raise ValueError(f"Not a position, or an old one: {loaded}")
+            except Exception:
+                logging.exception("reload(%r) failed", room)
+                loaded = position
+            if self._held.get(room) is waiting:  # the room was not left, and not refused again
+                del self._held[room]
+                self._place(room, loaded)
+                for message in held:
+                    self._arrive(message)
+        del self._running[room]
+
+def window_of(welcome):
+    """How long the server recognizes a request that is sent again, in seconds."""
+    retry = welcome.get("retry") if isinstance(welcome, dict) else None
+    return retry / 1000 if isinstance(retry, (int, float)) and retry > 0 else 0
+
+def is_name(value):
+    return isinstance(value, str) and len(value) < 256
+
+def is_position(value):
+    return isinstance(value, str) and bool(History.POSITION.fullmatch(value))
+
+def is_up_to(position, other):
+    """Whether a position is at or before another one of the same epoch."""
+    epoch, offset = position.split(".")[:2]
+    return is_position(other) and other.split(".")[0] == epoch and int(offset) <= int(other.split(".")[1])
 
 async def send(ws, type, **fields):
     await ws.send(json.dumps({"type": type, **fields}))

@@ -1,4 +1,4 @@
-// What PM2 is told of the chat.
+// The PM2 configuration of the chat.
 module.exports = {
   apps: [
     {
@@ -6,9 +6,9 @@ module.exports = {
       script: `${__dirname}/worker.mjs`,
       exec_mode: 'cluster',
       instances: 4,
-      wait_ready: true, // a worker is up when it says so: the old one goes after that
+      wait_ready: true, // PM2 waits for the message 'ready' of the new worker before it stops the old one
       listen_timeout: 10_000,
-      kill_timeout: 15_000, // above what hub.closeOnSignal() may take
+      kill_timeout: 15_000, // above the time that hub.closeOnSignal() may take
     },
   ],
 }

@@ -1,4 +1,4 @@
-// One of the instances behind nginx. Redis joins them.
+// One of the instances behind nginx, connected by Redis.
 import { redisAdapter } from 'koaws/redis'
 import { createClient } from 'redis'
 import { makeApp } from '../chat/app.mjs'

@@ -1,4 +1,4 @@
-/** The configuration of nginx, with all that it writes in one folder. See docs/guides/behind-nginx.md. */
+/** Returns the configuration of nginx. All its files are in one folder. See docs/guides/behind-nginx.md. */
 export function nginxConf({ folder, port, instances }) {
   const servers = instances.map((instance) => `server 127.0.0.1:${instance};`)
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(

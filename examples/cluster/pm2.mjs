@@ -1,4 +1,4 @@
-// The chat on four workers of PM2, without Redis, until Ctrl-C. The PM2 of the user is not touched.
+// The chat on four workers of PM2, without Redis, until Ctrl-C. A running PM2 of the user is not affected.
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
@@ -17,13 +17,13 @@ const home = makeFolder()
 const port = await freePort(Number(PORT))
 const env = {
   ...process.env,
-  PM2_HOME: home, // a daemon of its own
+  PM2_HOME: home, // starts a separate daemon
   PM2_DISCRETE_MODE: 'true', // no banner
   PM2_DISABLE_VERSION_CHECK: 'true',
   PORT: String(port),
-  SECRET, // one for all: a login is good on each of them
+  SECRET, // shared, so that a login is valid on all workers
 }
-let logs // the program that shows them
+let logs // the process that prints them
 let isEnding = false
 const beginning = begin()
 onStop(endAll)
@@ -56,7 +56,7 @@ async function showWorkers() {
   }
 }
 
-/** Run one command, and give what it prints. In a group of its own: Ctrl-C is for this process. */
+/** Runs a command and returns its output. Its own process group keeps Ctrl-C from it. */
 async function pm2(...words) {
   const child = spawn(program, words, { env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
   const [output, errors, [code]] = await Promise.all([
@@ -68,7 +68,7 @@ async function pm2(...words) {
   return output
 }
 
-/** Show what the workers print. */
+/** Prints the output of the workers. */
 function follow() {
   const words = ['logs', 'chat', '--raw', '--lines', '0']
   logs = spawn(program, words, { env, detached: true, stdio: ['ignore', 'inherit', 'inherit'] })
@@ -76,7 +76,7 @@ function follow() {
 
 async function endAll() {
   isEnding = true
-  await beginning.catch(() => {}) // each command would start the daemon anew
+  await beginning.catch(() => {}) // each command would start the daemon again
   logs?.kill()
   await pm2('kill')
 }

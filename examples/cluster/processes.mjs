@@ -1,4 +1,4 @@
-// Finding, starting and ending the programs of an example.
+// Finds, starts and stops the programs of an example.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { accessSync, chmodSync, constants, mkdtempSync, rmSync } from 'node:fs'
@@ -10,21 +10,21 @@ import { setTimeout as pause } from 'node:timers/promises'
 /** How long a program may take to start or to end, in milliseconds. */
 const PATIENCE = 15_000
 
-/** A folder for what the programs write: removed when this process ends. */
+/** A folder for the files of the programs, removed when this process ends. */
 export function makeFolder() {
   const folder = mkdtempSync(join(tmpdir(), 'koaws-chat-'))
-  chmodSync(folder, 0o711) // nginx, started by root, works as another user
+  chmodSync(folder, 0o711) // workers of nginx run as another user when root starts it
   process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
   return folder
 }
 
-/** The path of a program, or undefined: from the PATH, and from where else it may be. */
+/** Returns the path of a program, or undefined. Searches the PATH and other usual places. */
 export function findProgram(name, ...folders) {
   const all = [...folders, ...(process.env.PATH ?? '').split(delimiter)]
   return all.map((folder) => join(folder, name)).find(isExecutable)
 }
 
-/** The port that is wanted, or the next that no other program has; 0: any. */
+/** Returns the wanted port, or the next free one; 0 means any. */
 export async function freePort(wanted = 0) {
   const server = createServer().listen(wanted, '127.0.0.1')
   try {
@@ -40,8 +40,8 @@ export async function freePort(wanted = 0) {
 }
 
 /**
- * Start a program whose output goes to the terminal. It is the leader of a group, so Ctrl-C reaches this
- * process alone, which ends the others in order.
+ * Starts a program with its output on the terminal. It leads its own process group, so Ctrl-C reaches only
+ * this process, which stops the others in order.
  */
 export function start(name, program, words, env = {}) {
   const child = spawn(program, words, {
@@ -55,7 +55,7 @@ export function start(name, program, words, env = {}) {
   return child
 }
 
-/** Until a program listens. */
+/** Resolves when a program listens. */
 export async function listening(child, port) {
   const deadline = Date.now() + PATIENCE
   while (!(await answers(port))) {
@@ -65,7 +65,7 @@ export async function listening(child, port) {
   }
 }
 
-/** Tell a program to end, and wait for it. */
+/** Stops a program and waits for its end. */
 export async function end(child) {
   if (hasEnded(child)) return
   child.isEnding = true
@@ -76,12 +76,12 @@ export async function end(child) {
   clearTimeout(timer)
 }
 
-/** On Ctrl-C, or when the terminal closes, run this once and exit. */
+/** Runs a function once on Ctrl-C or when the terminal closes, then exits. */
 export function onStop(stop) {
   let stopping = false
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
     process.on(signal, async () => {
-      if (stopping) return // npm passes on what the terminal has sent already
+      if (stopping) return // npm repeats the signal of the terminal
       stopping = true
       console.log('Stopping …')
       await stop()
@@ -90,7 +90,7 @@ export function onStop(stop) {
   }
 }
 
-/** What is not there, and how to get it. */
+/** Reports missing programs and how to install them. */
 export function giveUp(...lines) {
   for (const line of lines) console.error(line)
   process.exit(1)

@@ -1,4 +1,4 @@
-// The chat on two instances behind nginx, joined by Redis: all of it on this machine, until Ctrl-C.
+// The chat on two instances behind nginx, connected by Redis, on this machine, until Ctrl-C.
 import { randomBytes } from 'node:crypto'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -27,7 +27,7 @@ if (!redisServer) {
 if (!nginx) giveUp('nginx is missing. Debian: apt install nginx-light. macOS: brew install nginx.')
 
 const folder = makeFolder()
-const started = [] // the last is ended first
+const started = [] // stopped in reverse order
 onStop(endAll)
 
 try {
@@ -58,7 +58,7 @@ async function startInstance(number, redis) {
     INSTANCE: String(number),
     PORT: String(port),
     REDIS_URL: `redis://127.0.0.1:${redis}`,
-    SECRET, // one for all: a login is good on each of them
+    SECRET, // shared, so that a login is valid on both instances
   })
   return port
 }
@@ -78,7 +78,7 @@ async function begin(name, port, program, words, env) {
   console.log(`${name}: port ${port}, pid ${child.pid}`)
 }
 
-/** nginx first would cut the connections before they are told to come back: it goes after the instances. */
+/** Stops nginx after the instances: before, it would cut connections without a time to reconnect. */
 async function endAll() {
   const [redis, ...others] = started
   const proxy = others.splice(2)

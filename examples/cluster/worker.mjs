@@ -1,4 +1,4 @@
-// One of the workers that PM2 starts. They find each other by themselves.
+// One of the workers that PM2 starts. clusterAdapter() connects them.
 import { clusterAdapter } from 'koaws/cluster'
 import { makeApp } from '../chat/app.mjs'
 

@@ -1,4 +1,4 @@
-// The field for a message, and whom it is for.
+// The field for a message, and its receiver.
 import { TYPING } from './typing.js'
 
 export function createComposer(form, { isMe, onSay, onTyping }) {
@@ -20,7 +20,7 @@ export function createComposer(form, { isMe, onSay, onTyping }) {
     toldTyping = 0
   }
 
-  /** Enter sends; with Shift it is a new line, and within an input method it belongs to that. */
+  /** Enter sends. Shift+Enter is a new line, and Enter in an input method confirms its text. */
   function sendOnEnter(event) {
     if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return
     event.preventDefault()
@@ -34,12 +34,12 @@ export function createComposer(form, { isMe, onSay, onTyping }) {
     onTyping()
   }
 
-  /** Whom a message is for; undefined: everybody. */
+  /** Returns the receiver of a private message, or undefined for the whole room. */
   function receiver() {
     return people.find(({ id }) => id === to.value)
   }
 
-  /** Whoever was chosen stays chosen, also when they have left: nothing private goes to everybody. */
+  /** Keeps the chosen receiver even after they left, so that a private message never goes to the room. */
   function showReceivers(present) {
     const chosen = receiver()
     people = present.filter((person) => !isMe(person))

@@ -1,7 +1,7 @@
-/** The element for a selector. */
+/** Returns the element for a selector. */
 export const $ = (selector) => document.querySelector(selector)
 
-/** Make an element. Text goes in as text, never as HTML. */
+/** Creates an element. Text is inserted as text, never as HTML. */
 export function element(name, className, ...content) {
   const made = document.createElement(name)
   if (className) made.className = className

@@ -1,27 +1,27 @@
-// What was said: in order, each message once, over all connections of the page.
+// The messages in order, each once, across all connections of the page.
 import { element } from './dom.js'
 import { colour, avatar as makeAvatar } from './people.js'
 import { keepAtEnd } from './scrolling.js'
 
-const LONGEST = 500 // messages and notices that are kept
-const TOGETHER = 5 * 60_000 // messages of one person within this time stand together
+const LONGEST = 500 // most messages and notices
+const TOGETHER = 5 * 60_000 // messages of one user within this time are grouped
 
 export function createLog(root, { isMe, latest, onRetry }) {
   const list = root.querySelector('ol')
   const scrolling = keepAtEnd(root, latest)
   const items = new Map() // by key
 
-  /** Ids are unique for one person. Those of this page come before it knows who it is. */
+  /** Ids are unique per user. Messages of this page can be sent before it knows its own user. */
   const keyOf = (id, from) => `${!from || isMe(from) ? 'me' : from.id} ${id}`
 
-  /** A message of the server: a new one, or one of this page that has arrived. */
+  /** Shows a message from the server: a new one, or the confirmation of a message of this page. */
   function said({ id, from, text, time, to }) {
     const known = items.get(keyOf(id, from))
     if (known) confirm(known, time)
-    else confirm(addMessage(keyOf(id, from), { from, text, to }), time)
+    else confirm(addMessage(keyOf(id, from), { from, text, to, time }), time)
   }
 
-  /** A message that this page sends. */
+  /** Shows a message that this page sends. */
   function sending({ id, text, to }) {
     const item = addMessage(keyOf(id), { text, to })
     item.classList.add('pending')
@@ -36,7 +36,7 @@ export function createLog(root, { isMe, latest, onRetry }) {
 
   function failed(message, reason) {
     const item = items.get(keyOf(message.id))
-    if (!item?.classList.contains('pending')) return // shown, or gone from the log
+    if (!item?.classList.contains('pending')) return // already confirmed, or removed from the log
     item.classList.replace('pending', 'failed')
     setMeta(item, '')
     const retry = element('button', 'quiet', 'Retry')
@@ -46,7 +46,7 @@ export function createLog(root, { isMe, latest, onRetry }) {
     scrolling.follow()
   }
 
-  /** Send it anew, now as the last. */
+  /** Sends it again, now as the latest message. */
   function again(item, message) {
     const next = item.nextElementSibling
     item.querySelector('.failure').remove()
@@ -63,6 +63,11 @@ export function createLog(root, { isMe, latest, onRetry }) {
     add(element('li', 'notice', text))
   }
 
+  /** Shows a line about missed messages; the same text for the room and for the user only once. */
+  function missed(text) {
+    if (list.lastElementChild?.textContent !== text) add(element('li', 'missed', text))
+  }
+
   function confirm(item, time) {
     item.classList.remove('pending', 'failed')
     item.querySelector('.failure')?.remove()
@@ -72,7 +77,7 @@ export function createLog(root, { isMe, latest, onRetry }) {
     setMeta(item, shown)
   }
 
-  function addMessage(key, { from, text, to }) {
+  function addMessage(key, { from, text, to, time = Date.now() }) {
     const mine = !from || isMe(from)
     const item = element('li', `message${mine ? ' mine' : ''}${to ? ' private' : ''}`)
     const heading = element('p', 'from', element('b', '', mine ? 'You' : from.name))
@@ -85,7 +90,7 @@ export function createLog(root, { isMe, latest, onRetry }) {
     item.append(element('div', 'bubble', heading, line))
     item.dataset.key = key
     item.dataset.author = `${mine ? 'me' : from.id} ${to?.id ?? ''}`
-    item.dataset.at = Date.now()
+    item.dataset.at = time
     items.set(key, item)
     add(item)
     return item
@@ -105,10 +110,10 @@ export function createLog(root, { isMe, latest, onRetry }) {
     group(list.firstElementChild)
   }
 
-  return { said, sending, confirmed, failed, notice }
+  return { said, sending, confirmed, failed, notice, missed }
 }
 
-/** Whether it belongs to the message above it: same people, not long ago. */
+/** True if it is grouped with the message above: same users, short time between. */
 function group(item) {
   const above = item.previousElementSibling
   const follows =

@@ -1,4 +1,4 @@
-// The login form: what the server says no to is shown beside the field.
+// The login form: a rejection by the server is shown beside the field.
 const form = document.querySelector('form')
 const error = document.querySelector('#error')
 const { name, room } = form.elements
@@ -15,7 +15,7 @@ async function logIn(event) {
   try {
     const body = new URLSearchParams(new FormData(form))
     const response = await fetch('/login', { method: 'POST', body })
-    // The room, where the server redirected to.
+    // The server redirected to the room.
     if (response.ok) location.assign(response.url)
     else showError(await response.text())
   } catch {

@@ -1,11 +1,11 @@
-// Who is in the room, and the notices about who comes and goes.
+// The users in the room, and the notices about joining and leaving.
 import { element } from './dom.js'
 import { avatar } from './people.js'
 
-/** Somebody who is gone for less than this, in milliseconds, has not left: a page was loaded anew. */
+/** A shorter absence, in milliseconds, is a reload of the page and not shown as leaving. */
 const BLINK = 2_000
 
-/** After this page was away, the others may have been too: they have so long to come back. */
+/** How long others may take to return after this page has reconnected, in milliseconds. */
 const RETURN = 30_000
 
 export function createMembers(list, { isMe, onNotice, onChange }) {
@@ -13,7 +13,7 @@ export function createMembers(list, { isMe, onNotice, onChange }) {
   let returnedAt = 0
   let isNew = true // the next list is the first of a connection
 
-  /** All who are there, as the server sees it. */
+  /** Applies the list of users from the server. */
   function update(present) {
     const isFirst = members.size === 0
     if (isNew && !isFirst) returnedAt = Date.now()
@@ -43,7 +43,7 @@ export function createMembers(list, { isMe, onNotice, onChange }) {
     show()
   }
 
-  /** Nothing is known any more: nobody leaves before the next list. */
+  /** Keeps all users until the next list, because this page is disconnected. */
   function disconnected() {
     isNew = true
     for (const member of members.values()) {

@@ -6,7 +6,10 @@ const REASONS = {
   internal: 'The server failed.',
 }
 
-/** Why something failed, as a sentence: what the schema says, or the client, or the server. */
+/** Whether the server handles no message on this connection any more. */
+export const isStopping = ({ code }) => code === 'ERR_KOAWS_DRAINING'
+
+/** Returns the reason of a failure as a sentence, from the schema, the client or the server. */
 export function reasonOf({ code, data, message }) {
   return data?.issues?.[0]?.message ?? REASONS[code] ?? message
 }

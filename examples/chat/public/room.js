@@ -1,11 +1,12 @@
-// The page of a room: one client of koaws, and the parts of the page that it feeds.
+// The page of a room: one client of koaws, and the parts of the page that it updates.
 import { connect } from '/koaws-client.js'
 import { createComposer } from './composer.js'
 import { createDelivery } from './delivery.js'
 import { $ } from './dom.js'
+import { loadHistory, showMissed } from './history.js'
 import { createLog } from './log.js'
 import { createMembers } from './members.js'
-import { reasonOf } from './reasons.js'
+import { isStopping, reasonOf } from './reasons.js'
 import { createRooms } from './rooms.js'
 import { showState } from './state.js'
 import { createToasts } from './toasts.js'
@@ -13,15 +14,19 @@ import { createTyping } from './typing.js'
 
 const room = decodeURIComponent(location.pathname.split('/').at(-1))
 const loginUrl = `/login?room=${encodeURIComponent(room)}`
-let me // who this is, as soon as the server has said so
+let me // the user of this page, once the server has sent it
 
 const isMe = (person) => person.id === me?.id
-const client = connect(`${location.pathname}/socket`, { onError })
-
 const toasts = createToasts($('#toasts'))
 const typing = createTyping($('#typing'))
 const rooms = createRooms($('#rooms'), room)
 const log = createLog($('#log'), { isMe, latest: $('#latest'), onRetry: (said) => deliver(said) })
+
+const client = connect(`${location.pathname}/socket`, {
+  onError,
+  positions: await showHistory().catch(onError), // the server sends what came after them
+  reload: async (name) => (await showHistory())[name], // when it cannot
+})
 const composer = createComposer($('#composer'), { isMe, onSay: say, onTyping: tellTyping })
 const members = createMembers($('#members'), {
   isMe,
@@ -47,10 +52,22 @@ client.on('said', (said) => {
   log.said(said)
 })
 client.subscribe(connectionChanged)
+showMissed(client, log)
 showState(client, { loginUrl, focusElsewhere: composer.focus })
 
+/** Shows the messages so far, and returns their positions by room. */
+async function showHistory() {
+  const { you, messages, positions } = await loadHistory()
+  me = you
+  for (const said of messages) log.said(said)
+  return positions
+}
+
 function connectionChanged() {
-  if (client.state.status === 'open') return
+  if (client.state.status === 'open') {
+    $('#log').ariaLive = 'polite' // new messages are read out, the history was not
+    return
+  }
   members.disconnected()
   typing.clear()
 }
@@ -67,7 +84,7 @@ function say(text, to) {
 }
 
 function tellTyping() {
-  client.push('typing', undefined, { queue: false }) // later it would not be true any more
+  client.push('typing', undefined, { queue: false }) // outdated after a reconnect
 }
 
 async function logOut() {
@@ -81,10 +98,10 @@ async function logOut() {
 
 function onError(error) {
   console.error(error)
-  toasts.show(reasonOf(error))
+  if (!isStopping(error)) toasts.show(reasonOf(error)) // a typing indicator
 }
 
-/** `crypto.randomUUID()` would need HTTPS, or a page of this machine. */
+/** Replaces `crypto.randomUUID()`, which needs HTTPS or localhost. */
 function newId() {
   return crypto.getRandomValues(new Uint32Array(3)).join('-')
 }

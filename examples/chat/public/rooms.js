@@ -1,8 +1,8 @@
-// The rooms, and how many people are in each.
+// The rooms with their number of users.
 import { element } from './dom.js'
 
 export function createRooms(list, current) {
-  const links = new Map() // by name; they stay, and so does the focus on one
+  const links = new Map() // by name; reused, so that a focused link keeps the focus
 
   function update(rooms) {
     for (const { name, people } of rooms) {

@@ -1,6 +1,6 @@
-// The log stays at its end, unless somebody reads what is above.
+// Keeps the log at its end, unless the user has scrolled up.
 
-/** `button` leads to the end, and is shown when something new came there. */
+/** `button` scrolls to the end. It appears when there is a new message below. */
 export function keepAtEnd(root, button) {
   let atEnd = true
 
@@ -9,7 +9,7 @@ export function keepAtEnd(root, button) {
     button.hidden = true
     atEnd = true
   }
-  /** Something was added: `worthy` of the button, where nobody is at the end. */
+  /** Follows new content. `worthy` content shows the button if the user has scrolled up. */
   const follow = (worthy = false) => {
     if (atEnd) toEnd()
     else if (worthy) button.hidden = false
@@ -22,7 +22,7 @@ export function keepAtEnd(root, button) {
     toEnd()
     root.focus()
   })
-  // The keyboard of a phone, a window that is made smaller, a banner.
+  // The keyboard of a phone, a smaller window or a banner changes the height.
   new ResizeObserver(() => follow()).observe(root)
   return { toEnd, follow }
 }

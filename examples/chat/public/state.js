@@ -1,9 +1,9 @@
-// How the connection is, and what can be done about it.
+// The state of the connection, and the buttons to retry or log in.
 import { $ } from './dom.js'
 
 const NOT_LOGGED_IN = 4401
 
-/** Keeps the line up to date. `focusElsewhere`: the button that had the focus has gone. */
+/** Updates the status line. Calls `focusElsewhere` when the focused button disappears. */
 export function showState(client, { loginUrl, focusElsewhere }) {
   const retry = $('#retry')
   const relogin = $('#relogin')
@@ -40,7 +40,7 @@ export function showState(client, { loginUrl, focusElsewhere }) {
     return wasOpen ? 'Reconnecting' : 'Connecting'
   }
 
-  /** Beside the status, and not in it: a screen reader would speak each second. */
+  /** Outside the status element, because a screen reader would read out each second. */
   function tick() {
     const { status, retryAt } = client.state
     const seconds = Math.max(1, Math.ceil((retryAt - Date.now()) / 1000))
@@ -49,7 +49,7 @@ export function showState(client, { loginUrl, focusElsewhere }) {
   }
 }
 
-/** What does not change is not spoken again. */
+/** Sets a text only if it differs, so that a screen reader does not repeat it. */
 function setText(target, text) {
   if (target.textContent !== text) target.textContent = text
 }

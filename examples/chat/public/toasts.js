@@ -1,4 +1,4 @@
-// Short messages about what went wrong. They leave by themselves, but not while somebody is at one.
+// Short error messages. They disappear by themselves, but not while one has the pointer or the focus.
 import { element } from './dom.js'
 
 const SHOWN = 8_000 // milliseconds

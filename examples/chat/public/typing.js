@@ -1,6 +1,6 @@
-// Who is typing.
+// The typing indicator.
 
-/** For so long it is shown, in milliseconds; pages tell it a little more often. */
+/** How long it is shown, in milliseconds. Pages send it slightly more often. */
 export const TYPING = 3_000
 
 export function createTyping(line) {
@@ -17,7 +17,7 @@ export function createTyping(line) {
     if (people.delete(id)) list()
   }
 
-  /** Nobody else is there. */
+  /** Removes users that are no longer present. */
   function keep(present) {
     const ids = new Set(present.map(({ id }) => id))
     for (const id of people.keys()) if (!ids.has(id)) stop({ id })

@@ -1,0 +1,101 @@
+/** One instance for scale.mjs and growth.mjs, over HTTP/1.1, or HTTP/2 without TLS. It serves the commands of rpc.mjs. */
+import { once } from 'node:events'
+import http from 'node:http'
+import http2 from 'node:http2'
+import { setTimeout as sleep } from 'node:timers/promises'
+import Router from '@koa/router'
+import Koa from 'koa'
+import koaWs, { accept, messages } from '../../dist/index.js'
+import { startDelay, stopDelay } from '../lib/delay.mjs'
+import { serve } from '../lib/rpc.mjs'
+
+const MAKE = {
+  'http/1.1': (callback) => http.createServer(callback),
+  'http/2': (callback) => http2.createServer(callback),
+}
+
+const TEXT = 'the same text for every message, repeated '.repeat(3).slice(0, 100)
+
+let hub
+
+/** Client number n is in a room of its own, in one of 100 and in one of 10,000. */
+function roomsOf({ params }) {
+  const n = Number(params.n)
+  return [`1:${n}`, `100:${Math.floor(n / 100)}`, `10000:${Math.floor(n / 10_000)}`]
+}
+
+function cpuSince(began) {
+  const { user, system } = process.cpuUsage(began)
+  return user + system
+}
+
+serve({
+  async start({ kind, heartbeat, presence }) {
+    hub = koaWs({
+      heartbeat: heartbeat === 0 ? false : { interval: heartbeat, timeout: heartbeat },
+      ...(presence && {
+        presence: { rooms: 'people:*', info: () => ({ name: 'somebody' }), linger: 0 },
+      }),
+    })
+    const echo = (connection) => connection.on('message', (data) => connection.send(data))
+    const app = new Koa()
+    app.use(hub)
+    const router = new Router()
+      .get('/in/:n', accept(echo, { rooms: roomsOf }))
+      .get('/v1', accept(messages()))
+    app.use(router.routes())
+    const server = MAKE[kind](app.callback())
+    hub.attach(server)
+    server.listen(0, '127.0.0.1', 4096)
+    await once(server, 'listening')
+    return { port: server.address().port }
+  },
+  startDelay,
+  stopDelay,
+  cpu() {
+    const { user, system } = process.cpuUsage()
+    return user + system
+  },
+  /** In bytes, after a collection. */
+  memory() {
+    globalThis.gc()
+    const { rss, heapUsed, external } = process.memoryUsage()
+    return { rss, heap: heapUsed, external }
+  },
+  status() {
+    const { connections, rooms, drops } = hub.status()
+    return { connections, rooms, drops }
+  },
+  /** Sends a message to a room or to all. */
+  send({ room }) {
+    const target = room === undefined ? hub.all() : hub.room(room)
+    target.send(TEXT)
+  },
+  /** Has every connection join or leave a room that `each` connections share. Returns the CPU time, in microseconds. */
+  async change({ name, each, leave }) {
+    const began = process.cpuUsage()
+    let n = 0
+    for (const connection of hub.localConnections.values()) {
+      const room = `${name}:${Math.floor(n++ / each)}`
+      if (leave) connection.leave(room)
+      else connection.join(room)
+    }
+    await sleep(200) // presence tells what has changed after 50 ms
+    return cpuSince(began)
+  },
+  /** Sends single messages to all. Returns the CPU time, in microseconds. */
+  async broadcasts({ count, pause }) {
+    const began = process.cpuUsage()
+    for (let i = 0; i < count; i++) {
+      hub.all().send(TEXT)
+      await sleep(pause)
+    }
+    return cpuSince(began)
+  },
+  /** Resolves to the time that closing took, in milliseconds. */
+  async close({ timeout }) {
+    const began = performance.now()
+    await hub.close({ timeout })
+    return performance.now() - began
+  },
+})
