@@ -83,7 +83,7 @@ function testFiles(): string[] {
 
 async function mocha(run: string[]): Promise<number> {
   const env = { ...process.env, KOAWS_TEST_ALL: all ? '1' : '' }
-  const child = spawn('node_modules/.bin/mocha', run, { stdio: 'inherit', env })
+  const child = spawn(process.execPath, ['scripts/mocha.mjs', ...run], { stdio: 'inherit', env })
   const [code] = await once(child, 'exit')
   return typeof code === 'number' ? code : 1
 }

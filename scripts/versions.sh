@@ -24,7 +24,7 @@ for pair in "${pairs[@]}"; do
     npm install --no-save --no-audit --no-fund --silent --legacy-peer-deps ${pair//,/ }
     npm run build --silent
     echo "--- koa $(node -p 'require("koa/package.json").version'), ws $(node -p 'require("ws/package.json").version')"
-    node node_modules/mocha/bin/mocha.js --parallel --jobs "${JOBS:-4}" "${without[@]}" --reporter dot "$@"
+    node scripts/mocha.mjs --parallel --jobs "${JOBS:-4}" "${without[@]}" --reporter dot "$@"
   )
   rm -rf "$copy"
 done
