@@ -12,12 +12,24 @@ export const channels: {
   readonly connection: Channel<string, ConnectionEvent>
   /** A message arrived. */
   readonly message: Channel<string, MessageEvent>
+  /** A message of `koaws.v1` was handled. */
+  readonly handled: Channel<string, HandledEvent>
+  /** A message was sent to connections of this instance. */
+  readonly sent: Channel<string, SentEvent>
+  /** A pong arrived. */
+  readonly pong: Channel<string, PongEvent>
+  /** It is known whether a client that returned to a room has missed nothing. */
+  readonly recovery: Channel<string, RecoveryEvent>
   /** A rejection, a dropped message, or another event counted in `status().drops`. */
   readonly drop: Channel<string, DropEvent>
   /** A connection has ended. */
   readonly close: Channel<string, CloseEvent>
   /** The state of the backplane changed, or the reason why the engine is unreachable. */
   readonly backplane: Channel<string, BackplaneEvent>
+  /** The engine has taken what this instance published. */
+  readonly published: Channel<string, PublishedEvent>
+  /** A stage of `hub.close()` begins. */
+  readonly shutdown: Channel<string, ShutdownEvent>
   /**
    * Messages of other instances did not arrive here, or messages of this instance will not arrive
    * elsewhere.
@@ -27,9 +39,15 @@ export const channels: {
   upgrade: typedChannel<UpgradeEvent>('koaws:upgrade'),
   connection: typedChannel<ConnectionEvent>('koaws:connection'),
   message: typedChannel<MessageEvent>('koaws:message'),
+  handled: typedChannel<HandledEvent>('koaws:handled'),
+  sent: typedChannel<SentEvent>('koaws:sent'),
+  pong: typedChannel<PongEvent>('koaws:pong'),
+  recovery: typedChannel<RecoveryEvent>('koaws:recovery'),
   drop: typedChannel<DropEvent>('koaws:drop'),
   close: typedChannel<CloseEvent>('koaws:close'),
   backplane: typedChannel<BackplaneEvent>('koaws:backplane'),
+  published: typedChannel<PublishedEvent>('koaws:published'),
+  shutdown: typedChannel<ShutdownEvent>('koaws:shutdown'),
   lost: typedChannel<LostEvent>('koaws:lost'),
 }
 
@@ -40,6 +58,8 @@ function typedChannel<Payload>(name: string): Channel<string, Payload> {
 
 /** Payload of `koaws:upgrade`. */
 export interface UpgradeEvent {
+  /** The name of the instance, as in `status().id`; undefined when no plugin has decided. */
+  readonly instance: string | undefined
   /** The path without the query, with escaped control characters, at most 200 characters. */
   readonly path: string
   /** The method of the request: GET, unless the request was malformed. GET over HTTP/2 as well. */
@@ -87,6 +107,58 @@ export interface MessageEvent {
   readonly binary: boolean
 }
 
+/** Payload of `koaws:handled`. */
+export interface HandledEvent {
+  /** The `Connection`. */
+  readonly connection: unknown
+  /** The type of the message. */
+  readonly type: string
+  /** Whether the client expects a reply. */
+  readonly isRequest: boolean
+  /** The size of the message in bytes. */
+  readonly size: number
+  /** The time from the check of the data to the end of the handler, in milliseconds. */
+  readonly duration: number
+  /** The code of the error that the client got or would have got; undefined when the handler succeeded. */
+  readonly code: string | undefined
+}
+
+/** Payload of `koaws:sent`. Messages of koaws itself outside of a handler, such as the welcome, are included where `send()` sends them. */
+export interface SentEvent {
+  /** The name of the instance that sends, as in `status().id`; undefined with a connection. */
+  readonly instance: string | undefined
+  /** The `Connection`; undefined for a send to many. */
+  readonly connection: unknown
+  /** The type of a message of `koaws.v1`; undefined for any other message. */
+  readonly type: string | undefined
+  /** The size of the message in bytes, before compression. */
+  readonly size: number
+  /** How many connections of this instance it was sent to. */
+  readonly count: number
+}
+
+/** Payload of `koaws:pong`. */
+export interface PongEvent {
+  /** The `Connection`. */
+  readonly connection: unknown
+  /** The round trip of the ping, in milliseconds. */
+  readonly rtt: number
+}
+
+/** Payload of `koaws:recovery`. */
+export interface RecoveryEvent {
+  /** The `Connection`. */
+  readonly connection: unknown
+  /** The name of the room; empty for the messages to a user. */
+  readonly room: string
+  /** Whether the client gets all that it missed. */
+  readonly recovered: boolean
+  /** How many messages it missed; null when that is unknown. */
+  readonly missed: number | null
+  /** Why not; null when it recovers. `docs/guides/recovery.md` lists the reasons. */
+  readonly reason: string | null
+}
+
 /** Payload of `koaws:drop`. */
 export interface DropEvent {
   /** The name of the counter in `status().drops`. */
@@ -124,6 +196,31 @@ export interface BackplaneEvent {
   readonly why: string
   /** The messages and bytes that wait for the engine. */
   readonly queued: { readonly messages: number; readonly bytes: number }
+}
+
+/** Payload of `koaws:published`. */
+export interface PublishedEvent {
+  /** The name of this instance. */
+  readonly instance: string
+  /** The number of sends, joins and other orders in the payload. */
+  readonly orders: number
+  /** The size of the payload in bytes. */
+  readonly size: number
+  /** The time from the end of the turn that published to the answer of the engine, in milliseconds, with the time in the queue. */
+  readonly duration: number
+}
+
+/** Payload of `koaws:shutdown`. */
+export interface ShutdownEvent {
+  /** The name of this instance. */
+  readonly instance: string
+  /**
+   * `delay`: `ready` is false. `refuse`: new upgrades get 503, and loops end. `close`: clients get a closing handshake.
+   * `terminate`: the rest is ended, after the deadline. `end`: nothing is left.
+   */
+  readonly stage: 'delay' | 'refuse' | 'close' | 'terminate' | 'end'
+  /** The open connections of this instance. */
+  readonly connections: number
 }
 
 /** Payload of `koaws:lost`. */

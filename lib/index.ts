@@ -48,8 +48,14 @@ export type {
   CloseEvent,
   ConnectionEvent,
   DropEvent,
+  HandledEvent,
   LostEvent,
   MessageEvent,
+  PongEvent,
+  PublishedEvent,
+  RecoveryEvent,
+  SentEvent,
+  ShutdownEvent,
   UpgradeEvent,
 } from './diagnostics.ts'
 // Errors and close codes
@@ -118,6 +124,7 @@ export type {
 export { protocol } from './protocol/definition.ts'
 export type { PresenceData, PresentMember } from './protocol/presence.ts'
 export type { SchemaIssue, SchemaResult, StandardSchema } from './protocol/standard-schema.ts'
+export type { TracedMessage, Tracer } from './tracer.ts'
 export type { AcceptOptions, FromContext, SubprotocolChooser } from './upgrade/accept-options.ts'
 export type { AcceptHandler } from './upgrade/chain.ts'
 export type { DeflateOptions } from './upgrade/deflate.ts'

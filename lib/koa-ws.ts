@@ -24,6 +24,7 @@ import type {
   Protocol,
   ProtocolDefinition,
 } from './protocol/definition.ts'
+import { checkTracer, type Tracer } from './tracer.ts'
 
 declare module 'koa' {
   interface ExtendableContext {
@@ -122,6 +123,14 @@ export interface Hub<P extends AnyProtocol = ProtocolDefinition>
   all(): Audience<DefinitionOf<P>>
   /** The open connections of this instance, by id. */
   readonly localConnections: ReadonlyMap<string, Connection<DefaultState, DefinitionOf<P>>>
+  /**
+   * Sets what follows messages through handlers and pushes; null for nothing. The last one set
+   * counts. `koaws/otel` sets one.
+   *
+   * @param tracer its methods must not throw
+   * @throws OptionsError when a method is missing
+   */
+  trace(tracer: Tracer | null): void
   /** Returns a snapshot for health checks and metrics. */
   status(): HubStatus
   /**
@@ -201,6 +210,9 @@ export function koaWs<const D extends ProtocolDefinition = ProtocolDefinition>(
     room: (...names: string[]) => bound(audiences.room(names)),
     all: () => bound(audiences.all()),
     localConnections: connections.byId,
+    trace: (tracer: Tracer | null) => {
+      audiences.tracer = checkTracer(tracer)
+    },
     status: () => plugin.status(),
     close: (closeOptions?: CloseOptions) => plugin.close(closeOptions ?? {}),
     closeOnSignal: (signalOptions?: SignalOptions) => plugin.closeOnSignal(signalOptions ?? {}),

@@ -64,6 +64,10 @@ export class Plugin implements AdmissionHost, Passing, Closing {
 
   // ---- what an upgrade asks
 
+  get instance(): string {
+    return this.hub.id
+  }
+
   get host(): this {
     return this
   }

@@ -9,9 +9,15 @@ import {
   type DropEvent,
   type KoaWsOptions,
   type MessageEvent,
+  memoryAdapter,
+  type PongEvent,
+  type PublishedEvent,
+  type RecoveryEvent,
+  type ShutdownEvent,
   type UpgradeEvent,
 } from '../lib/index.ts'
 import { frame, handshake, type RawAnswer, rawClient, textFrame } from './support/raw.ts'
+import { comeBack, recoverySite } from './support/recovery.ts'
 import {
   acceptStatus,
   cleanUp,
@@ -37,6 +43,7 @@ interface Events {
 }
 
 const FIELDS = [
+  'instance',
   'path',
   'method',
   'status',
@@ -600,5 +607,101 @@ describe('the channels of node:diagnostics_channel', () => {
     await once()
     expect(NAMES.map((name) => left[name].length)).to.deep.equal(before)
     expect(stayed.close).to.have.lengthOf(1)
+  })
+})
+
+describe('the channels for metrics', () => {
+  let subscribed: [name: string, listener: (event: unknown) => void][] = []
+  afterEach(async () => {
+    await cleanUp()
+    for (const [name, listener] of subscribed) unsubscribe(name, listener)
+    subscribed = []
+  })
+
+  function heard<Event>(name: string): Event[] {
+    const events: Event[] = []
+    const listener = (event: unknown): void => {
+      events.push(event as Event)
+    }
+    subscribe(name, listener)
+    subscribed.push([name, listener])
+    return events
+  }
+
+  it('koaws:upgrade names the instance that decided', async () => {
+    const { port, hub } = await serve((app) => app.use(accept(() => {})), { attach: true })
+    const upgrades = heard<UpgradeEvent>('koaws:upgrade')
+    await openSocket(port)
+    const refused = await rawClient(port)
+    refused.write(handshake('/refused', { Origin: 'https://evil.example' }))
+    expect((await refused.answer()).status).to.equal(403)
+    await refused.end()
+    await eventually(() => upgrades.length === 2)
+    const { id } = hub.status()
+    expect(upgrades.map(({ instance, status }) => [instance, status])).to.deep.equal([
+      [id, 101],
+      [id, 403],
+    ])
+  })
+
+  it('koaws:pong has the round trip of each ping', async () => {
+    const { port, hub } = await serve((app) => app.use(accept(() => {})))
+    const pongs = heard<PongEvent>('koaws:pong')
+    await openSocket(port)
+    const [connection] = hub.localConnections.values()
+    connection?.ping()
+    await eventually(() => pongs.some((pong) => pong.connection === connection))
+    expect(pongs.find((pong) => pong.connection === connection)?.rtt).to.equal(connection?.rtt)
+  })
+
+  it('koaws:recovery has the verdict on each client that returns', async () => {
+    const { hub, port } = await recoverySite({ history: { rooms: 'chat:*', messages: 2 } })
+    const recoveries = heard<RecoveryEvent>('koaws:recovery')
+    const room = hub.room('chat:1')
+    const since = await room.position()
+    room.push('said', 1)
+    const first = await comeBack(port, 'rooms=chat:1', { positions: { 'chat:1': since } })
+    await first.rest()
+    for (const n of [2, 3, 4]) room.push('said', n)
+    const second = await comeBack(port, 'rooms=chat:1', { positions: { 'chat:1': since } })
+    await second.rest()
+    await (await comeBack(port, 'rooms=chat:1')).rest() // asks for nothing
+    const told = recoveries.map(({ room: name, recovered, missed }) => [name, recovered, missed])
+    expect(told).to.deep.equal([
+      ['chat:1', true, 1],
+      ['chat:1', false, null],
+    ])
+    expect(recoveries[1]?.reason).to.be.a('string')
+  })
+
+  it('koaws:published has what the engine has taken', async () => {
+    const { hub } = await serve(() => {}, { adapter: memoryAdapter() })
+    const published = heard<PublishedEvent>('koaws:published')
+    await eventually(() => hub.status().backplane.state === 'ready')
+    for (let i = 0; i < 3; i++) hub.room('lobby').send('x')
+    const mine = (): PublishedEvent[] =>
+      published.filter(({ instance }) => instance === hub.status().id)
+    await eventually(() => mine().length === 1)
+    expect(mine()[0]).to.include({ orders: 3 })
+    expect(mine()[0]?.size).to.be.above(3)
+    expect(mine()[0]?.duration).to.be.at.least(0)
+  })
+
+  it('koaws:shutdown has each stage with the open connections', async () => {
+    const { port, hub } = await serve((app) => app.use(accept(() => {})), { closeTimeout: 60_000 })
+    const stages = heard<ShutdownEvent>('koaws:shutdown')
+    const deaf = await rawClient(port)
+    deaf.write(handshake('/'))
+    await deaf.answer()
+    await hub.close({ timeout: 150 })
+    const mine = stages.filter(({ instance }) => instance === hub.status().id)
+    expect(mine.map(({ stage, connections }) => [stage, connections])).to.deep.equal([
+      ['delay', 1],
+      ['refuse', 1],
+      ['close', 1],
+      ['terminate', 1],
+      ['end', 0],
+    ])
+    await deaf.end()
   })
 })

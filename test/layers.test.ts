@@ -14,6 +14,7 @@ const STAGES: readonly (readonly string[])[] = [
     'fields',
     'patterns',
     'thenable',
+    'tracer',
     'validate',
     'warn',
     'error-table',

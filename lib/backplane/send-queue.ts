@@ -20,6 +20,8 @@ interface Item {
 export interface QueueEvents {
   /** Reports orders that no other instance will receive. */
   failed(orders: number, why: string): void
+  /** Reports that the engine has taken orders, in so many bytes, that were added at this time. */
+  taken(orders: number, bytes: number, at: number): void
   /** Reports a publish with an unknown outcome. */
   unsure(reason: Error): void
   /** Reports that the engine refused a publish on these topics. */
@@ -182,6 +184,7 @@ export class SendQueue {
     this.#messages -= item.orders
     this.#bytes -= item.payload.length
     item.publication?.settle(result)
+    if (result === 'sent') this.#events.taken(item.orders, item.payload.length, item.at)
     if (this.#items.size === 0) {
       this.#idle?.()
       this.#idle = null

@@ -2,6 +2,7 @@
 
 import { performance } from 'node:perf_hooks'
 import { flushAtEndOfTurn } from '../connection/turn.ts'
+import { channels } from '../diagnostics.ts'
 import type { AdapterLink, MaxQueued } from './adapter.ts'
 import { type LinkHealth, reasonOf } from './health.ts'
 import type { BackplaneHost } from './host.ts'
@@ -41,6 +42,11 @@ export class Sender {
     const events = {
       // A note holds no orders, and counts as one.
       failed: (orders: number, why: string) => host.failed(Math.max(1, orders), why),
+      taken: (orders: number, size: number, at: number) => {
+        if (!channels.published.hasSubscribers) return
+        const duration = performance.now() - at
+        channels.published.publish({ instance: parts.id, orders, size, duration })
+      },
       unsure: (reason: Error) => parts.unsure(reason),
       refused: (topics: readonly string[], reason: Error) => {
         pulse.echoed(performance.now()) // what refuses is alive

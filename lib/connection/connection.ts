@@ -138,9 +138,9 @@ export class Connection<State = DefaultState, D extends AnyProtocol = ProtocolDe
    * @throws MessageError when `messages()` serve it with `validateOut`, and the data do not fit
    */
   push<T extends ServerType<D>>(type: T, ...[data]: DataArguments<PushGiven<D, T>>): void {
-    const text = pushText(type, data)
+    const { conversation, outbox, owner } = this.#core
+    const text = pushText(type, data, owner?.tracer())
     if (this.protocol !== KOAWS_V1) throw notServed()
-    const { conversation, outbox } = this.#core
     conversation?.check?.(type, data)
     announce(outbox, text)
     this.send(text)
@@ -259,7 +259,7 @@ export class Connection<State = DefaultState, D extends AnyProtocol = ProtocolDe
     // The write comes later, outside of the caller's async context.
     const settle = told && toldOfCut(outbox, AsyncResource.bind(told))
     super.send(data, withoutUndefined(given), settle)
-    outbox.finished(whole)
+    outbox.finished(whole, data)
   }
 
   /** Sends a ping with `data`; the next pong sets `rtt`. Far above `maxBufferedAmount` the `callback` gets an error. `mask` as in ws. */

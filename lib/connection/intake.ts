@@ -74,8 +74,11 @@ export abstract class Intake<C extends WebSocketWithFacts<unknown>>
 
   pongArrived(): void {
     this.arrived()
-    if (this.#pingedAt > 0) this.#rtt = performance.now() - this.#pingedAt
+    if (this.#pingedAt === 0) return
+    const rtt = performance.now() - this.#pingedAt
+    this.#rtt = rtt
     this.#pingedAt = 0
+    if (channels.pong.hasSubscribers) channels.pong.publish({ connection: this.connection, rtt })
   }
 
   /** A message of so many bytes, a ping or a pong has arrived. */

@@ -2,6 +2,7 @@
 
 import type { Duplex } from 'node:stream'
 import { WebSocket } from 'ws'
+import { channels } from '../diagnostics.ts'
 import {
   type Congested,
   forgetProgress,
@@ -13,8 +14,10 @@ import { settleDropped } from './ending.ts'
 import { type Batch, EMPTY, EMPTY_COMPRESSING, type Frame, PING } from './frame.ts'
 import { heldBytes, holdFrame, releaseFrames } from './held-frames.ts'
 import type { ConnectionRules } from './rules.ts'
+import { tellSent } from './sent.ts'
 import { countsLater } from './taken.ts'
 import { type Flushable, flushAtEndOfTurn } from './turn.ts'
+import type { Sendable } from './types.ts'
 
 /** A batch above this many bytes does not wait for the end of the turn; nor does what is corked. */
 const MOST_PER_WRITE = 64 * 1024
@@ -83,8 +86,7 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
 
   /** Bytes that wait here and not yet in the socket. */
   get waiting(): number {
-    const { size } = this.#batch
-    return (this.#flags & FRAGMENTING) === 0 ? size : size + heldBytes(this)
+    return this.#batch.size + ((this.#flags & FRAGMENTING) === 0 ? 0 : heldBytes(this))
   }
 
   /** For how many milliseconds the client has taken nothing of what waits; null when nothing waits. */
@@ -180,8 +182,9 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
     this.#writeBatch()
   }
 
-  /** ws has written a message, or with `whole` false a part of one. */
-  finished(whole: boolean): void {
+  /** ws has written a message, or with `whole` false a part of one. With `data`, it was the application's. */
+  finished(whole: boolean, data?: Sendable): void {
+    if (data !== undefined && channels.sent.hasSubscribers) tellSent(this.#connection, data)
     if (!whole) this.#flags |= FRAGMENTING
     else if ((this.#flags & FRAGMENTING) !== 0) {
       this.#flags &= ~FRAGMENTING

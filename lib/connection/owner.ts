@@ -4,6 +4,7 @@ import type { AsyncResource } from 'node:async_hooks'
 import type { Duplex } from 'node:stream'
 import type { RetryDrop } from '../retry/attempt.ts'
 import type { Retries } from '../retry/retries.ts'
+import type { Tracer } from '../tracer.ts'
 import type { Audience } from './audience.ts'
 import type { Compression, OutboxOwner } from './outbox.ts'
 import type { CloseInfo, Replay } from './types.ts'
@@ -30,6 +31,8 @@ export interface ConnectionOwner<C> extends OutboxOwner<C> {
   resumed(connection: C, data: unknown, bytes: number): string | null
   /** Enters a room, and sends what the connection missed since a position. */
   replay(connection: C, room: string, since: string): Promise<Replay>
+  /** What follows messages; null for nothing. */
+  tracer(): Tracer | null
   /** The requests that clients send again. */
   readonly retries: Retries | null
   /** The members of rooms, without this connection. */

@@ -4,6 +4,8 @@ import { announcementOf } from '../connection/announce.ts'
 import { type Connection, coreOf } from '../connection/connection.ts'
 import { Frame, type FrameDeflate, payloadAt } from '../connection/frame.ts'
 import type { Outcome } from '../connection/outbox.ts'
+import { tellSentToMany } from '../connection/sent.ts'
+import { channels } from '../diagnostics.ts'
 import { atText } from '../protocol/history.ts'
 import { KOAWS_V1 } from '../protocol/subprotocol.ts'
 import type { Part } from './part.ts'
@@ -110,6 +112,12 @@ export class PlacedMessage {
     const outcome = excluded ? 'excluded' : this.#send(outbox, this.#plainFrame)
     outbox.add(this.#atFrame, false)
     return outcome
+  }
+
+  /** Tells that it was sent to so many members. */
+  tellSent(instance: string, count: number): void {
+    if (!channels.sent.hasSubscribers) return
+    tellSentToMany(instance, this.#plainFrame.payload, this.record.pushed, count)
   }
 
   /** Whether a client that recovers may be sent it in a part, which has nothing but messages with their position. */

@@ -51,6 +51,8 @@ export interface HistoryStatus {
 
 /** What history needs of its hub. */
 export interface HistoryHost {
+  /** The name of the instance. */
+  readonly instance: string
   readonly deflate: FrameDeflate | null
   /** The members of a log on this instance. */
   members(log: string): ReadonlySet<Connection> | undefined
@@ -124,8 +126,8 @@ export class History implements FollowerHost {
   }
 
   get status(): HistoryStatus {
-    const { queued } = this.#recorder
-    return { followed: this.#followers.size, replaying: this.#budget.total, queued }
+    const followed = this.#followers.size
+    return { followed, replaying: this.#budget.total, queued: this.#recorder.queued }
   }
 
   /** Returns which rooms or users of a target are recorded. */
@@ -148,8 +150,7 @@ export class History implements FollowerHost {
     const logs = names.map((name) => topicOf(kind, name))
     this.#tally = { local: 0, dropped: 0, skipped: 0 }
     const recording = this.#recorder.record(logs, message)
-    const { local, dropped, skipped } = this.#tally
-    return { local, dropped, skipped, recording }
+    return { ...this.#tally, recording }
   }
 
   /** A log has its first member here, or none any more. Returns a promise when it takes time to follow it. */
@@ -229,6 +230,7 @@ export class History implements FollowerHost {
     if (!members) return
     let dropped = 0
     for (const message of messages) {
+      const before = this.#tally.local
       const { once } = message.record
       const served = this.served.of(once)
       for (const connection of members) {
@@ -247,11 +249,11 @@ export class History implements FollowerHost {
           if (session) follower.fellBehind(connection, session, message.before)
         } else if (outcome === 'skipped') this.#tally.skipped++
       }
+      message.tellSent(this.#host.instance, this.#tally.local - before)
       if (message.record.isChange) this.#change(message, log)
     }
-    if (dropped === 0) return
     this.#tally.dropped += dropped
-    this.#host.count('dropped', dropped)
+    if (dropped > 0) this.#host.count('dropped', dropped)
   }
 
   #change({ record }: PlacedMessage, log: string): void {

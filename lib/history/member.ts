@@ -3,6 +3,7 @@
 import { type Connection, coreOf } from '../connection/connection.ts'
 import { Frame } from '../connection/frame.ts'
 import type { Replay } from '../connection/types.ts'
+import { channels } from '../diagnostics.ts'
 import {
   positionText,
   recoveredText,
@@ -105,7 +106,7 @@ export class Member {
     this.#end = top
     const missed = messages.filter((one) => one.isFor(this.connection, this.session)).length
     const { room } = this.#owner
-    this.#told?.({ recovered: true, missed, reason: null })
+    this.#tell({ recovered: true, missed, reason: null })
     if (this.since) this.#send(recoveredText(room, missed, positionOf(top)))
     else this.#send(positionText(room, positionOf(this.from ?? top)))
     this.#handOver()
@@ -113,7 +114,7 @@ export class Member {
 
   /** The gap is not whole, or too large: nothing of it is given, and the member goes on from `top`. */
   refuse(reason: Unrecovered, top: Place): void {
-    this.#told?.({ recovered: false, missed: null, reason })
+    this.#tell({ recovered: false, missed: null, reason })
     // It cannot be told any more that messages are missing: it returns, and recovers.
     if (this.state === 'replaying' && !this.session)
       coreOf(this.connection).owner?.tooSlow(this.connection)
@@ -138,6 +139,14 @@ export class Member {
     const timer = setTimeout(then, AGAIN, true)
     timer.unref()
     this.forgetWait = () => clearTimeout(timer)
+  }
+
+  /** It is known whether the client has missed nothing. A first join presents no position, and asks for nothing. */
+  #tell(verdict: Replay): void {
+    this.#told?.(verdict)
+    if (!channels.recovery.hasSubscribers || !(this.since || this.#told)) return
+    const { connection } = this
+    channels.recovery.publish({ connection, room: this.#owner.room, ...verdict })
   }
 
   /** The connection has left the room or ended, or it was told that messages are missing. */

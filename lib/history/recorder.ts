@@ -113,7 +113,7 @@ export class Recorder {
     this.#store = store
     this.#failed = failed
     const link = { publish: (_: readonly string[], payload: Buffer) => this.#append(payload) }
-    const events = { failed, unsure: ignore, refused: ignore }
+    const events = { failed, taken: ignore, unsure: ignore, refused: ignore }
     this.#queue = store.local ? null : new SendQueue(link, maxQueued, events)
   }
 

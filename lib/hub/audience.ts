@@ -25,6 +25,7 @@ import { noHistory } from '../history/reading.ts'
 import type { Recording } from '../history/recorder.ts'
 import { assertClosable } from '../protocol/close-codes.ts'
 import { pushText } from '../protocol/envelope.ts'
+import type { Tracer } from '../tracer.ts'
 import { assertName, namesOf } from '../validate.ts'
 import type { LocalDelivery, LocalMembers } from './local-members.ts'
 import type { Retries } from './open-history.ts'
@@ -43,6 +44,9 @@ export class Audiences {
 
   /** The answers to requests that may be sent again. */
   readonly retries: Retries
+
+  /** What follows messages; null for nothing. */
+  tracer: Tracer | null = null
 
   constructor(
     members: LocalMembers,
@@ -107,7 +111,8 @@ class HubAudience implements Audience {
   }
 
   push(type: string, data?: unknown): Delivery {
-    return this.#send(this.#audiences.members.frame(pushText(type, data)), true)
+    const { members, tracer } = this.#audiences
+    return this.#send(members.frame(pushText(type, data, tracer)), true)
   }
 
   except(...connections: (string | { readonly id: string })[]): Audience {

@@ -264,6 +264,7 @@ export class Connections {
         const join = (): Promise<void> => this.#join(connection, [room], rules.maxRooms)
         return this.#audiences.recorded.replay(connection, room, since, join)
       },
+      tracer: () => this.#audiences.tracer,
       retries: this.#audiences.retries,
       to: (connection, names) => this.#audiences.room(names, [connection.id]),
     }

@@ -7,7 +7,9 @@ import { announcementOf } from '../connection/announce.ts'
 import { type Connection, coreOf } from '../connection/connection.ts'
 import { Frame, type FrameDeflate } from '../connection/frame.ts'
 import type { Outcome } from '../connection/outbox.ts'
+import { tellSentToMany } from '../connection/sent.ts'
 import type { Sendable } from '../connection/types.ts'
+import { channels } from '../diagnostics.ts'
 import { resyncText } from '../protocol/envelope.ts'
 import { KOAWS_V1 } from '../protocol/subprotocol.ts'
 import type { Drops } from './drops.ts'
@@ -96,6 +98,9 @@ export class LocalMembers {
       if (outcome === 'sent') local++
       else if (outcome === 'dropped') dropped++
     })
+    if (channels.sent.hasSubscribers) {
+      tellSentToMany(this.#drops.instance, frame.payload, pushed, local)
+    }
     if (dropped > 0) this.#drops.add(volatile ? 'volatile' : 'dropped', dropped)
     return { local, dropped, skipped }
   }

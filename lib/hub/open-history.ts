@@ -36,6 +36,7 @@ export function openHistory(
 ): History {
   const { roster } = hub
   const history = new History(hub.id, limits, open, maxQueued, {
+    instance: hub.id,
     deflate,
     members: (log) => {
       const [kind, name] = partsOf(log)

@@ -2,6 +2,7 @@
 
 import type { Server } from 'node:http'
 import { setTimeout } from 'node:timers/promises'
+import { channels, type ShutdownEvent } from '../diagnostics.ts'
 import type { Connections } from './connections.ts'
 
 /** The options of `hub.close()`. */
@@ -24,6 +25,8 @@ export interface CloseOptions {
 
 /** What a shutdown needs of the plugin. */
 export interface Closing {
+  /** The name of the instance. */
+  readonly instance: string
   readonly connections: Connections
   /** Refuses new upgrades, and answers the pending ones. */
   refuseUpgrades(): void
@@ -59,12 +62,14 @@ const LAST_CALL = 100
  */
 export async function shutDown(closing: Closing, options: CloseStages): Promise<void> {
   const { code, timeout, readyDelay, server } = options
+  tell(closing, 'delay')
   if (readyDelay > 0) await cancellableDelay(readyDelay).promise
   const servers = server ? [...closing.servers].map(closeServer) : []
   // Connections that the kernel accepted before the server stopped listening have not been read
   // yet.
   // This timer keeps the process alive: otherwise it could exit before the shutdown resolves.
   if (servers.length > 0 && timeout > LAST_CALL * 10) await setTimeout(LAST_CALL)
+  tell(closing, 'refuse')
   closing.refuseUpgrades()
   // GOAWAY: a session ends with its last stream, and new requests go to another instance.
   for (const one of servers) closing.closeSessions(one.server)
@@ -74,6 +79,7 @@ export async function shutDown(closing: Closing, options: CloseStages): Promise<
   const share = cancellableDelay(timeout / 2)
   await Promise.race([connections.endLoops(), share.promise])
   share.cancel()
+  tell(closing, 'close')
   connections.closeAll(code)
   const deadline = cancellableDelay(until - Date.now())
   const late = await Promise.race([
@@ -82,6 +88,7 @@ export async function shutDown(closing: Closing, options: CloseStages): Promise<
   ])
   deadline.cancel()
   if (late) {
+    tell(closing, 'terminate')
     connections.terminateAll()
     closing.terminateUpgrades()
     // `close` events follow at once. An `onDisconnect` that still runs is past the deadline.
@@ -89,6 +96,13 @@ export async function shutDown(closing: Closing, options: CloseStages): Promise<
   }
   await closeServers(closing, servers, until - Date.now())
   await closing.closeBackplane()
+  tell(closing, 'end')
+}
+
+/** Tells that a stage begins. */
+function tell({ instance, connections }: Closing, stage: ShutdownEvent['stage']): void {
+  if (!channels.shutdown.hasSubscribers) return
+  channels.shutdown.publish({ instance, stage, connections: connections.byId.size })
 }
 
 /**

@@ -71,9 +71,14 @@ export function admit(
 }
 
 /** Reports a refusal that has no `Upgrade`, and returns it. */
-export function announced(req: IncomingMessage, refusal: Refusal, ip: string | undefined): Refusal {
+export function announced(
+  req: IncomingMessage,
+  refusal: Refusal,
+  ip: string | undefined,
+  instance: string | undefined,
+): Refusal {
   const { status, code, message } = refusal
-  announce(req, null, { status, code, reason: message, duration: 0, ip })
+  announce(req, null, { status, code, reason: message, duration: 0, ip, instance })
   return refusal
 }
 

@@ -85,7 +85,8 @@ export class ServerPlugins {
     if (restore) upgrade.onAbandon(restore)
     upgrade.setDeadline(this.#timeout)
     const early = only && admitEarly(upgrade, only)
-    if (!early) return upgrade
+    if (!only || !early) return upgrade
+    upgrade.setHost(only) // which decides
     upgrade.noteRefusal(early)
     if (!takenOver) upgrade.settle()
     return early
@@ -103,7 +104,7 @@ export class ServerPlugins {
   }
 
   #announced(req: IncomingMessage, refusal: Refusal): Refusal {
-    return announced(req, refusal, this.#clientAddress(req))
+    return announced(req, refusal, this.#clientAddress(req), this.#only?.instance)
   }
 }
 

@@ -12,19 +12,21 @@ import { isThenable } from '../thenable.ts'
 import { Answerer } from './answerer.ts'
 import { settleAnswer } from './answers.ts'
 import { Authentication } from './authentication.ts'
-import { codeOf, exposedBody, faultBody, INTERNAL } from './error-reply.ts'
+import { exposedBody, faultBody, INTERNAL } from './error-reply.ts'
 import { HandlerQueue } from './handler-queue.ts'
+import { carryOut, checkedData, type Done, isOfTheEnd, timed } from './handling.ts'
 import { attemptOf, endReplies, Message, REPLIED } from './message.ts'
 import { Requests } from './requests.ts'
 import { attemptAt, retryWindow } from './retry.ts'
 import { type Route, UNREACHED } from './routes.ts'
-import { checkData } from './schema.ts'
 import type { Service } from './service.ts'
 
 /** A message that may be handled. */
 interface Accepted {
   readonly envelope: Envelope
   readonly route: Route
+  /** Its size. */
+  readonly bytes: number
 }
 
 /** One connection that speaks `koaws.v1`: from its first message to its last. */
@@ -161,8 +163,9 @@ export class MessageConversation extends Answerer implements Conversation {
       this.offend(unknownType(type), envelope.id, type)
       return
     }
-    if (this.#queue.isFree) this.#queue.started(this.#carryOut({ envelope, route }))
-    else this.#queue.push({ envelope, route }, bytes)
+    const accepted = { envelope, route, bytes }
+    if (this.#queue.isFree) this.#queue.started(this.#carryOut(accepted))
+    else this.#queue.push(accepted, bytes)
   }
 
   /** Messages of the protocol itself do not wait for those of the application. */
@@ -182,51 +185,55 @@ export class MessageConversation extends Answerer implements Conversation {
   }
 
   /** A promise, which never rejects, where the handler is not done yet. */
-  #carryOut({ envelope, route }: Accepted): Promise<void> | null {
+  #carryOut(accepted: Accepted): Promise<void> | null {
+    const { envelope, route } = accepted
     if (this.#isSilenced()) return null
     let data: unknown
     let later: Promise<unknown> | null
     try {
-      data = route.schema ? checkData(route.schema, envelope.data) : envelope.data
+      data = checkedData(route, envelope)
       later = isThenable(data) ? Promise.resolve(data) : null
     } catch (error) {
       this.#unfit(error, envelope)
       return null
     }
-    if (later === null) return this.#handle(envelope, route, data)
+    if (later === null) return this.#handle(accepted, data)
     return later.then(
-      (checked) => this.#handle(envelope, route, checked) ?? undefined,
+      (checked) => this.#handle(accepted, checked) ?? undefined,
       (error: unknown) => this.#unfit(error, envelope),
     )
   }
 
-  #handle(envelope: Envelope, route: Route, data: unknown): Promise<void> | null {
+  #handle({ envelope, route, bytes }: Accepted, data: unknown): Promise<void> | null {
     if (this.#isSilenced()) return null
     const { type, id } = envelope
     const attempt = attemptAt(envelope, this.core)
     const message = new Message(type, id, data, this.connection, route, this, attempt)
+    const done = timed(message, bytes)
     try {
-      const result = route.chain === null ? route.handler(message) : route.chain(message)
+      const result = carryOut(route, message, envelope, this.core.owner?.tracer() ?? null)
       if (!isThenable(result)) {
         this.#handled(message, result)
+        done?.(undefined)
         return null
       }
       const handled = Promise.resolve(result).then(
-        (value) => this.#tryHandled(message, value),
-        (error: unknown) => this.#failed(message, error),
+        (value) => this.#tryHandled(message, value, done),
+        (error: unknown) => this.#failed(message, error, done),
       )
       return attempt ? handled.then(() => attempt.end()) : handled
     } catch (error) {
-      this.#failed(message, error)
+      this.#failed(message, error, done)
       return null
     }
   }
 
-  #tryHandled(message: Message, value: unknown): void {
+  #tryHandled(message: Message, value: unknown, done: Done | null): void {
     try {
       this.#handled(message, value)
+      done?.(undefined)
     } catch (error) {
-      this.#failed(message, error)
+      this.#failed(message, error, done)
     }
   }
 
@@ -243,20 +250,16 @@ export class MessageConversation extends Answerer implements Conversation {
     }
   }
 
-  #failed(message: Message, error: unknown): void {
+  #failed(message: Message, error: unknown, done: Done | null): void {
     const { type, id } = message
     const body = exposedBody(error)
+    done?.((body ?? INTERNAL).code)
     const unanswered = endReplies(message) || id === undefined
-    if ((body === null || !unanswered) && !this.#isOfTheEnd(error)) this.report(error, type)
+    if ((body === null || !unanswered) && !isOfTheEnd(error, this.connection))
+      this.report(error, type)
     if (!unanswered) return
     attemptOf(message)?.failed(body ?? INTERNAL)
     this.replyError(body ?? INTERNAL, id, type)
-  }
-
-  /** Whether the client left while a handler waited for its answer, which is no error of the application. */
-  #isOfTheEnd(error: unknown): boolean {
-    const { connection } = this
-    return connection.readyState !== connection.OPEN && codeOf(error) === 'ERR_KOAWS_CLOSED'
   }
 
   /** The schema has said no, or has failed itself. */

@@ -70,6 +70,7 @@ function ownerOf(host: UpgradeHost, ctx: Context | null): ConnectionOwner<Connec
     roomsOf: () => NO_ROOMS,
     resumed: () => null,
     replay: async () => ({ recovered: false, missed: null, reason: 'left' }),
+    tracer: () => null,
     retries: null,
     to: () => NOBODY,
   }

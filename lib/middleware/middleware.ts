@@ -91,7 +91,7 @@ function pass(ctx: Context, next: Next, passing: Passing): Promise<unknown> {
  * body, so the socket cannot be handed over complete.
  */
 async function refuseFirst(ctx: Context, { host }: Passing): Promise<never> {
-  const refusal = announced(ctx.req, checkHandshake(ctx.req) as Refusal, ctx.ip)
+  const refusal = announced(ctx.req, checkHandshake(ctx.req) as Refusal, ctx.ip, host.instance)
   ctx.res.shouldKeepAlive = false
   host.count(countName(refusal))
   throw refusalError(refusal)

@@ -1,4 +1,5 @@
 // Encodes the messages of `koaws.v1` that a server sends.
+import type { Tracer } from '../tracer.ts'
 import { assertName } from '../validate.ts'
 import { RESERVED } from './definition.ts'
 import { jsonText } from './json-form.ts'
@@ -13,6 +14,8 @@ export interface Envelope {
   readonly key?: string
   /** Whether the request was sent before. */
   readonly again?: boolean
+  /** The trace that the message belongs to. */
+  readonly trace?: unknown
 }
 
 /** The error in a message: `docs/protocol.md`, section 4. */
@@ -40,14 +43,16 @@ export interface Welcome {
 /**
  * Returns the text of a push.
  *
+ * @param tracer gives the field `trace`
  * @throws TypeError when the type is not a string of 1 to 255 bytes, the type is reserved, or the
  * data have no JSON form
  */
-export function pushText(type: string, data: unknown): string {
+export function pushText(type: string, data: unknown, tracer?: Tracer | null): string {
   assertType(type)
-  return data === undefined
-    ? `{"type":${JSON.stringify(type)}}`
-    : `{"type":${JSON.stringify(type)},"data":${jsonText(data, 'push', type)}}`
+  const trace = tracer?.inject(type)
+  const rest = data === undefined ? '' : `,"data":${jsonText(data, 'push', type)}`
+  const last = trace === undefined ? '' : `,"trace":${JSON.stringify(trace)}`
+  return `{"type":${JSON.stringify(type)}${rest}${last}}`
 }
 
 /**

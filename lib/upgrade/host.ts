@@ -91,6 +91,8 @@ export interface AdmittingConnections {
 
 /** The part of a plugin that an upgrade needs. `plugin.ts` implements it. */
 export interface UpgradeHost {
+  /** The name of the instance. */
+  readonly instance: string
   readonly acceptors: Acceptors
   readonly rules: RuleBook
   readonly reject: RejectOption

@@ -18,6 +18,8 @@ export interface Outcome {
   readonly duration: number
   /** The forwarded address of the client, when it is known without a ctx. */
   readonly ip: string | undefined
+  /** The name of the instance; undefined when no plugin has decided. */
+  readonly instance: string | undefined
 }
 
 /** Returns whether outcomes are logged or have a subscriber. */
@@ -29,8 +31,9 @@ export function isWatched(): boolean {
 export function announce(req: IncomingMessage, ctx: Context | null, outcome: Outcome): void {
   if (!isWatched()) return
   const { headers } = req
-  const { status, code, reason, duration, ip } = outcome
+  const { status, code, reason, duration, ip, instance } = outcome
   const event: UpgradeEvent = {
+    instance,
     path: pathOf(ctx?.originalUrl ?? req.url),
     method: clean(req.method) ?? '',
     status,
@@ -51,6 +54,7 @@ interface Decided {
   readonly req: IncomingMessage
   readonly res: ServerResponse
   readonly ctx: Context | null
+  readonly host: { readonly instance: string } | null
   readonly phase: string
   readonly carrier: Pick<Carrier, 'accepts'>
   readonly refusal: Refusal | null
@@ -71,6 +75,7 @@ export function announceOutcome(upgrade: Decided, duration: number): void {
     reason: accepted ? undefined : (why ?? undefined),
     duration,
     ip: ctx ? undefined : upgrade.clientAddress(req),
+    instance: upgrade.host?.instance,
   })
 }
 

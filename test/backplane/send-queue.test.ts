@@ -9,6 +9,7 @@ import { turn } from '../support/server.ts'
 function setUp(bounds = {}) {
   const given: { text: string; resolve: () => void; reject: (error: Error) => void }[] = []
   const failed: [number, string][] = []
+  const taken: [orders: number, bytes: number][] = []
   const unsure: Error[] = []
   const refusals: string[] = []
   const link = {
@@ -19,6 +20,7 @@ function setUp(bounds = {}) {
   } as unknown as AdapterLink
   const queue = new SendQueue(link, bounds, {
     failed: (orders, why) => failed.push([orders, why]),
+    taken: (orders, bytes) => taken.push([orders, bytes]),
     unsure: (reason) => unsure.push(reason),
     refused: (topics, { message }) => refusals.push(`${topics}: ${message}`),
   })
@@ -32,6 +34,7 @@ function setUp(bounds = {}) {
     add,
     given,
     failed,
+    taken,
     unsure,
     refusals,
     texts: () => given.splice(0).map(({ text }) => text),
@@ -43,12 +46,13 @@ const refused = new AdapterError('ERR_KOAWS_BACKPLANE_REFUSED', 'NOPERM')
 
 describe('the send queue', () => {
   it('resolves with sent when the engine has acknowledged', async () => {
-    const { queue, add, given } = setUp()
+    const { queue, add, given, taken } = setUp()
     queue.up()
     const publication = add('1')
     expect([queue.messages, queue.bytes]).to.deep.equal([1, 1])
     given[0]?.resolve()
     expect(await publication.result).to.equal('sent')
+    expect(taken).to.deep.equal([[1, 1]])
     expect([queue.messages, queue.bytes]).to.deep.equal([0, 0])
     await queue.drained()
   })

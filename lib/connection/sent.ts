@@ -1,0 +1,43 @@
+// Tells the channel `koaws:sent` what was sent.
+
+import { channels } from '../diagnostics.ts'
+import { KOAWS_V1 } from '../protocol/subprotocol.ts'
+import type { Sendable } from './types.ts'
+
+/** How a message of `koaws.v1` begins that the server sends. */
+const HEAD = '{"type":"'
+/** The longest type in JSON: 255 bytes, of which each may be escaped with six characters. */
+const LONGEST = HEAD.length + 255 * 6 + 1
+
+/** Tells of one message to one connection; call it only with subscribers. */
+export function tellSent(connection: { readonly protocol: string }, data: Sendable): void {
+  const size = typeof data === 'string' ? Buffer.byteLength(data) : data.byteLength
+  const head = typeof data === 'string' && connection.protocol === KOAWS_V1 ? data : ''
+  channels.sent.publish({ instance: undefined, connection, type: typeIn(head), size, count: 1 })
+}
+
+/**
+ * Tells of one message to several connections; call it only with subscribers.
+ *
+ * @param pushed whether the payload is a message of `koaws.v1`
+ */
+export function tellSentToMany(
+  instance: string,
+  payload: Buffer,
+  pushed: boolean,
+  count: number,
+): void {
+  if (count === 0) return
+  const type = pushed ? typeIn(payload.toString('utf8', 0, LONGEST)) : undefined
+  channels.sent.publish({ instance, connection: undefined, type, size: payload.length, count })
+}
+
+/** Returns the type at the beginning of a message of `koaws.v1`. */
+function typeIn(text: string): string | undefined {
+  if (!text.startsWith(HEAD)) return undefined
+  for (let i = HEAD.length; i < text.length; i++) {
+    if (text[i] === '\\') i++
+    else if (text[i] === '"') return JSON.parse(text.slice(HEAD.length - 1, i + 1)) as string
+  }
+  return undefined
+}

@@ -1,0 +1,47 @@
+// What follows a message through handlers and pushes: the contract of `hub.trace()`.
+
+import { OptionsError } from './errors.ts'
+import { describe } from './validate.ts'
+
+/** A message of `koaws.v1` that is about to be handled. */
+export interface TracedMessage {
+  /** The `Connection`. */
+  readonly connection: unknown
+  readonly type: string
+  /** Whether the client expects a reply. */
+  readonly isRequest: boolean
+  /** The field `trace` of the message: whatever the client sent, at most 512 characters. */
+  readonly trace: string | undefined
+}
+
+/** Follows messages: `koaws/otel` brings one. Its methods must not throw. */
+export interface Tracer {
+  /**
+   * Runs the handler of a message, and returns what `next` returned: a value, or a promise that may
+   * reject. Called for each message; `next` runs the handler with its middleware, once.
+   */
+  handle(message: TracedMessage, next: () => unknown): unknown
+  /** Returns the field `trace` of a push that is sent now; undefined for none. */
+  inject(type: string): string | undefined
+}
+
+/** Returns the tracer. @throws OptionsError when a method is missing */
+export function checkTracer(tracer: Tracer | null): Tracer | null {
+  if (tracer === null) return null
+  for (const method of ['handle', 'inject'] as const) {
+    if (typeof tracer?.[method] === 'function') continue
+    throw new OptionsError(
+      `hub.trace(): the tracer needs a method "${method}", and is ${describe(tracer)}.`,
+    )
+  }
+  return tracer
+}
+
+/** The longest `trace` of a client that a tracer gets, in characters. */
+const LONGEST = 512
+
+/** Returns the field `trace` of a message from a client. */
+export function traceOf(envelope: { readonly trace?: unknown }): string | undefined {
+  const { trace } = envelope
+  return typeof trace === 'string' && trace.length <= LONGEST ? trace : undefined
+}
