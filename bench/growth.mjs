@@ -1,5 +1,6 @@
 /** Whether the cost of each operation grows in proportion to the number of connections. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { draw, growth } from './lib/charts.mjs'
 import { guarded } from './lib/children.mjs'
 import { environment, printEnvironment, writeResults } from './lib/environment.mjs'
 import { build, hex, Load } from './lib/load.mjs'
@@ -168,13 +169,15 @@ async function main() {
   console.log('\nCPU of the server for each unit, in microseconds: median of the rounds')
   console.table(
     Object.fromEntries(
-      Object.entries(results).map(([name, { us, growth, last }]) => [
+      Object.entries(results).map(([name, { us, growth: most, last }]) => [
         name,
-        { ...us, 'largest / smallest': growth, [`${COUNTS.at(-1)} / ${COUNTS[0]}`]: last },
+        { ...us, 'largest / smallest': most, [`${COUNTS.at(-1)} / ${COUNTS[0]}`]: last },
       ]),
     ),
   )
-  if (!quick) writeResults('growth', { ...about, settings, results, rounds: rows })
+  if (quick) return
+  writeResults('growth', { ...about, settings, results, rounds: rows })
+  draw('growth', growth)
 }
 
 await guarded(main, settings.maxSeconds)

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { draw, redisGrowth } from './lib/charts.mjs'
 import { guarded } from './lib/children.mjs'
 import { environment, printEnvironment, writeResults } from './lib/environment.mjs'
-import { chartOfResults } from './lib/redis-chart.mjs'
 import { RpcChild } from './lib/redis-children.mjs'
 import { redisContestants } from './lib/redis-contestants.mjs'
 import { cpuOf, redisVersion, startEngine } from './lib/redis-engine.mjs'
@@ -174,8 +174,8 @@ async function main() {
   const whole = { ...about, settings, subject: SUBJECT, baseline: BASELINE, leftOut, failures }
   if (quick) return
   writeResults(name, { ...whole, ...(goals && { goals }), results })
-  if (growth) chartOfResults()
+  if (growth) draw('redis-growth', redisGrowth)
 }
 
-if (process.argv.includes('--chart')) chartOfResults()
+if (process.argv.includes('--chart')) draw('redis-growth', redisGrowth)
 else await guarded(main, settings.maxSeconds)
