@@ -248,6 +248,10 @@ describe('the layers of lib/', () => {
     expect(headless.map(({ path }) => path)).to.deep.equal([])
   })
 
+  it('are described in at most 2,550 words', () => {
+    expect(architecture().split(/\s+/).length).to.be.at.most(2_550)
+  })
+
   it('have a row for each folder in docs/architecture.md', () => {
     const folders = new Set(sources.map(({ path }) => posix.join('lib', dirname(path), '/')))
     const rows = architecture().matchAll(/^\| `(lib\/[^`]*)` \|/gm)
@@ -256,8 +260,9 @@ describe('the layers of lib/', () => {
     )
   })
 
-  it('contain every file that docs/architecture.md names', () => {
-    const words = architecture().matchAll(/`((?:[a-z0-9-]+\/)*[a-z0-9-]+\.ts)`/g)
+  it('contain every file that the pages about the architecture name', () => {
+    const pages = architecture() + architecture('architecture-history.md')
+    const words = pages.matchAll(/`((?:[a-z0-9-]+\/)*[a-z0-9-]+\.ts)`/g)
     const named = [...words].map(([, name]) => name as string)
     expect(named).to.have.length.above(30)
     const inLib = named.filter((name) => !/^(?:scripts|test)\//.test(name))
@@ -265,6 +270,6 @@ describe('the layers of lib/', () => {
   })
 })
 
-function architecture(): string {
-  return readFileSync(join(root, 'docs', 'architecture.md'), 'utf8')
+function architecture(page = 'architecture.md'): string {
+  return readFileSync(join(root, 'docs', page), 'utf8')
 }
