@@ -51,8 +51,7 @@ export class Judge {
   #begin(room: string, at: At): void {
     this.#places.set(room, at)
     for (const [id, given] of this.#given) {
-      if (given.room !== room || given.at.epoch !== at.epoch) continue
-      if (given.at.offset > at.offset) this.#given.delete(id)
+      if (given.room === room && isAfter(given.at, at)) this.#given.delete(id)
     }
   }
 
@@ -102,4 +101,10 @@ export class Judge {
       }
     }
   }
+}
+
+/** Returns whether a message comes after a position. An instance that is behind may place a member before the room existed. */
+function isAfter(message: At, position: At): boolean {
+  if (isUnborn(position)) return message.epoch > position.epoch
+  return message.epoch === position.epoch && message.offset > position.offset
 }
