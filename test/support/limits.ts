@@ -93,15 +93,15 @@ export async function settles<T>(promise: Promise<T>, what: string): Promise<T> 
 
 /**
  * Sends to a client that does not read, until the kernel takes no more bytes and about 128 KiB
- * wait.
+ * wait, or `least` bytes.
  */
-export async function stuff(connection: Connection): Promise<void> {
+export async function stuff(connection: Connection, least = 128 * KIB): Promise<void> {
   const chunk = Buffer.alloc(64 * KIB)
   let looks = 0
   let before = -1
   // Counts looks instead of time, because a process that is not scheduled sees no change.
   while (looks < 100) {
-    while (connection.bufferedAmount < 128 * KIB) connection.send(chunk)
+    for (let i = 0; i < 1_000 && connection.bufferedAmount < least; i++) connection.send(chunk)
     await pass(2)
     looks = connection.bufferedAmount === before ? looks + 1 : 0
     before = connection.bufferedAmount
