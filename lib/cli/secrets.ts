@@ -61,7 +61,8 @@ function formsOf(value: string): Set<string> {
   } catch {
     // Not encoded.
   }
-  if (/^[\w+/-]{8,}=*$/.test(value)) forms.push(Buffer.from(value, 'base64').toString())
+  const decoded = /^[\w+/-]{8,}=*$/.test(value) ? Buffer.from(value, 'base64').toString() : ''
+  if (/^[\x20-\x7e]+$/.test(decoded)) forms.push(decoded)
   return new Set(forms.map(fold))
 }
 

@@ -24,13 +24,18 @@ export function processTerminal(): Terminal {
   return {
     out: (text) => void process.stdout.write(text),
     err: (text) => void process.stderr.write(text),
-    color: process.stdout.isTTY === true && !process.env['NO_COLOR'],
+    color: showsColors(process.stdout.isTTY === true, process.env),
     progress: process.stderr.isTTY === true,
     onInterrupt: (listener) => {
       process.once('SIGINT', listener)
       return () => void process.off('SIGINT', listener)
     },
   }
+}
+
+/** Returns whether output is colored: on a terminal, unless NO_COLOR is set (no-color.org). */
+export function showsColors(isTerminal: boolean, env: NodeJS.ProcessEnv): boolean {
+  return isTerminal && !env['NO_COLOR'] && env['TERM'] !== 'dumb'
 }
 
 /** The colors of marks and titles. */

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { expect } from 'chai'
-import { paint, printable, type Terminal, wrap } from '../../lib/cli/terminal.ts'
+import { paint, printable, showsColors, type Terminal, wrap } from '../../lib/cli/terminal.ts'
 
 describe('the terminal of the command line tool', () => {
   it('prints remote text in one line without control characters', () => {
@@ -27,6 +27,14 @@ describe('the terminal of the command line tool', () => {
     })
     expect(paint(terminal(false), 'red', 'x')).to.equal('x')
     expect(paint(terminal(true), 'red', 'x')).to.equal('\x1b[31mx\x1b[39m')
+  })
+
+  it('shows colors on a terminal, unless NO_COLOR or TERM say no', () => {
+    expect(showsColors(true, {})).to.equal(true)
+    expect(showsColors(true, { NO_COLOR: '' })).to.equal(true)
+    expect(showsColors(true, { NO_COLOR: '1' })).to.equal(false)
+    expect(showsColors(true, { TERM: 'dumb' })).to.equal(false)
+    expect(showsColors(false, {})).to.equal(false)
   })
 
   it('survives a reader that leaves early', async () => {

@@ -333,7 +333,7 @@ describe('koaws doctor behind HAProxy', () => {
   })
 
   it('names a short timeout tunnel', async () => {
-    const url = await inHaproxy(await startApp(), { defaults: 'timeout tunnel 1s' })
+    const url = await inHaproxy(await startApp(), { defaults: 'timeout tunnel 3s' })
     expect((await diagnose(url, '--idle', '30')).ids).to.deep.equal(['idle-closed'])
   })
 

@@ -138,7 +138,8 @@ function unanswered({ secure }: Target, why: NoAnswer): Finding {
 
 function rejection(target: Target, outcome: Rejected, comparison: Comparison): Finding {
   const { status, text, answer } = outcome
-  const [, host] = /^Origin .* is not allowed for host (?:"([^"]*)"?)?/.exec(text) ?? []
+  // A close reason may end within the host: then the cause is not certain.
+  const [, host] = /^Origin .* is not allowed for host "([^"]*)"/.exec(text) ?? []
   if (host !== undefined && host.toLowerCase() !== target.authority.toLowerCase())
     return finding(
       'host-rewritten',
@@ -151,7 +152,7 @@ function rejection(target: Target, outcome: Rejected, comparison: Comparison): F
     if (match) return finding(id, describe(match))
   }
   if (status >= 300 && status < 400) return redirect(target, status, answer)
-  if (host !== undefined || isAllowedWithoutOrigin(outcome, comparison))
+  if (/^Origin .* is not allowed/.test(text) || isAllowedWithoutOrigin(outcome, comparison))
     return finding(
       'origin-rejected',
       `The server rejects the page ${target.origin} with ${status}, and accepts the same handshake without Origin or from another page.`,

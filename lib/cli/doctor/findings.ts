@@ -67,7 +67,7 @@ export interface Finding {
 }
 
 const NGINX_UPGRADE =
-  'In nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";'
+  'Let the proxy pass Upgrade and Connection. In nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";'
 
 const error = (fix: string): { level: Level; fix: string } => ({ level: 'error', fix })
 const warning = (fix: string): { level: Level; fix: string } => ({ level: 'warning', fix })

