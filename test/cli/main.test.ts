@@ -37,4 +37,15 @@ describe('npx koaws', () => {
     expect([code, out]).to.deep.equal([2, ''])
     expect(err).to.match(/address is missing[\s\S]*npx koaws doctor --help/)
   })
+
+  it('exits with 3 for a bug, and prints its place without its message', async () => {
+    const { code, err } = await run(['doctor', 'ws://127.0.0.1:1/'], {
+      out: () => {
+        throw new TypeError('hidden-value')
+      },
+    })
+    expect(code).to.equal(3)
+    expect(err).to.match(/a bug in this command.*\nTypeError\n {4}at /)
+    expect(err).to.not.include('hidden-value')
+  })
 })
