@@ -108,3 +108,9 @@ if [ "$(node -p 'typeof WebSocket')" = undefined ]; then
   grep "Pass { WebSocket } from 'ws'" error
   [ "$(wc -c < error)" -lt 2000 ]
 fi
+# The program of the package: its help, and a server that is down.
+npx koaws --help | grep -q doctor
+code=0
+npx koaws doctor ws://127.0.0.1:9/ --json > doctor.json || code=$?
+[ "$code" = 1 ] && grep -q '"id": "connect-failed"' doctor.json
+echo "npx koaws doctor says that the server is down"

@@ -36,6 +36,7 @@ const STAGES: readonly (readonly string[])[] = [
   ['common-js'],
   ['index'],
   ['testing'],
+  ['cli'],
 ]
 
 /** The parts of the first stage may import each other; parts of any other stage may not. */
@@ -244,7 +245,7 @@ describe('the layers of lib/', () => {
   })
 
   it('begin with a head sentence, which says what the file is for', () => {
-    const headless = sources.filter(({ text }) => !/^\/\/ [A-Z`].*\.\n/.test(text))
+    const headless = sources.filter(({ text }) => !/^(?:#!.*\n)?\/\/ [A-Z`].*\.\n/.test(text))
     expect(headless.map(({ path }) => path)).to.deep.equal([])
   })
 
