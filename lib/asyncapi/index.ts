@@ -1,0 +1,18 @@
+// The entry `koaws/asyncapi`: its public names.
+
+export { asyncapi } from './document.ts'
+export type {
+  AsyncApiChannel,
+  AsyncApiDocument,
+  AsyncApiInfo,
+  AsyncApiMessage,
+  AsyncApiOperation,
+  AsyncApiOptions,
+  AsyncApiParameter,
+  AsyncApiReference,
+  AsyncApiSecurity,
+  AsyncApiServer,
+  JsonSchema,
+  JsonSchemaObject,
+  SchemaPlace,
+} from './types.ts'
