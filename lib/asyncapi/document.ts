@@ -12,6 +12,7 @@ import {
 } from './envelope.ts'
 import { isFields, member, reference } from './fields.ts'
 import { allowsUndefined, jsonSchemaOf, SchemaShelf } from './json-schema.ts'
+import { isNever } from './located.ts'
 import { Names } from './names.ts'
 import { type ResolvedOptions, resolveOptions } from './options.ts'
 import { handshakeBinding, securityOf } from './security.ts'
@@ -190,7 +191,8 @@ class Draft {
     if (schema === undefined || schema === true) return { schema: null, optional: true }
     const found = jsonSchemaOf(schema, place, this.#options)
     const optional = allowsUndefined(schema)
-    if (optional && isNever(found)) return { schema: null, optional }
+    if (optional && (found === false || (isFields(found) && isNever(found))))
+      return { schema: null, optional }
     const where = `asyncapi(): the JSON Schema of "${place.part}" of ${quote(place.type)}`
     return { schema: this.#shelf.add(`${id}.${place.part}`, found, where), optional }
   }
@@ -263,13 +265,6 @@ function answeredWith(name: string): Pick<AsyncApiOperation, 'reply'> {
       messages: [messageReference(name), messageReference(ERROR)],
     },
   }
-}
-
-/** Whether a schema allows no value: that of `undefined` alone. */
-function isNever(schema: JsonSchema): boolean {
-  if (typeof schema === 'boolean') return !schema
-  const not = schema['not']
-  return not === true || (isFields(not) && Object.keys(not).length === 0)
 }
 
 function quote(type: string): string {

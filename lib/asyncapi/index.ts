@@ -1,6 +1,8 @@
 // The entry `koaws/asyncapi`: its public names.
 
+export { checkContract } from './contract.ts'
 export { asyncapi } from './document.ts'
+export type { ContractFinding } from './findings.ts'
 export type {
   AsyncApiChannel,
   AsyncApiDocument,

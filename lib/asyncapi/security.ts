@@ -68,8 +68,7 @@ export function handshakeBinding(
     ...(queries.length > 0 && {
       query: {
         type: 'object',
-        ...(queries.length === ways.length &&
-          queries.length === 1 && { required: queries }),
+        ...(queries.length === ways.length && queries.length === 1 && { required: queries }),
         properties: Object.fromEntries(queries.map((name) => [name, { type: 'string' }])),
       },
     }),
