@@ -2,7 +2,7 @@
 import { gapsBetween } from './contained.ts'
 import { entriesOf, isFields, itemsOf, member, sameJson, step } from './fields.ts'
 import { type ContractFinding, Findings } from './findings.ts'
-import { jsonText, type Side } from './gaps.ts'
+import { jsonText, type Side, say } from './gaps.ts'
 import { type Located, valueAt } from './located.ts'
 import { isJsonSchema } from './schema-walk.ts'
 import { serverFindings } from './servers.ts'
@@ -163,6 +163,8 @@ function compareOperations(old: Operation, now: Operation, findings: Findings): 
   compareChannels(old, now, findings)
   const clientSends = old.action === 'receive'
   compareMessages(old, clientSends ? 'input' : 'output', old.messages, now.messages, now, findings)
+  // Without a reply the server sends no id: old clients do not answer then.
+  if (old.reply && !now.reply && !clientSends) findings.remove(say.removed('id'), old.type)
   if (old.reply && !now.reply) {
     if (clientSends) findings.add('The server no longer replies.', now.at, old.type)
   } else if (!old.reply && now.reply) {

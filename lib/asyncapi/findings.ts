@@ -29,6 +29,14 @@ export class Findings {
     this.list.push({ kind, pointer, ...(type !== undefined && { type }), message })
   }
 
+  /** Removes a finding about the envelope of a type. */
+  remove(message: string, type: string): void {
+    const at = this.list.findIndex(
+      (one) => one.type === type && one.message === message && one.pointer.endsWith('/payload'),
+    )
+    if (at >= 0) this.list.splice(at, 1)
+  }
+
   /** Returns whether a pair of channels is compared for the first time. */
   first(pair: string): boolean {
     if (this.#compared.has(pair)) return false

@@ -16,5 +16,6 @@ export type {
   AsyncApiServer,
   JsonSchema,
   JsonSchemaObject,
+  SchemaConverter,
   SchemaPlace,
 } from './types.ts'

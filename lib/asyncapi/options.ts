@@ -4,10 +4,10 @@ import { entriesOf, isFields, itemsOf, member } from './fields.ts'
 import { isComponentName } from './names.ts'
 import type {
   AsyncApiInfo,
-  AsyncApiOptions,
   AsyncApiSecurity,
   AsyncApiServer,
   JsonSchemaObject,
+  SchemaConverter,
 } from './types.ts'
 
 const OPTIONS: readonly string[] = [
@@ -37,7 +37,7 @@ export interface ResolvedOptions {
   readonly history: boolean
   readonly presence: boolean
   readonly ids: ReadonlyMap<string, string>
-  readonly toJsonSchema: AsyncApiOptions['toJsonSchema']
+  readonly toJsonSchema: SchemaConverter | undefined
   readonly unrepresentable: 'throw' | 'any'
   readonly defaults: boolean
 }
@@ -287,7 +287,7 @@ function idsOf(given: unknown, types: readonly string[]): Map<string, string> {
   return ids
 }
 
-function converterOf(given: unknown): AsyncApiOptions['toJsonSchema'] {
+function converterOf(given: unknown): SchemaConverter | undefined {
   if (given === undefined) return undefined
   if (!isConverter(given)) {
     throw option('toJsonSchema', 'must be a function that returns a JSON Schema for a schema.')
@@ -295,7 +295,7 @@ function converterOf(given: unknown): AsyncApiOptions['toJsonSchema'] {
   return given
 }
 
-function isConverter(value: unknown): value is NonNullable<AsyncApiOptions['toJsonSchema']> {
+function isConverter(value: unknown): value is SchemaConverter {
   return typeof value === 'function'
 }
 

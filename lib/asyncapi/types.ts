@@ -72,67 +72,76 @@ export interface SchemaPlace {
   readonly from: 'client' | 'server'
 }
 
+/**
+ * Returns the JSON Schema of draft 7 for a schema: of what the sender passes, which is its input.
+ * Undefined: the schema itself is asked.
+ */
+export type SchemaConverter = (
+  schema: StandardSchema,
+  place: SchemaPlace,
+) => object | boolean | undefined
+
 /** The options of `asyncapi()`. */
 export interface AsyncApiOptions {
   /** The Info Object: `title` and `version` are required. */
-  readonly info: AsyncApiInfo
+  info: AsyncApiInfo
   /**
    * The servers by name: a URL, such as `wss://chat.example.com`, or a Server Object. @default the
    * document names no server
    */
-  readonly servers?: Readonly<Record<string, string | AsyncApiServer>> | undefined
+  servers?: Readonly<Record<string, string | AsyncApiServer>> | undefined
   /**
    * The path of the route in the syntax of routers: `:room` becomes the parameter `{room}`.
    * @default '/'
    */
-  readonly path?: string | undefined
+  path?: string | undefined
   /** Descriptions and values of the parameters of `path`, by name. */
-  readonly parameters?: Readonly<Record<string, AsyncApiParameter>> | undefined
+  parameters?: Readonly<Record<string, AsyncApiParameter>> | undefined
   /**
    * The ways to authenticate, one of which is enough. Needs `servers`. @default no authentication
    */
-  readonly security?: readonly AsyncApiSecurity[] | undefined
+  security?: readonly AsyncApiSecurity[] | undefined
   /**
    * Whether clients may send a new token on an open connection, as with the option `refresh` of
    * `accept()`. @default false
    */
-  readonly refresh?: boolean | undefined
+  refresh?: boolean | undefined
   /** Whether the document has the messages and fields of room history. @default false */
-  readonly history?: boolean | undefined
+  history?: boolean | undefined
   /** Whether the document has the messages of presence. @default false */
-  readonly presence?: boolean | undefined
+  presence?: boolean | undefined
   /**
    * Names of operations, by message type, for code generators. @default the message type; each run
    * of characters other than `A-Z a-z 0-9 . _ -` becomes a `-`
    */
-  readonly ids?: Readonly<Record<string, string>> | undefined
+  ids?: Readonly<Record<string, string>> | undefined
   /**
    * Converts a schema to a JSON Schema of draft 7, of what the sender passes (the input of the
    * schema). Undefined: the schema itself is asked. @default each schema is asked through
    * Standard JSON Schema, as zod 4.2 and arktype 2.1.28 and later offer it
    */
-  readonly toJsonSchema?:
-    | ((schema: StandardSchema, place: SchemaPlace) => object | boolean | undefined)
-    | undefined
+  toJsonSchema?: SchemaConverter | undefined
   /**
    * What happens with a schema that cannot be expressed as a JSON Schema: `throw` an error, or
    * `any` documents it as any value. @default 'throw'
    */
-  readonly unrepresentable?: 'throw' | 'any' | undefined
+  unrepresentable?: 'throw' | 'any' | undefined
   /**
    * Whether the defaults of schemas are shown. They are values of the server, which may be
    * secret. @default false
    */
-  readonly defaults?: boolean | undefined
+  defaults?: boolean | undefined
 }
 
 /** The Operation Object of AsyncAPI: a message that the server receives or sends. */
 export interface AsyncApiOperation {
   /** `receive`: clients send it. `send`: the server sends it. */
   readonly action: 'receive' | 'send'
+  /** The channel. */
   readonly channel: AsyncApiReference
+  /** The message. */
   readonly messages: readonly AsyncApiReference[]
-  /** The answer. */
+  /** The answer: the reply, or the error in place of it. */
   readonly reply?: {
     readonly channel: AsyncApiReference
     readonly messages: readonly AsyncApiReference[]
@@ -155,6 +164,7 @@ export interface AsyncApiMessage {
 export interface AsyncApiChannel {
   /** The path, with parameters in braces. */
   readonly address: string
+  /** All messages that travel on the connection. */
   readonly messages: Readonly<Record<string, AsyncApiReference>>
   /** Other fields of the Channel Object, such as `parameters` and `bindings`. */
   readonly [field: string]: unknown
@@ -164,11 +174,17 @@ export interface AsyncApiChannel {
 export interface AsyncApiDocument {
   /** The version of AsyncAPI. */
   readonly asyncapi: string
+  /** What the document is about. */
   readonly info: AsyncApiInfo
+  /** `application/json`. */
   readonly defaultContentType: string
+  /** The servers by name, with the ways to authenticate. */
   readonly servers?: Readonly<Record<string, AsyncApiServer>>
+  /** The route, as `connection`. */
   readonly channels: Readonly<Record<string, AsyncApiChannel>>
+  /** The types, by their names in `ids`. */
   readonly operations: Readonly<Record<string, AsyncApiOperation>>
+  /** The messages and schemas that the other parts refer to. */
   readonly components: {
     readonly messages: Readonly<Record<string, AsyncApiMessage>>
     readonly schemas: Readonly<Record<string, JsonSchema>>

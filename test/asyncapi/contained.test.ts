@@ -2,17 +2,8 @@ import { Ajv } from 'ajv'
 import { expect } from 'chai'
 import { gapsBetween } from '../../lib/asyncapi/contained.ts'
 import type { Gap, Side } from '../../lib/asyncapi/gaps.ts'
-import type { JsonSchema } from '../../lib/asyncapi/types.ts'
 import { mulberry32 } from '../support/order.ts'
 import { changed, randomDocument, type SchemaDocument, sample } from '../support/random-schema.ts'
-
-/** Compares what is sent by one schema with what is accepted by another. */
-function gaps(sub: JsonSchema, sup: JsonSchema, side: Side = 'input'): Gap[] {
-  const at = (schema: JsonSchema) => ({ schema, at: '/s', root: { s: schema } })
-  return gapsBetween(at(sub), at(sup), side)
-}
-
-const messages = (found: Gap[]): string[] => found.map(({ message }) => message)
 
 function gapsOf(sub: SchemaDocument, sup: SchemaDocument, side: Side): Gap[] {
   const root = (document: SchemaDocument) => ({

@@ -68,7 +68,9 @@ function randomScalar(random: Random): unknown {
     case 2:
       return { const: pick(random, [...WORDS, 1, null, true]) }
     case 3:
-      return { enum: [...new Set([pick(random, WORDS), pick(random, WORDS), pick(random, [1, 2, null])])] }
+      return {
+        enum: [...new Set([pick(random, WORDS), pick(random, WORDS), pick(random, [1, 2, null])])],
+      }
     case 4:
     case 5: {
       const schema: Schema = { type: pick(random, ['integer', 'number', ['integer', 'null']]) }
@@ -129,9 +131,14 @@ function randomUnion(random: Random, inner: () => unknown): Schema {
 function randomOdd(random: Random, inner: () => unknown): Schema {
   return pick(random, [
     () => ({ not: randomScalar(random) }),
+    // biome-ignore lint/suspicious/noThenProperty: a keyword of JSON Schema
     () => ({ if: randomScalar(random), then: inner(), else: inner() }),
     () => ({ type: 'array', contains: inner() }),
-    () => ({ type: 'object', patternProperties: { '^[ab]$': inner() }, properties: { c: inner() } }),
+    () => ({
+      type: 'object',
+      patternProperties: { '^[ab]$': inner() },
+      properties: { c: inner() },
+    }),
     () => ({ type: 'object', properties: { a: inner(), b: inner() }, dependencies: { a: ['b'] } }),
     () => ({ oneOf: [inner(), inner()] }),
     () => ({ type: 'string', format: pick(random, ['date', 'email']) }),
@@ -247,7 +254,8 @@ export function sample(
   const again = (one: unknown): unknown => sample(random, document, one, depth - 1)
   if (depth <= 0) return pick(random, [null, 'red', 1, {}, []])
   const ref = schema['$ref']
-  if (typeof ref === 'string') return again(document.components.schemas[ref.split('/').at(-1) ?? ''])
+  if (typeof ref === 'string')
+    return again(document.components.schemas[ref.split('/').at(-1) ?? ''])
   for (const keyword of ['anyOf', 'oneOf']) {
     const list = schema[keyword]
     if (Array.isArray(list)) return again(pick(random, list))
@@ -310,7 +318,8 @@ function sampleObject(
   }
   const named = closed || isSchema(properties) || isSchema(patternProperties)
   const open = additionalProperties ?? !named
-  if (open !== false && chance(random, 0.6)) value[pick(random, [...NAMES, 'other'])] ??= again(open)
+  if (open !== false && chance(random, 0.6))
+    value[pick(random, [...NAMES, 'other'])] ??= again(open)
   if (isSchema(patternProperties) && chance(random, 0.6))
     value[pick(random, ['a', 'b'])] ??= again(Object.values(patternProperties)[0])
   return value
