@@ -97,7 +97,22 @@ interface Message {
   readonly payload: Located | null
 }
 
+/**
+ * Returns the operations from the point of view of the server. A document with the view of a client
+ * receives the welcome.
+ */
 function operationsOf(root: unknown): Operation[] {
+  const found = operationsIn(root)
+  const welcome = found.find(({ type }) => type === 'koaws:welcome')
+  if (welcome?.action !== 'receive') return found
+  const opposite = new Map([
+    ['receive', 'send'],
+    ['send', 'receive'],
+  ])
+  return found.map((one) => ({ ...one, action: opposite.get(String(one.action)) }))
+}
+
+function operationsIn(root: unknown): Operation[] {
   return entriesOf(member(root, 'operations')).map(([name, raw]) => {
     const at = `/operations${step(name)}`
     const { value } = follow(root, raw, at)

@@ -13,7 +13,7 @@ import {
 import { isFields, member, reference } from './fields.ts'
 import { allowsUndefined, jsonSchemaOf, SchemaShelf } from './json-schema.ts'
 import { isNever } from './located.ts'
-import { Names } from './names.ts'
+import { identifierFor, Names } from './names.ts'
 import { type ResolvedOptions, resolveOptions } from './options.ts'
 import { handshakeBinding, securityOf } from './security.ts'
 import type {
@@ -33,8 +33,8 @@ const VERSION = '3.1.0'
 /** The name of the only channel. */
 const CHANNEL = 'connection'
 /** The names of the answers that have no type of their own. */
-const REPLY = 'koaws.reply'
-const ERROR = 'koaws.error'
+const REPLY = 'koaws_reply'
+const ERROR = 'koaws_error'
 
 const ANY: JsonSchema = {}
 
@@ -133,7 +133,7 @@ class Draft {
   }
 
   #addOwn({ type, action, summary, payload, reply }: OwnMessage): void {
-    const name = type.replace(':', '.')
+    const name = type.replace(':', '_')
     this.#operationNames.reserve(name)
     this.#message(name, type, summary, payload)
     if (reply !== undefined)
@@ -150,7 +150,7 @@ class Draft {
   /** Adds a type of the application. */
   add(type: string, entry: ProtocolEntry): void {
     const { history, ids } = this.#options
-    const id = ids.get(type) ?? this.#operationNames.take(type)
+    const id = ids.get(type) ?? this.#operationNames.take(identifierFor(type))
     const push = entry.push !== undefined
     const from = push ? 'server' : 'client'
     const part = push ? 'push' : 'data'
@@ -210,6 +210,18 @@ class Draft {
     return name
   }
 
+  /** Returns the operations from the point of view of the option `view`. */
+  #seen(): Record<string, AsyncApiOperation> {
+    if (this.#options.view === 'server') return this.#operations
+    const opposite = { receive: 'send', send: 'receive' } as const
+    return Object.fromEntries(
+      Object.entries(this.#operations).map(([name, one]) => [
+        name,
+        { ...one, action: opposite[one.action] },
+      ]),
+    )
+  }
+
   document(): AsyncApiDocument {
     const { info, servers, address, parameters, security, history } = this.#options
     const { schemes, references } = securityOf(security)
@@ -239,7 +251,7 @@ class Draft {
           bindings: { ws: handshakeBinding(security, history) },
         },
       },
-      operations: this.#operations,
+      operations: this.#seen(),
       components: {
         messages: this.#messages,
         schemas: this.#shelf.schemas,

@@ -40,13 +40,13 @@ export function object(
 
 /** The places of the shared parts. */
 const SHARED = {
-  id: reference('components', 'schemas', 'koaws.id'),
-  error: reference('components', 'schemas', 'koaws.error'),
+  id: reference('components', 'schemas', 'koaws_id'),
+  error: reference('components', 'schemas', 'koaws_error'),
 }
 
 /** The parts that several envelopes share, by name. */
 export function sharedSchemas(): Record<string, JsonSchema> {
-  return { 'koaws.id': ID, 'koaws.error': errorSchema() }
+  return { 'koaws_id': ID, 'koaws_error': errorSchema() }
 }
 
 /** Returns the error object with every code that answers a message. */

@@ -1,7 +1,7 @@
 // Checks the options of `asyncapi()`, and fills in the defaults.
 import { OptionsError } from '../index.ts'
 import { entriesOf, isFields, itemsOf, member } from './fields.ts'
-import { isComponentName } from './names.ts'
+import { isComponentName, isIdentifier } from './names.ts'
 import type {
   AsyncApiInfo,
   AsyncApiSecurity,
@@ -23,6 +23,7 @@ const OPTIONS: readonly string[] = [
   'toJsonSchema',
   'unrepresentable',
   'defaults',
+  'view',
 ]
 
 /** The options of `asyncapi()`, checked. */
@@ -40,6 +41,7 @@ export interface ResolvedOptions {
   readonly toJsonSchema: SchemaConverter | undefined
   readonly unrepresentable: 'throw' | 'any'
   readonly defaults: boolean
+  readonly view: 'server' | 'client'
 }
 
 /**
@@ -77,6 +79,7 @@ export function resolveOptions(given: unknown, types: readonly string[]): Resolv
     ids: idsOf(given['ids'], types),
     toJsonSchema: converterOf(given['toJsonSchema']),
     unrepresentable: unrepresentableOf(given['unrepresentable']),
+    view: viewOf(given['view']),
   }
 }
 
@@ -274,10 +277,10 @@ function idsOf(given: unknown, types: readonly string[]): Map<string, string> {
     if (!types.includes(type)) {
       throw option('ids', `has ${JSON.stringify(type)}, which is not a type of the protocol.`)
     }
-    if (typeof id !== 'string' || !isComponentName(id) || id.startsWith('koaws.')) {
+    if (typeof id !== 'string' || !isIdentifier(id) || id.startsWith('koaws_')) {
       throw option(
         'ids',
-        `has a wrong name for ${JSON.stringify(type)}: use only A-Z a-z 0-9 . _ and -, and not the prefix "koaws.".`,
+        `has a wrong name for ${JSON.stringify(type)}: use only A-Z a-z 0-9 and _, without a digit first or the prefix "koaws_".`,
       )
     }
     if ([...ids.values()].includes(id))
@@ -303,4 +306,10 @@ function unrepresentableOf(given: unknown): 'throw' | 'any' {
   if (given === undefined || given === 'throw') return 'throw'
   if (given === 'any') return 'any'
   throw option('unrepresentable', 'must be "throw" or "any".')
+}
+
+function viewOf(given: unknown): 'server' | 'client' {
+  if (given === undefined || given === 'server') return 'server'
+  if (given === 'client') return 'client'
+  throw option('view', 'must be "server" or "client".')
 }

@@ -112,7 +112,7 @@ export interface AsyncApiOptions {
   presence?: boolean | undefined
   /**
    * Names of operations, by message type, for code generators. @default the message type; each run
-   * of characters other than `A-Z a-z 0-9 . _ -` becomes a `-`
+   * of characters other than `A-Z a-z 0-9 _` becomes a `_`
    */
   ids?: Readonly<Record<string, string>> | undefined
   /**
@@ -131,11 +131,16 @@ export interface AsyncApiOptions {
    * secret. @default false
    */
   defaults?: boolean | undefined
+  /**
+   * The side that the operations describe. With `client`, `send` is what clients send: generators
+   * of clients need that. @default 'server'
+   */
+  view?: 'server' | 'client' | undefined
 }
 
 /** The Operation Object of AsyncAPI: a message that the server receives or sends. */
 export interface AsyncApiOperation {
-  /** `receive`: clients send it. `send`: the server sends it. */
+  /** `receive`: clients send it. `send`: the server sends it. The other way round in the view `client`. */
   readonly action: 'receive' | 'send'
   /** The channel. */
   readonly channel: AsyncApiReference

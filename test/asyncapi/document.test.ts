@@ -10,6 +10,7 @@ import {
   type AsyncApiDocument,
   type AsyncApiOptions,
   asyncapi,
+  checkContract,
   type SchemaConverter,
 } from '../../lib/asyncapi/index.ts'
 import {
@@ -134,8 +135,8 @@ const PROTOCOLS: Record<string, ProtocolDefinition> = {
       'toString',
       'say.reply',
       'say',
-      'koaws.reply',
-      'koaws.error',
+      'koaws_reply',
+      'koaws_error',
       '"quoted"',
       'a\nb',
       '%2F',
@@ -191,7 +192,7 @@ describe('asyncapi()', () => {
     const names = (list: readonly { $ref: string }[] | undefined): string[] | undefined =>
       list?.map(({ $ref }) => $ref.replace('#/channels/connection/messages/', ''))
     const shown = Object.entries(operations)
-      .filter(([name]) => !name.startsWith('koaws.'))
+      .filter(([name]) => !name.startsWith('koaws_'))
       .map(([name, { action, messages: sent, reply }]) => [
         name,
         action,
@@ -199,13 +200,13 @@ describe('asyncapi()', () => {
         names(reply?.messages),
       ])
     expect(shown).to.deep.equal([
-      ['ask', 'receive', ['ask'], ['ask.reply', 'koaws.error']],
-      ['tell', 'receive', ['tell'], ['koaws.reply', 'koaws.error']],
-      ['bare', 'receive', ['bare'], ['koaws.reply', 'koaws.error']],
-      ['confirm', 'send', ['confirm'], ['confirm.reply', 'koaws.error']],
+      ['ask', 'receive', ['ask'], ['ask.reply', 'koaws_error']],
+      ['tell', 'receive', ['tell'], ['koaws_reply', 'koaws_error']],
+      ['bare', 'receive', ['bare'], ['koaws_reply', 'koaws_error']],
+      ['confirm', 'send', ['confirm'], ['confirm.reply', 'koaws_error']],
       ['told', 'send', ['told'], undefined],
       ['bell', 'send', ['bell'], undefined],
-      ['wake', 'send', ['wake'], ['wake.reply', 'koaws.error']],
+      ['wake', 'send', ['wake'], ['wake.reply', 'koaws_error']],
     ])
     expect(components.messages['ask']?.name).to.equal('ask')
     expect(components.messages['ask.reply']?.name).to.equal('koaws:reply')
@@ -243,20 +244,38 @@ describe('asyncapi()', () => {
   it('gives each type its own name, or that of the option ids', () => {
     const definition = { 'a b': {}, 'a-b': {}, 'a+b': {}, constructor: {}, plain: {} }
     const named = (ids: Record<string, string>): string[] =>
-      Object.keys(documentOf(definition, { ids }).operations).filter((one) => !/^koaws\./.test(one))
-    expect(named({})).to.deep.equal(['a-b', 'a-b-2', 'a-b-3', 'constructor-', 'plain'])
+      Object.keys(documentOf(definition, { ids }).operations).filter((one) => !/^koaws_/.test(one))
+    expect(named({})).to.deep.equal(['a_b', 'a_b_2', 'a_b_3', 'constructor_', 'plain'])
     expect(named({ 'a b': 'aSpaceB', 'a+b': 'plain' })).to.deep.equal([
       'aSpaceB',
-      'a-b',
+      'a_b',
       'plain',
-      'constructor-',
-      'plain-2',
+      'constructor_',
+      'plain_2',
     ])
+  })
+
+  it('gives all operations names that are identifiers, for code generators', () => {
+    const { operations } = documentOf(PROTOCOLS['with odd names'] ?? {}, EVERYTHING)
+    const names = Object.keys(operations)
+    expect(names).to.have.length.above(30)
+    expect(names.filter((name) => !/^[A-Za-z_]\w*$/.test(name))).to.deep.equal([])
+  })
+
+  it('turns the operations around for the view of a client, and changes nothing else', () => {
+    const definition = PROTOCOLS['with requests and pushes of both sides'] ?? {}
+    const [server, client] = [documentOf(definition), documentOf(definition, { view: 'client' })]
+    for (const [name, { action }] of Object.entries(server.operations))
+      expect(client.operations[name]?.action).to.equal(action === 'send' ? 'receive' : 'send')
+    const { operations: _server, ...one } = server
+    const { operations: _client, ...other } = client
+    expect(other).to.deep.equal(one)
+    expect(checkContract(server, client)).to.deep.equal([])
   })
 
   it('lists the codes of all errors that answer a message', () => {
     const { components } = documentOf({})
-    const listed = JSON.stringify(components.schemas['koaws.error'])
+    const listed = JSON.stringify(components.schemas['koaws_error'])
     for (const [code, { reply }] of Object.entries(errorTable)) {
       if (reply === null && code !== 'ERR_KOAWS_DRAINING')
         expect(listed).to.not.include(`"${code}"`)
@@ -267,7 +286,7 @@ describe('asyncapi()', () => {
 
   it('shows the ways to authenticate, and the handshake', () => {
     const { servers, channels, components, operations } = documentOf({}, EVERYTHING)
-    const schemes = ['cookie', 'cookie-2', 'query', 'header', 'subprotocol', 'message']
+    const schemes = ['cookie', 'cookie_2', 'query', 'header', 'subprotocol', 'message']
     const references = schemes.map((name) => ({ $ref: `#/components/securitySchemes/${name}` }))
     expect(servers).to.deep.equal({
       production: {
@@ -290,9 +309,9 @@ describe('asyncapi()', () => {
     })
     expect(channels['connection']).to.deep.include({ address: '/rooms/{room}/socket' })
     expect(channels['connection']).to.have.nested.property('bindings.ws.query.properties.ticket')
-    expect(operations).to.include.keys('koaws.auth', 'koaws.authenticate', 'koaws.resume')
-    expect(documentOf({}).operations).to.not.have.any.keys('koaws.auth', 'koaws.presence')
-    expect(documentOf({}, { refresh: true }).operations).to.include.keys('koaws.auth')
+    expect(operations).to.include.keys('koaws_auth', 'koaws_authenticate', 'koaws_resume')
+    expect(documentOf({}).operations).to.not.have.any.keys('koaws_auth', 'koaws_presence')
+    expect(documentOf({}, { refresh: true }).operations).to.include.keys('koaws_auth')
   })
 
   it('shares equal definitions, and keeps different ones of the same name apart', () => {
@@ -319,9 +338,9 @@ describe('asyncapi()', () => {
     )
     expect(apart.components.schemas).to.deep.include({
       'a.push': { $ref: '#/components/schemas/Person' },
-      'b.push': { $ref: '#/components/schemas/Person-2' },
+      'b.push': { $ref: '#/components/schemas/Person_2' },
       Person: { type: 'string' },
-      'Person-2': { type: 'number' },
+      'Person_2': { type: 'number' },
     })
   })
 
@@ -411,21 +430,19 @@ describe('asyncapi()', () => {
       const find = validators(documentOf({ say: any, confirm: answered }, EVERYTHING))
       const { vectors, welcome } = JSON.parse(readFileSync('docs/protocol-vectors.json', 'utf8'))
       const seen = new Set<string>()
+      let strict = true // the vectors for clients alone have messages that a client must ignore
       const check = (action: 'send' | 'receive', message: Wire): void => {
         const own = typeof message.type === 'string' && message.type.startsWith('koaws:')
         if (!own) return
         const list = find(action, message.type)
         if (list.length === 0) return
-        seen.add(`${action} ${message.type}`)
-        const shown = JSON.stringify(message)
-        expect(
-          list.some((validate) => validate(message)),
-          shown,
-        ).to.equal(true)
+        const valid = list.some((validate) => validate(message))
+        if (valid) seen.add(`${action} ${message.type}`)
+        else if (strict) throw new Error(`not allowed: ${JSON.stringify(message)}`)
       }
       check('send', filled(welcome) as Wire)
       for (const { steps, for: sides } of vectors) {
-        if (!sides.includes('server')) continue // what a client ignores is no message of a server
+        strict = sides.includes('server')
         for (const step of steps) {
           const [server, client] = [filled(step.server), filled(step.client)] as (
             | Wire

@@ -19,7 +19,7 @@ function schemasOf(
   const info = { title: 'x', version: '1' }
   const { components } = asyncapi(protocol({ t: entry }), { info, ...options })
   return Object.fromEntries(
-    Object.entries(components.schemas).filter(([name]) => !name.startsWith('koaws.')),
+    Object.entries(components.schemas).filter(([name]) => !name.startsWith('koaws_')),
   )
 }
 

@@ -55,10 +55,12 @@ describe('the options of asyncapi()', () => {
     [{ ids: [] }, 'must be an object'],
     [{ ids: { other: 'x' } }, 'has "other", which is not a type'],
     [{ ids: { say: 'a b' } }, 'has a wrong name for "say"'],
-    [{ ids: { say: 'koaws.x' } }, 'has a wrong name for "say"'],
+    [{ ids: { say: 'koaws_x' } }, 'has a wrong name for "say"'],
     [{ ids: { say: 'constructor' } }, 'has a wrong name for "say"'],
     [{ ids: { say: 'x', said: 'x' } }, 'has the name "x" for two types'],
     [{ toJsonSchema: {} }, 'must be a function'],
+    [{ ids: { say: '1a' } }, 'has a wrong name for "say"'],
+    [{ view: 'both' }, 'must be "server" or "client"'],
     [{ unrepresentable: 'ignore' }, 'must be "throw" or "any"'],
   ]
   for (const [options, message] of wrong) {
