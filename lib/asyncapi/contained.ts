@@ -52,7 +52,7 @@ class Comparison implements Reporter {
   #gaps = new Map<string, Gap>()
   #steps = 0
   readonly #ids = new Map<unknown, number>()
-  /** The comparisons that are going on: one that meets itself in a field or item holds. */
+  /** The comparisons that are going on. A pair that meets itself in a field or item holds. */
   readonly #open = new Set<string>()
 
   constructor(side: Side) {

@@ -39,10 +39,10 @@ const ERROR = 'koaws_error'
 const ANY: JsonSchema = {}
 
 /**
- * Returns an AsyncAPI 3 document of a protocol, as plain JSON: the route as a channel with its
- * handshake, each type as an operation of the server (`receive` what clients send, `send` what the
- * server sends), the answers, the error with its codes, and the ways to authenticate. The payloads
- * are the messages of `koaws.v1`, as they are on the wire.
+ * Returns an AsyncAPI 3 document of a protocol, as plain JSON. The route is a channel with its
+ * handshake. Each type is an operation of the server: `receive` for what clients send, `send` for
+ * what the server sends. The document also has the answers, the error codes and the ways to
+ * authenticate. The payloads are the messages of `koaws.v1`, as they are on the wire.
  *
  * The schemas of `data` are asked for a JSON Schema of their input, through Standard JSON Schema
  * (zod 4.2, arktype 2.1.28 and later) or the option `toJsonSchema`. Each is also called once with

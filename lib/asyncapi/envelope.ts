@@ -46,7 +46,7 @@ const SHARED = {
 
 /** The parts that several envelopes share, by name. */
 export function sharedSchemas(): Record<string, JsonSchema> {
-  return { 'koaws_id': ID, 'koaws_error': errorSchema() }
+  return { koaws_id: ID, koaws_error: errorSchema() }
 }
 
 /** Returns the error object with every code that answers a message. */

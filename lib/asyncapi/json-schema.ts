@@ -68,7 +68,7 @@ function advice(schema: StandardSchema): string {
 
 /**
  * Returns whether a sender may leave the value out. The schema validates `undefined` once. An
- * asynchronous schema counts as one that needs a value.
+ * asynchronous schema counts as a schema that needs a value.
  */
 export function allowsUndefined(schema: StandardSchema): boolean {
   try {

@@ -53,7 +53,7 @@ describe('checkContract()', () => {
   })
 
   describe('in what clients send', () => {
-    it('finds a new required field, but not a new optional one or one that is gone', () => {
+    it('finds a new required field, but not a new optional or a removed field', () => {
       expect(input(a, ab)).to.deep.equal([`${DATA} say: Clients must now send the field "b".`])
       expect(input(aMaybeB, ab)).to.deep.equal([
         `${DATA} say: Clients must now send the field "b".`,

@@ -340,7 +340,7 @@ describe('asyncapi()', () => {
       'a.push': { $ref: '#/components/schemas/Person' },
       'b.push': { $ref: '#/components/schemas/Person_2' },
       Person: { type: 'string' },
-      'Person_2': { type: 'number' },
+      Person_2: { type: 'number' },
     })
   })
 
@@ -459,9 +459,10 @@ describe('asyncapi()', () => {
         'send koaws:bye',
         'send koaws:reply',
         'send koaws:error',
-        'send koaws:presence',
         'send koaws:position',
         'send koaws:recovered',
+        'send koaws:at',
+        'send koaws:left',
         'send koaws:authenticate',
         'receive koaws:reply',
         'receive koaws:ping',

@@ -51,7 +51,7 @@ describe('the JSON Schemas of a document', () => {
     expect(push(type({ at: 'Date' }))).to.have.deep.nested.property('properties.at', time)
   })
 
-  it('refuse a Date that a client would have to send, but not one that is made of a string', () => {
+  it('refuse a Date that a client would have to send, but not a Date made of a string', () => {
     expect(() => data(z.object({ at: z.date() }))).to.throw(OptionsError, 'use z.coerce.date()')
     expect(() => data(type({ at: 'Date' }))).to.throw(OptionsError, 'string.date.iso.parse')
     expect(() => schemasOf({ push: true, reply: z.date() })).to.throw(OptionsError, 'z.coerce.date')
