@@ -24,14 +24,14 @@ import { serverFindings } from './servers.ts'
  * import { asyncapi, checkContract } from 'koaws/asyncapi'
  * import { z } from 'zod'
  *
- * const documentOf = (data) =>
- *   asyncapi(protocol({ say: { data } }), { info: { title: 'Chat', version: '1.0.0' } })
- *
- * const before = documentOf(z.object({ text: z.string() }))
- * const after = documentOf(z.object({ text: z.string(), room: z.string() }))
- * const [finding] = checkContract(before, after)
- * console.log(finding.message) // Clients must now send the field "room".
- * console.log(finding.pointer) // /components/schemas/say.data
+ * const options = { info: { title: 'Chat', version: '1.0.0' } }
+ * const text = z.string()
+ * const before = asyncapi(protocol({ say: { data: z.object({ text }) } }), options)
+ * const after = asyncapi(protocol({ say: { data: z.object({ text, room: text }) } }), options)
+ * for (const { message, pointer } of checkContract(before, after)) {
+ *   console.log(message) // Clients must now send the field "room".
+ *   console.log(pointer) // /components/schemas/say.data
+ * }
  * ```
  *
  * @param before the old document, as parsed JSON

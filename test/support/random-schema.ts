@@ -247,7 +247,7 @@ export function sample(
   random: Random,
   document: SchemaDocument,
   schema: unknown,
-  depth = 6,
+  depth = 4,
   closed = false,
 ): unknown {
   if (!isSchema(schema)) return anything(random)
