@@ -396,6 +396,12 @@ export const optionSections: readonly OptionsSection[] = [
     title: 'bearer(options)',
     intro: 'Where `bearer()` looks beside the `Authorization` header and the offered subprotocols.',
   },
+  {
+    file: 'lib/asyncapi/types.ts',
+    type: 'AsyncApiOptions',
+    title: 'asyncapi(protocol, options)',
+    intro: 'Of `koaws/asyncapi`: what an AsyncAPI document shows.',
+  },
 ]
 
 /** Types that the tables name and that no library defines, by the page of the API that describes them. */
@@ -413,6 +419,13 @@ const NAMED_TYPES = {
   ],
   upgrades: ['FromContext', 'SubprotocolChooser'],
   client: ['TokenSource', 'Token', 'WebSocketClass'],
+  asyncapi: [
+    'AsyncApiInfo',
+    'AsyncApiServer',
+    'AsyncApiParameter',
+    'AsyncApiSecurity',
+    'SchemaConverter',
+  ],
 }
 
 function optionsPage(): string {

@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
+import * as asyncapi from '../lib/asyncapi/index.ts'
 import * as client from '../lib/client/index.ts'
 import * as koaws from '../lib/index.ts'
 import * as testing from '../lib/testing/index.ts'
@@ -180,6 +181,25 @@ const TESTING_TYPES = [
   'TestResponse',
 ]
 
+const ASYNCAPI_VALUES = ['asyncapi', 'checkContract']
+const ASYNCAPI_TYPES = [
+  'AsyncApiChannel',
+  'AsyncApiDocument',
+  'AsyncApiInfo',
+  'AsyncApiMessage',
+  'AsyncApiOperation',
+  'AsyncApiOptions',
+  'AsyncApiParameter',
+  'AsyncApiReference',
+  'AsyncApiSecurity',
+  'AsyncApiServer',
+  'ContractFinding',
+  'JsonSchema',
+  'JsonSchemaObject',
+  'SchemaConverter',
+  'SchemaPlace',
+]
+
 const REDIS_VALUES = ['redisAdapter', 'redisEmitter']
 const CLUSTER_VALUES = ['clusterAdapter']
 
@@ -210,7 +230,12 @@ describe('the public names', () => {
     expect(typesOf('lib/testing/index.ts')).to.deep.equal(TESTING_TYPES)
   })
 
-  it('are reachable through six entry points only', () => {
+  it('of koaws/asyncapi are these', () => {
+    expect(Object.keys(asyncapi).sort()).to.deep.equal(ASYNCAPI_VALUES)
+    expect(typesOf('lib/asyncapi/index.ts')).to.deep.equal(ASYNCAPI_TYPES)
+  })
+
+  it('are reachable through seven entry points only', () => {
     const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
     expect(Object.keys(exports)).to.deep.equal([
       '.',
@@ -218,6 +243,7 @@ describe('the public names', () => {
       './redis',
       './cluster',
       './testing',
+      './asyncapi',
       './package.json',
     ])
   })
@@ -249,6 +275,7 @@ describe('the built package', () => {
     expect(run('module', program('koaws'))).to.deep.equal([...VALUES, 'module.exports'].sort())
     expect(run('module', program('koaws/client'))).to.deep.equal(CLIENT_VALUES)
     expect(run('module', program('koaws/testing'))).to.deep.equal(TESTING_VALUES)
+    expect(run('module', program('koaws/asyncapi'))).to.deep.equal(ASYNCAPI_VALUES)
     expect(run('module', program('koaws/redis'))).to.deep.equal(REDIS_VALUES)
     expect(run('module', program('koaws/cluster'))).to.deep.equal(CLUSTER_VALUES)
   })
@@ -259,6 +286,7 @@ describe('the built package', () => {
     expect(run('commonjs', program('koaws'))).to.deep.equal(VALUES)
     expect(run('commonjs', program('koaws/client'))).to.deep.equal(CLIENT_VALUES)
     expect(run('commonjs', program('koaws/testing'))).to.deep.equal(TESTING_VALUES)
+    expect(run('commonjs', program('koaws/asyncapi'))).to.deep.equal(ASYNCAPI_VALUES)
     expect(run('commonjs', program('koaws/redis'))).to.deep.equal(REDIS_VALUES)
     expect(run('commonjs', program('koaws/cluster'))).to.deep.equal(CLUSTER_VALUES)
   })

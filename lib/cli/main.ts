@@ -2,11 +2,12 @@
 import { UsageError } from './arguments.ts'
 import { bench } from './bench/command.ts'
 import type { Command } from './command.ts'
+import { contract } from './contract/command.ts'
 import { doctor } from './doctor/command.ts'
 import type { Terminal } from './terminal.ts'
 
 /** The commands by name. One more command is one more row. */
-const COMMANDS: Readonly<Record<string, Command>> = { doctor, bench }
+const COMMANDS: Readonly<Record<string, Command>> = { doctor, bench, contract }
 
 /**
  * Runs a command line.

@@ -20,6 +20,7 @@ const PAGES = [
   'redis',
   'cluster',
   'testing',
+  'asyncapi',
   'types',
 ]
 const app = await Application.bootstrapWithPlugins({

@@ -40,6 +40,7 @@ const entries = Object.entries({
   'koaws/redis': 'adapters/redis/index.ts',
   'koaws/cluster': 'adapters/cluster/index.ts',
   'koaws/testing': 'testing/index.ts',
+  'koaws/asyncapi': 'asyncapi/index.ts',
 })
 
 describe('the reference of the API', () => {

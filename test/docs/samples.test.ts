@@ -888,6 +888,10 @@ const table: Record<string, Entry[]> = {
     },
   ],
 
+  'docs/guides/contract.md protocol.mjs': ['part'],
+  'docs/guides/contract.md contract.mjs': [
+    { prints: lines('receive say', 'receive typing', 'send said') },
+  ],
   'docs/guides/messages.md protocol.mjs': ['part'],
   'docs/guides/messages.md app.mjs': ['part'],
   'docs/guides/messages.md server.mjs': [

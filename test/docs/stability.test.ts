@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import * as cluster from '../../lib/adapters/cluster/index.ts'
 import * as redis from '../../lib/adapters/redis/index.ts'
+import * as asyncapi from '../../lib/asyncapi/index.ts'
 import * as client from '../../lib/client/index.ts'
 import { channels } from '../../lib/diagnostics.ts'
 import * as koaws from '../../lib/index.ts'
@@ -33,6 +34,7 @@ describe('docs/stability.md', () => {
     'koaws/redis': redis,
     'koaws/cluster': cluster,
     'koaws/testing': testing,
+    'koaws/asyncapi': asyncapi,
   })) {
     it(`names each value that ${name} exports`, () => {
       const real = Object.keys(module).filter((key) => key !== 'module.exports')
