@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Run the suite with the oldest and the newest Koa and ws that are supported, in a copy of the project
 # whose node_modules is made of hard links. Left out is what depends on neither: the tests that drive Chromium, the
-# samples of the docs, the client, what lies between instances, and the tests of heartbeat, signals, floods, slow consumers and hostile messages, which take long.
+# samples of the docs and of the reference, the command line, the client, what lies between instances, and the tests of heartbeat, signals, floods, slow consumers and hostile messages, which take long.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 pairs=(${VERSIONS:-koa@3.1.2,ws@8.21.1 koa@latest,ws@latest koa@2.16.4,ws@latest})
 # These replace the list of .mocharc.json.
 without=(--ignore 'test/**/support/**' --ignore 'test/peers/**' --ignore 'test/long/**' --ignore 'test/**/*.d.ts' --ignore 'test/examples/**' --ignore 'test/types/**'
-  --ignore test/docs/samples.test.ts --ignore test/interop/from-ws.test.ts --ignore 'test/adapters/**' --ignore 'test/backplane/**' --ignore 'test/deploys/**' --ignore test/hub/presence/online-users.test.ts
+  --ignore 'test/docs/{samples,reference}.test.ts' --ignore 'test/cli/**' --ignore 'test/asyncapi/**' --ignore test/interop/from-ws.test.ts --ignore 'test/adapters/**' --ignore 'test/backplane/**' --ignore 'test/deploys/**' --ignore test/hub/presence/online-users.test.ts
   --ignore test/hub/heartbeat.test.ts --ignore test/hub/signals.test.ts
   --ignore test/connection/flood.test.ts --ignore test/connection/congestion.test.ts --ignore 'test/client/**' --ignore test/testing/fake-server.test.ts --ignore test/protocol/serialized.test.ts --ignore test/protocol/python-vectors.test.ts
   --ignore test/protocol/client-vectors.test.ts --ignore test/http2/browser.test.ts --ignore test/messages/hostile.test.ts)

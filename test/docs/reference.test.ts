@@ -49,7 +49,7 @@ describe('the reference of the API', () => {
     const { status, stderr } = spawnSync(process.execPath, words, { cwd: root, encoding: 'utf8' })
     expect(stderr).to.equal('')
     expect(status).to.equal(0)
-  })
+  }).timeout(300_000)
 
   it('covers the entry points of package.json', () => {
     const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
