@@ -5,6 +5,8 @@ import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import * as client from '../lib/client/index.ts'
 import * as koaws from '../lib/index.ts'
+import * as otel from '../lib/otel/index.ts'
+import * as prometheus from '../lib/prometheus/index.ts'
 import * as testing from '../lib/testing/index.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -56,6 +58,7 @@ const TYPES = [
   'ErrorPlace',
   'FloodOptions',
   'FromContext',
+  'HandledEvent',
   'Handler',
   'HandlerContext',
   'HeartbeatOptions',
@@ -89,16 +92,19 @@ const TYPES = [
   'OriginPredicate',
   'Patterns',
   'Place',
+  'PongEvent',
   'PresenceData',
   'PresenceOptions',
   'PresentMember',
   'Protocol',
   'ProtocolDefinition',
   'ProtocolEntry',
+  'PublishedEvent',
   'Reading',
   'ReadyOptions',
   'RecordResult',
   'RecordedPosition',
+  'RecoveryEvent',
   'Refresh',
   'RejectAs',
   'RejectClose',
@@ -116,10 +122,14 @@ const TYPES = [
   'SchemaResult',
   'SendOptions',
   'Sendable',
+  'SentEvent',
+  'ShutdownEvent',
   'SignalOptions',
   'SlowConsumerPolicy',
   'StandardSchema',
   'SubprotocolChooser',
+  'TracedMessage',
+  'Tracer',
   'UpgradeEvent',
   'UserLimit',
 ]
@@ -174,6 +184,8 @@ const TESTING_TYPES = [
 
 const REDIS_VALUES = ['redisAdapter', 'redisEmitter']
 const CLUSTER_VALUES = ['clusterAdapter']
+const OTEL_VALUES = ['instrument']
+const PROMETHEUS_VALUES = ['metrics']
 
 /** The names after `export type {` of a file that only exports from others. */
 function typesOf(file: string): string[] {
@@ -202,13 +214,32 @@ describe('the public names', () => {
     expect(typesOf('lib/testing/index.ts')).to.deep.equal(TESTING_TYPES)
   })
 
-  it('are reachable through six entry points only', () => {
+  it('of koaws/otel and koaws/prometheus are these', () => {
+    expect(Object.keys(otel)).to.deep.equal(OTEL_VALUES)
+    expect(typesOf('lib/otel/index.ts')).to.deep.equal([
+      ...['InstrumentOptions', 'ObservedConnection', 'ObservedHub'],
+    ])
+    expect(Object.keys(prometheus)).to.deep.equal(PROMETHEUS_VALUES)
+    expect(typesOf('lib/prometheus/index.ts')).to.deep.equal([
+      ...[
+        'AnyRegistry',
+        'MetricsMiddleware',
+        'MetricsOptions',
+        'ObservedConnection',
+        'ObservedHub',
+      ],
+    ])
+  })
+
+  it('are reachable through eight entry points only', () => {
     const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
     expect(Object.keys(exports)).to.deep.equal([
       '.',
       './client',
       './redis',
       './cluster',
+      './otel',
+      './prometheus',
       './testing',
       './package.json',
     ])
@@ -243,6 +274,8 @@ describe('the built package', () => {
     expect(run('module', program('koaws/testing'))).to.deep.equal(TESTING_VALUES)
     expect(run('module', program('koaws/redis'))).to.deep.equal(REDIS_VALUES)
     expect(run('module', program('koaws/cluster'))).to.deep.equal(CLUSTER_VALUES)
+    expect(run('module', program('koaws/otel'))).to.deep.equal(OTEL_VALUES)
+    expect(run('module', program('koaws/prometheus'))).to.deep.equal(PROMETHEUS_VALUES)
   })
 
   it('can be required by name, because no file awaits at the top level', () => {
@@ -253,6 +286,8 @@ describe('the built package', () => {
     expect(run('commonjs', program('koaws/testing'))).to.deep.equal(TESTING_VALUES)
     expect(run('commonjs', program('koaws/redis'))).to.deep.equal(REDIS_VALUES)
     expect(run('commonjs', program('koaws/cluster'))).to.deep.equal(CLUSTER_VALUES)
+    expect(run('commonjs', program('koaws/otel'))).to.deep.equal(OTEL_VALUES)
+    expect(run('commonjs', program('koaws/prometheus'))).to.deep.equal(PROMETHEUS_VALUES)
   })
 
   it('is a function with every name as a property when it is required', () => {

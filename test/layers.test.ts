@@ -35,8 +35,12 @@ const STAGES: readonly (readonly string[])[] = [
   ['koa-ws'],
   ['common-js'],
   ['index'],
-  ['testing'],
+  ['testing', 'metrics'],
+  ['otel', 'prometheus'],
 ]
+
+/** The top floor: its parts use what `index.ts` exports, the channels, and `metrics`. */
+const TOP: readonly string[] = ['metrics', 'otel', 'prometheus']
 
 /** The parts of the first stage may import each other; parts of any other stage may not. */
 const BASICS = STAGES[0] as readonly string[]
@@ -170,6 +174,17 @@ describe('the layers of lib/', () => {
   it('import only from earlier stages, types included', () => {
     const against = sources.flatMap(({ path, imports }) =>
       imports.filter((target) => !mayImport(path, target)).map((target) => `${path} -> ${target}`),
+    )
+    expect(against).to.deep.equal([])
+  })
+
+  it('import only public names on the top floor', () => {
+    const isAllowed = (from: string, to: string): boolean =>
+      to === 'index.ts' || partOf(from) === partOf(to) || partOf(to) === 'metrics'
+    const top = sources.filter(({ path }) => TOP.includes(partOf(path)))
+    expect(top).to.have.length.above(20)
+    const against = top.flatMap(({ path, imports }) =>
+      imports.filter((target) => !isAllowed(path, target)).map((target) => `${path} -> ${target}`),
     )
     expect(against).to.deep.equal([])
   })

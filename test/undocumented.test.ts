@@ -41,6 +41,11 @@ const KNOWN: Readonly<Record<string, readonly string[]>> = {
   'connection/listeners.ts': ['target', 'bufferedAmount'],
   'listener/address.ts': ['proxyIpHeader', 'maxIpsCount'],
   'listener/first-upgrade.ts': ['request', 'server'],
+  // The value of attributes beyond a bound.
+  'metrics/family.ts': ['_OTHER'],
+  'metrics/known.ts': ['_OTHER'],
+  'otel/tracer.ts': ['_OTHER'],
+  'prometheus/exposition.ts': ['contentType'],
   'middleware/bearer.ts': ['authorization', 'originalUrl'],
   'upgrade/finished-response.ts': ['setTimeout'],
   'upgrade/records.ts': ['authorization'],

@@ -1,0 +1,80 @@
+// Gives the metrics of a hub to OpenTelemetry.
+
+import type { BatchObservableResult, Meter, MetricOptions, Observable } from '@opentelemetry/api'
+import type { Collector } from '../metrics/collector.ts'
+import type { Attributes, Recorder } from '../metrics/family.ts'
+import type { Instrument } from '../metrics/instrument.ts'
+import { instruments } from '../metrics/table.ts'
+
+/** The attribute with the name of the hub. */
+const HUB = 'koaws.hub'
+
+/**
+ * Makes an instrument for each row of the table. Sums and gauges are read when the SDK collects;
+ * each value of a histogram is recorded at once, because OpenTelemetry has no other way.
+ *
+ * @returns a function that undoes it
+ */
+export function exportMetrics(meter: Meter, collector: Collector, hub: string): () => void {
+  const named = attributesWith(hub)
+  const observables = new Map<string, Observable>()
+  const undo: (() => void)[] = []
+  for (const instrument of instruments) {
+    const { name, kind } = instrument
+    if (!collector.includes(name)) continue
+    if (kind !== 'histogram') {
+      observables.set(name, observableOf(meter, instrument))
+      continue
+    }
+    const histogram = meter.createHistogram(name, {
+      ...optionsOf(instrument),
+      advice: { explicitBucketBoundaries: [...instrument.boundaries] },
+    })
+    const { recorders } = collector.observer.families.histogram(name)
+    const recorder: Recorder = (value, attributes) => histogram.record(value, named(attributes))
+    recorders.add(recorder)
+    undo.push(() => recorders.delete(recorder))
+  }
+  const all = [...observables.values()]
+  const collect = (result: BatchObservableResult): void => {
+    collector.read()
+    for (const [name, observable] of observables) {
+      for (const family of collector.familiesOf(name)) {
+        for (const { attributes, value } of family.all()) {
+          result.observe(observable, value, named(attributes))
+        }
+      }
+    }
+    // The hub has closed: this was the last reading.
+    if (collector.isFinal) meter.removeBatchObservableCallback(collect, all)
+  }
+  meter.addBatchObservableCallback(collect, all)
+  undo.push(() => meter.removeBatchObservableCallback(collect, all))
+  return () => {
+    for (const one of undo) one()
+  }
+}
+
+function observableOf(meter: Meter, instrument: Instrument): Observable {
+  const { name, kind } = instrument
+  const options = optionsOf(instrument)
+  if (kind === 'counter') return meter.createObservableCounter(name, options)
+  if (kind === 'gauge') return meter.createObservableGauge(name, options)
+  return meter.createObservableUpDownCounter(name, options)
+}
+
+function optionsOf({ unit, description }: Instrument): MetricOptions {
+  return { unit, description }
+}
+
+/** Returns a function that adds the name of the hub, and keeps the result. */
+function attributesWith(hub: string): (attributes: Attributes) => Attributes {
+  const made = new WeakMap<Attributes, Attributes>()
+  return (attributes) => {
+    const known = made.get(attributes)
+    if (known !== undefined) return known
+    const all = { ...attributes, [HUB]: hub }
+    made.set(attributes, all)
+    return all
+  }
+}
