@@ -21,8 +21,8 @@ export class Series {
   }
 }
 
-/** Hears each value of a histogram. */
-export type Recorder = (value: number, attributes: Attributes) => void
+/** Hears each value of a distribution. */
+export type Recorder = (value: number) => void
 
 /** The distribution for one set of attributes. */
 export class Distribution {
@@ -31,17 +31,12 @@ export class Distribution {
   readonly buckets: number[]
   sum = 0
   count = 0
+  recorder: Recorder | null = null
   readonly #boundaries: readonly number[]
-  readonly #recorders: ReadonlySet<Recorder>
 
-  constructor(
-    attributes: Attributes,
-    boundaries: readonly number[],
-    recorders: ReadonlySet<Recorder>,
-  ) {
+  constructor(attributes: Attributes, boundaries: readonly number[]) {
     this.attributes = attributes
     this.#boundaries = boundaries
-    this.#recorders = recorders
     this.buckets = new Array<number>(boundaries.length + 1).fill(0)
   }
 
@@ -52,7 +47,7 @@ export class Distribution {
     this.buckets[i] = (this.buckets[i] ?? 0) + 1
     this.sum += value
     this.count++
-    for (const recorder of this.#recorders) recorder(value, this.attributes)
+    if (this.recorder !== null) this.recorder(value)
   }
 }
 
@@ -103,10 +98,17 @@ export class Family extends Keyed<Series> {
 
 /** The series of a histogram. */
 export class HistogramFamily extends Keyed<Distribution> {
-  /** Called with each value. */
-  readonly recorders: Set<Recorder> = new Set()
+  #recorderOf: ((attributes: Attributes) => Recorder) | null = null
+
+  /** Sets what hears the values of each distribution; null for nothing. One exporter at a time. */
+  recordWith(recorderOf: ((attributes: Attributes) => Recorder) | null): void {
+    this.#recorderOf = recorderOf
+    for (const one of this.all()) one.recorder = recorderOf?.(one.attributes) ?? null
+  }
 
   protected override create(attributes: Attributes): Distribution {
-    return new Distribution(attributes, this.instrument.boundaries, this.recorders)
+    const made = new Distribution(attributes, this.instrument.boundaries)
+    made.recorder = this.#recorderOf?.(attributes) ?? null
+    return made
   }
 }

@@ -47,7 +47,7 @@ export class MessageCounts {
   readonly #notes = new Map<string, Handled>()
   readonly #pushes = new Map<string, Flow>()
   readonly #kinds = new Map<string, Flow>()
-  readonly #fanout: Distribution
+  readonly #deliveries: Series
   readonly #broadcasts: Series
   readonly #calls: HistogramFamily
   readonly #processed: HistogramFamily
@@ -56,7 +56,7 @@ export class MessageCounts {
     this.#families = families
     this.#text = this.#flow('koaws.messages.received', 'text')
     this.#binary = this.#flow('koaws.messages.received', 'binary')
-    this.#fanout = families.histogram('koaws.broadcast.fanout').at()
+    this.#deliveries = families.one('koaws.broadcasts.deliveries')
     this.#broadcasts = families.one('koaws.broadcasts')
     this.#calls = families.histogram('rpc.server.call.duration')
     this.#processed = families.histogram('messaging.process.duration')
@@ -99,7 +99,7 @@ export class MessageCounts {
     if (kind === 'push' && type !== undefined) this.#pushFlow(type).add(count, bytes)
     if (connection !== undefined) return
     this.#broadcasts.value++
-    this.#fanout.record(count)
+    this.#deliveries.value += count
   }
 
   recovered({ recovered, missed, reason }: RecoveryEvent): void {

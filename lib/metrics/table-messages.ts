@@ -92,11 +92,11 @@ export const messageInstruments: readonly Instrument[] = [
     [],
     'Messages to audiences with a member on this instance.',
   ),
-  histogram(COUNTS)(
-    'koaws.broadcast.fanout',
-    '{connection}',
+  counter(
+    'koaws.broadcasts.deliveries',
+    '{message}',
     [],
-    'The number of connections of this instance that a message to an audience was sent to.',
+    'Messages to audiences, counted for each connection of this instance: divided by `koaws.broadcasts`, the mean fan-out.',
   ),
   counter(
     'koaws.messages.dropped',

@@ -17,7 +17,7 @@ import { HubTracer } from './tracer.ts'
 const SCOPE = 'koaws'
 
 /** The hubs that are instrumented now, by name. */
-const instrumented = new Map<string, ObservedHub>()
+const instrumented = new Map<string | undefined, ObservedHub>()
 
 /**
  * Measures a hub, and runs the handlers of its messages in spans, with the official API of
@@ -86,17 +86,15 @@ function atEnd(hub: ObservedHub, fn: () => void): () => void {
 }
 
 /** @throws OptionsError for a second call */
-function checkNew(hub: ObservedHub, name: string): void {
+function checkNew(hub: ObservedHub, name: string | undefined): void {
   if ([...instrumented.values()].includes(hub)) {
     throw new OptionsError(
       'instrument() was called twice for one hub. Call the function that the first call returned, then again.',
     )
   }
-  if (instrumented.has(name)) {
-    throw new OptionsError(
-      `instrument(): another hub has the name "${name}". Give each hub its own option "name".`,
-    )
-  }
+  if (!instrumented.has(name)) return
+  const other = name === undefined ? 'no name as well' : `the name "${name}"`
+  throw new OptionsError(`instrument(): another hub has ${other}. Give each its own option "name".`)
 }
 
 function measure(

@@ -2,7 +2,7 @@
 
 import type { BatchObservableResult, Meter, MetricOptions, Observable } from '@opentelemetry/api'
 import type { Collector } from '../metrics/collector.ts'
-import type { Attributes, Recorder } from '../metrics/family.ts'
+import type { Attributes } from '../metrics/family.ts'
 import type { Instrument } from '../metrics/instrument.ts'
 import { instruments } from '../metrics/table.ts'
 
@@ -15,7 +15,11 @@ const HUB = 'koaws.hub'
  *
  * @returns a function that undoes it
  */
-export function exportMetrics(meter: Meter, collector: Collector, hub: string): () => void {
+export function exportMetrics(
+  meter: Meter,
+  collector: Collector,
+  hub: string | undefined,
+): () => void {
   const named = attributesWith(hub)
   const observables = new Map<string, Observable>()
   const undo: (() => void)[] = []
@@ -30,10 +34,12 @@ export function exportMetrics(meter: Meter, collector: Collector, hub: string): 
       ...optionsOf(instrument),
       advice: { explicitBucketBoundaries: [...instrument.boundaries] },
     })
-    const { recorders } = collector.observer.families.histogram(name)
-    const recorder: Recorder = (value, attributes) => histogram.record(value, named(attributes))
-    recorders.add(recorder)
-    undo.push(() => recorders.delete(recorder))
+    const family = collector.observer.families.histogram(name)
+    family.recordWith((attributes) => {
+      const all = named(attributes)
+      return (value) => histogram.record(value, all)
+    })
+    undo.push(() => family.recordWith(null))
   }
   const all = [...observables.values()]
   const collect = (result: BatchObservableResult): void => {
@@ -67,8 +73,9 @@ function optionsOf({ unit, description }: Instrument): MetricOptions {
   return { unit, description }
 }
 
-/** Returns a function that adds the name of the hub, and keeps the result. */
-function attributesWith(hub: string): (attributes: Attributes) => Attributes {
+/** Returns a function that adds the name of the hub, if it has one, and keeps the result. */
+function attributesWith(hub: string | undefined): (attributes: Attributes) => Attributes {
+  if (hub === undefined) return (attributes) => attributes
   const made = new WeakMap<Attributes, Attributes>()
   return (attributes) => {
     const known = made.get(attributes)

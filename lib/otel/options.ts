@@ -1,7 +1,7 @@
 // The options of `instrument()`.
 
 import type { MeterProvider, TracerProvider } from '@opentelemetry/api'
-import { type Check, checkOptions, DEFAULT_NAME, isBoolean, isName } from '../metrics/options.ts'
+import { type Check, checkOptions, isBoolean, isName } from '../metrics/options.ts'
 
 /** The options of `instrument()`. */
 export interface InstrumentOptions {
@@ -42,7 +42,7 @@ export interface InstrumentOptions {
   /**
    * The value of the attribute `koaws.hub` of metrics, of letters, digits, `.`, `_` and `-`. Hubs of
    * one process need different names.
-   * @default 'default'
+   * @default no attribute
    */
   readonly name?: string | undefined
   /**
@@ -67,7 +67,7 @@ export interface ResolvedOptions {
   readonly traces: boolean
   readonly propagate: boolean | ReadonlySet<string>
   readonly clientTrace: 'parent' | 'link' | 'ignore'
-  readonly name: string
+  readonly name: string | undefined
   readonly http: boolean
   readonly runtime: boolean
 }
@@ -110,7 +110,7 @@ export function resolveInstrumentOptions(given: InstrumentOptions): ResolvedOpti
     traces: given.traces ?? true,
     propagate: typeof propagate === 'boolean' ? propagate : new Set(propagate),
     clientTrace: given.clientTrace ?? 'parent',
-    name: given.name ?? DEFAULT_NAME,
+    name: given.name,
     http: given.http ?? false,
     runtime: given.runtime ?? true,
   }

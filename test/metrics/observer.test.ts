@@ -103,7 +103,8 @@ describe('observe()', () => {
     expect(valueOf(observer, 'messaging.client.sent.messages', 'koaws', 'push', 'said')).to.equal(1)
     const bytes = Buffer.byteLength('{"type":"said","data":"hi"}')
     expect(valueOf(observer, 'koaws.pushes.size', 'said')).to.equal(bytes)
-    expect(sumsOf(observer, 'koaws.broadcast.fanout')).to.deep.equal({ '': 1 })
+    expect(sumsOf(observer, 'koaws.broadcasts')).to.deep.equal({ '': 1 })
+    expect(sumsOf(observer, 'koaws.broadcasts.deliveries')).to.deep.equal({ '': 1 })
     release()
   })
 

@@ -39,16 +39,16 @@ describe('instrument()', () => {
       expect([descriptor.unit, descriptor.description], name).to.deep.equal([unit, description])
     }
     expect(pointsOf(found.get('rpc.server.call.duration'))).to.deep.equal({
-      'koaws.hub=default,rpc.method=ask,rpc.system.name=koaws': 1,
+      'rpc.method=ask,rpc.system.name=koaws': 1,
     })
     expect(pointsOf(found.get('koaws.messages.sent'))).to.include({
-      'koaws.hub=default,koaws.message.kind=reply': 1,
+      'koaws.message.kind=reply': 1,
     })
     expect(pointsOf(found.get('koaws.connections.active'))).to.include({
-      'koaws.connection.state=open,koaws.hub=default': 1,
+      'koaws.connection.state=open': 1,
     })
     expect(pointsOf(found.get('http.server.request.duration'))).to.deep.equal({
-      'http.request.method=GET,http.response.status_code=101,koaws.hub=default': 1,
+      'http.request.method=GET,http.response.status_code=101': 1,
     })
   })
 
@@ -116,13 +116,13 @@ describe('instrument()', () => {
     await hub.close()
     const last = await sdk.metrics()
     expect(pointsOf(last.get('koaws.connections.closed'))).to.deep.equal({
-      'koaws.close.clean=true,koaws.close.code=1012,koaws.hub=default': 1,
+      'koaws.close.clean=true,koaws.close.code=1012': 1,
     })
-    expect(pointsOf(last.get('koaws.ready'))).to.deep.equal({ 'koaws.hub=default': 0 })
+    expect(pointsOf(last.get('koaws.ready'))).to.deep.equal({ '': 0 })
     await soon(() => expect(channel('koaws:shutdown').hasSubscribers).to.equal(false))
     start(makeHub()) // the name is free again
     const next = await sdk.metrics()
-    expect(pointsOf(next.get('koaws.ready'))).to.deep.equal({ 'koaws.hub=default': 1 })
+    expect(pointsOf(next.get('koaws.ready'))).to.deep.equal({ '': 1 })
   })
 
   it('measures nothing with metrics: false, and makes no spans with traces: false', async () => {
