@@ -26,7 +26,7 @@ export class Collector {
   readonly #release: () => void
   readonly #queues: SendQueues
   readonly #loop: EventLoop | null
-  /** The values that are read; the observer has those that are counted. */
+  /** The values that are read; the observer has the counted ones. */
   readonly #read = new Families()
   #isFinal = false
 
@@ -55,7 +55,7 @@ export class Collector {
     this.#loop?.stop()
   }
 
-  /** Returns the values of a counter or a gauge: those that are read, and those that are counted. */
+  /** Returns the values of a counter or a gauge: the read ones, and the counted ones. */
   familiesOf(name: string): readonly Family[] {
     return this.#read.has(name) ? [this.#read.sum(name), this.observer.families.sum(name)] : []
   }

@@ -5,13 +5,17 @@ import type { Queued } from './send-queues.ts'
 
 /** The part of a hub that is observed: a `Hub` of any protocol has it. */
 export interface ObservedHub extends Pick<Hub, 'status' | 'trace'> {
+  /** The open connections of this instance, by id. */
   readonly localConnections: ReadonlyMap<string, ObservedConnection>
 }
 
 /** The part of a connection that is observed. */
 export interface ObservedConnection extends Queued {
+  /** The id of the connection. */
   readonly id: string
+  /** The subprotocol; empty without one. */
   readonly protocol: string
+  /** When it was accepted, in epoch milliseconds. */
   readonly openedAt: number
 }
 

@@ -5,7 +5,7 @@ import { CloseCode, errorTable } from '../index.ts'
 /** What counts for a close code outside of the known ones. */
 const OTHER = 'other'
 
-/** Codes of RFC 6455 and its registry, and those that koaws sends. */
+/** Codes of RFC 6455 and its registry, and the codes of koaws. */
 const CLOSE_CODES: ReadonlySet<number> = new Set([
   ...[1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 1015],
   ...Object.values(CloseCode),

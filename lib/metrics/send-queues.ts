@@ -2,6 +2,7 @@
 
 /** The part of a connection that is looked at. */
 export interface Queued {
+  /** How many bytes wait for the client. */
   readonly bufferedAmount: number
 }
 

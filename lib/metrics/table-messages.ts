@@ -54,7 +54,7 @@ export const messageInstruments: readonly Instrument[] = [
     'koaws.messages.failed',
     '{message}',
     [TYPE, 'error.type'],
-    'Messages whose handler failed, by type and error code.',
+    'Messages with a handler that failed, by type and error code.',
   ),
   counter(
     'koaws.messages.refused',

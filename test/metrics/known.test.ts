@@ -12,7 +12,7 @@ import {
 } from '../../lib/metrics/known.ts'
 
 describe('the known values of attributes', () => {
-  it('include the close codes of koaws, and few of those that a client can choose', () => {
+  it('include the close codes of koaws, and few that a client can choose', () => {
     for (const code of Object.values(CloseCode)) expect(closeCode(code)).to.equal(String(code))
     const all = new Set(Array.from({ length: 1000 }, (_, i) => closeCode(4000 + i)))
     expect(all.size).to.be.below(30)

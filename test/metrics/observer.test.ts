@@ -41,7 +41,7 @@ describe('observe()', () => {
     release()
   })
 
-  it('counts connections, with those that were open before, and not those of another hub', async () => {
+  it('counts connections, also the ones that were open before, and only of this hub', async () => {
     const one = await serve((app) => app.use(accept(() => {})))
     const other = await serve((app) => app.use(accept(() => {})))
     const early = await openSocket(one.port)

@@ -1,6 +1,6 @@
 import type { Observer } from '../../../lib/metrics/observer.ts'
 
-/** Returns the value of one series, whose attributes have these values in the order of the table. */
+/** Returns the value of one series: that of these attributes, in the order of the table. */
 export function valueOf({ families }: Observer, name: string, ...values: string[]): number {
   return families.sum(name).at(...values).value
 }
