@@ -309,7 +309,14 @@ const KINDS = {
 function metricRow(instrument: Instrument): string {
   const { name, kind, unit, attributes, stability, description } = instrument
   const listed = attributes.map(code).join(', ') || '–'
-  const cells = [code(name), code(prometheusName(instrument)), KINDS[kind], code(unit), listed, stability]
+  const cells = [
+    code(name),
+    code(prometheusName(instrument)),
+    KINDS[kind],
+    code(unit),
+    listed,
+    stability,
+  ]
   return `| ${[...cells, description].join(' | ')} |`
 }
 

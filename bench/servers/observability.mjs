@@ -1,3 +1,4 @@
+import Router from '@koa/router'
 import { context } from '@opentelemetry/api'
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks'
 import {
@@ -8,10 +9,9 @@ import {
 import {
   BatchSpanProcessor,
   ParentBasedSampler,
-  TracerProvider,
   TraceIdRatioBasedSampler,
+  TracerProvider,
 } from '@opentelemetry/sdk-trace'
-import Router from '@koa/router'
 import Koa from 'koa'
 import koaWs, { accept, messages } from '../../dist/index.js'
 import { instrument } from '../../dist/otel/index.js'

@@ -6,7 +6,7 @@ import { handshake, rawClient } from '../support/raw.ts'
 import { comeBack, recoverySite } from '../support/recovery.ts'
 import { cleanUp, eventually, openSocket, rejected, serve, soon } from '../support/server.ts'
 import { ask, hear, serveMessages, talk } from '../support/talk.ts'
-import { sumsOf, valueOf } from './support/values.ts'
+import { sumsOf, valueIn } from './support/values.ts'
 
 const CHANNELS = ['upgrade', 'connection', 'message', 'handled', 'sent', 'pong', 'recovery']
 const OTHERS = ['drop', 'close', 'backplane', 'published', 'shutdown', 'lost']
@@ -49,8 +49,8 @@ describe('observe()', () => {
     const late = await openSocket(one.port)
     const foreign = await openSocket(other.port)
     for (const socket of [early, late, foreign]) socket.send('hello')
-    await soon(() => expect(valueOf(observer, 'koaws.messages.received', 'text')).to.equal(2))
-    expect(valueOf(observer, 'koaws.messages.received.size', 'text')).to.equal(10)
+    await soon(() => expect(valueIn(observer, 'koaws.messages.received', 'text')).to.equal(2))
+    expect(valueIn(observer, 'koaws.messages.received.size', 'text')).to.equal(10)
     early.close(1000)
     late.close(4999)
     foreign.close(1000)
@@ -95,14 +95,14 @@ describe('observe()', () => {
     const note =
       'messaging.system.name=koaws,messaging.operation.name=process,koaws.message.type=note'
     expect(sumsOf(observer, 'messaging.client.consumed.messages')).to.deep.equal({ [note]: 1 })
-    expect(valueOf(observer, 'koaws.messages.failed', 'fail', 'taken')).to.equal(1)
-    expect(valueOf(observer, 'koaws.messages.handled', 'ask', 'request')).to.equal(1)
-    expect(valueOf(observer, 'koaws.messages.sent', 'reply')).to.equal(2)
-    expect(valueOf(observer, 'koaws.messages.sent', 'push')).to.equal(1)
-    expect(valueOf(observer, 'koaws.messages.sent', 'protocol')).to.be.above(0) // the welcome
-    expect(valueOf(observer, 'messaging.client.sent.messages', 'koaws', 'push', 'said')).to.equal(1)
+    expect(valueIn(observer, 'koaws.messages.failed', 'fail', 'taken')).to.equal(1)
+    expect(valueIn(observer, 'koaws.messages.handled', 'ask', 'request')).to.equal(1)
+    expect(valueIn(observer, 'koaws.messages.sent', 'reply')).to.equal(2)
+    expect(valueIn(observer, 'koaws.messages.sent', 'push')).to.equal(1)
+    expect(valueIn(observer, 'koaws.messages.sent', 'protocol')).to.be.above(0) // the welcome
+    expect(valueIn(observer, 'messaging.client.sent.messages', 'koaws', 'push', 'said')).to.equal(1)
     const bytes = Buffer.byteLength('{"type":"said","data":"hi"}')
-    expect(valueOf(observer, 'koaws.pushes.size', 'said')).to.equal(bytes)
+    expect(valueIn(observer, 'koaws.pushes.size', 'said')).to.equal(bytes)
     expect(sumsOf(observer, 'koaws.broadcasts')).to.deep.equal({ '': 1 })
     expect(sumsOf(observer, 'koaws.broadcasts.deliveries')).to.deep.equal({ '': 1 })
     release()
@@ -117,9 +117,9 @@ describe('observe()', () => {
     for (let i = 0; i < 210; i++) socket.json({ type: `type${i}` })
     socket.json({ type: 'type0' })
     await soon(() =>
-      expect(valueOf(observer, 'koaws.messages.handled', 'type0', 'push')).to.equal(2),
+      expect(valueIn(observer, 'koaws.messages.handled', 'type0', 'push')).to.equal(2),
     )
-    expect(valueOf(observer, 'koaws.messages.handled', '_OTHER', 'push')).to.equal(10)
+    expect(valueIn(observer, 'koaws.messages.handled', '_OTHER', 'push')).to.equal(10)
     expect(Object.keys(sumsOf(observer, 'koaws.messages.handled'))).to.have.length(201)
     expect(observer.messages.overflow).to.be.at.least(10)
     release()
@@ -157,12 +157,12 @@ describe('observe()', () => {
     const { id: instance } = hub.status()
     channel('koaws:backplane').publish({ instance, state: 'degraded', why: '', queued: {} })
     channel('koaws:backplane').publish({ instance: 'x', state: 'ready', why: '', queued: {} })
-    expect(valueOf(observer, 'koaws.backplane.changes', 'degraded')).to.equal(1)
-    expect(valueOf(observer, 'koaws.backplane.changes', 'ready')).to.equal(0)
+    expect(valueIn(observer, 'koaws.backplane.changes', 'degraded')).to.equal(1)
+    expect(valueIn(observer, 'koaws.backplane.changes', 'ready')).to.equal(0)
     await eventually(() => hub.status().backplane.state === 'ready')
     hub.room('lobby').send('x')
     await soon(() => {
-      expect(valueOf(observer, 'koaws.backplane.published')).to.equal(1)
+      expect(valueIn(observer, 'koaws.backplane.published')).to.equal(1)
       expect(sumsOf(observer, 'messaging.client.operation.duration')).to.deep.equal({
         'messaging.system.name=koaws,messaging.operation.name=publish': 1,
       })
@@ -178,8 +178,8 @@ describe('observe()', () => {
     lost.publish({ instance, direction: 'in', topic: 'all', from: 'x', count: 3, why: undefined })
     lost.publish({ instance, direction: 'in', topic: 'all', from: '', count: 0, why: undefined })
     lost.publish({ instance: 'another', direction: 'in', topic: 'all', from: 'x', count: 9 })
-    expect(valueOf(observer, 'koaws.backplane.losses', 'in')).to.equal(2)
-    expect(valueOf(observer, 'koaws.backplane.lost', 'in')).to.equal(3)
+    expect(valueIn(observer, 'koaws.backplane.losses', 'in')).to.equal(2)
+    expect(valueIn(observer, 'koaws.backplane.lost', 'in')).to.equal(3)
     release()
   })
 
@@ -190,11 +190,11 @@ describe('observe()', () => {
     deaf.write(handshake('/'))
     await deaf.answer()
     await hub.close({ timeout: 100, code: CloseCode.restart })
-    const stage = (name: string): number => valueOf(observer, 'koaws.shutdown.connections', name)
+    const stage = (name: string): number => valueIn(observer, 'koaws.shutdown.connections', name)
     expect(['delay', 'refuse', 'close', 'terminate', 'end'].map(stage)).to.deep.equal([
       1, 1, 1, 1, 0,
     ])
-    expect(valueOf(observer, 'koaws.shutdown.stage.duration', 'close')).to.be.above(0.05)
+    expect(valueIn(observer, 'koaws.shutdown.stage.duration', 'close')).to.be.above(0.05)
     expect(observer.hasEnded).to.equal(true)
     expect(subscribedChannels()).to.deep.equal([])
     await deaf.end()

@@ -1,7 +1,7 @@
 import type { Observer } from '../../../lib/metrics/observer.ts'
 
 /** Returns the value of one series: that of these attributes, in the order of the table. */
-export function valueOf({ families }: Observer, name: string, ...values: string[]): number {
+export function valueIn({ families }: Observer, name: string, ...values: string[]): number {
   return families.sum(name).at(...values).value
 }
 
