@@ -19,12 +19,13 @@ export interface ObservedConnection extends Queued {
   readonly openedAt: number
 }
 
-/** @throws OptionsError when the value is not a hub */
+/** @throws OptionsError when the value is not a hub, or a closed one */
 export function checkHub(where: string, hub: ObservedHub): void {
   const { status, trace, localConnections } = Object(hub) as Partial<ObservedHub>
   const isHub =
     typeof status === 'function' && typeof trace === 'function' && localConnections instanceof Map
-  if (isHub) return
+  if (isHub && !hub.status().draining) return
+  if (isHub) throw new OptionsError(`${where}: hub.close() was called. Call it before that.`)
   throw new OptionsError(
     `${where}: the first argument is not a hub. Pass the return value of koaWs().`,
   )

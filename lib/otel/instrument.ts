@@ -42,7 +42,7 @@ const instrumented = new Map<string | undefined, ObservedHub>()
  * @param hub the return value of `koaWs()`
  * @param options all optional
  * @returns a function that undoes it: subscriptions, callbacks, and `hub.trace()`. Idempotent
- * @throws OptionsError when the hub is instrumented already, for an option that is unknown or wrong,
+ * @throws OptionsError when the hub is closed or instrumented already, for an option that is unknown or wrong,
  * and for a name that another hub of the process has
  */
 export function instrument(hub: ObservedHub, options: InstrumentOptions = {}): () => void {

@@ -93,7 +93,7 @@ const measured = new WeakSet<ObservedHub>()
  * @param hub the return value of `koaWs()`
  * @param options all optional
  * @returns middleware; `stop()` ends what it began
- * @throws OptionsError when the hub has metrics already, for an option that is unknown or wrong, for
+ * @throws OptionsError when the hub is closed or has metrics already, for an option that is unknown or wrong, for
  * a name that another hub of the registry has, and when the registry has a metric with a name of koaws
  */
 export function metrics(hub: ObservedHub, options: MetricsOptions = {}): MetricsMiddleware {

@@ -1,8 +1,10 @@
 import { channel } from 'node:diagnostics_channel'
 import { expect } from 'chai'
-import { accept, type Hub, messages, OptionsError } from '../../lib/index.ts'
+import { z } from 'zod'
+import koaWs, { accept, type Hub, messages, OptionsError, protocol } from '../../lib/index.ts'
 import { instruments } from '../../lib/metrics/table.ts'
 import { type InstrumentOptions, instrument } from '../../lib/otel/index.ts'
+import { metrics } from '../../lib/prometheus/index.ts'
 import { cleanUp, makeHub, openSocket, serve, soon } from '../support/server.ts'
 import { ask, serveMessages, talk } from '../support/talk.ts'
 import { pointsOf, type Sdk, startSdk } from './support/sdk.ts'
@@ -148,6 +150,20 @@ describe('instrument()', () => {
     expect(await ask(socket, 'ask')).to.deep.include({ data: 'answer' })
     hub.room('lobby').push('said', 1)
     expect(await socket.next()).to.equal('{"type":"said","data":1}')
+  })
+
+  it('takes a hub with a protocol', () => {
+    const chat = protocol({ say: { data: z.object({ text: z.string() }) } })
+    const hub = koaWs({ protocol: chat })
+    instrument(hub)()
+    metrics(hub).stop()
+  })
+
+  it('rejects a closed hub', async () => {
+    const hub = makeHub()
+    await hub.close()
+    expect(() => instrument(hub)).to.throw(OptionsError, 'hub.close() was called')
+    expect(() => metrics(hub)).to.throw(OptionsError, 'hub.close() was called')
   })
 
   it('rejects what is no hub, and options that are unknown or wrong', () => {
