@@ -10,7 +10,7 @@ export interface TracedMessage {
   readonly type: string
   /** Whether the client expects a reply. */
   readonly isRequest: boolean
-  /** The field `trace` of the message: whatever the client sent, at most 512 characters. */
+  /** The field `trace` of the message: any text of the client, of at most 512 characters. */
   readonly trace: string | undefined
 }
 

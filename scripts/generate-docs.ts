@@ -10,6 +10,12 @@ import { dirname, join } from 'node:path'
 import { argv, execPath } from 'node:process'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { type ErrorCode, errorTable } from '../lib/error-table.ts'
+import { type Instrument, prometheusName } from '../lib/metrics/instrument.ts'
+import { instruments } from '../lib/metrics/table.ts'
+import { backplaneInstruments } from '../lib/metrics/table-backplane.ts'
+import { connectionInstruments } from '../lib/metrics/table-connections.ts'
+import { messageInstruments } from '../lib/metrics/table-messages.ts'
+import { processInstruments } from '../lib/metrics/table-process.ts'
 import { CloseCode } from '../lib/protocol/close-codes.ts'
 import { installFolder } from './install.ts'
 
@@ -22,6 +28,7 @@ export function pages(): Map<string, string> {
   return new Map([
     ['docs/reference/errors.md', errorsPage()],
     ['docs/reference/options.md', optionsPage()],
+    ['docs/reference/metrics.md', metricsPage()],
     ...apiPages(),
   ])
 }
@@ -242,6 +249,75 @@ function closeRows(): CloseRow[] {
   })
   const order = ({ code }: CloseRow): number => (/^\d+$/.test(code) ? Number(code) : 4000)
   return [...named, ...OTHER_CLOSES].sort((a, b) => order(a) - order(b))
+}
+
+// ---- metrics
+
+/** The parts of the table, by the prefixes of their names. */
+const METRIC_GROUPS: readonly (readonly [title: string, rows: readonly Instrument[]])[] = [
+  ['Upgrades and connections', connectionInstruments],
+  ['Messages', messageInstruments],
+  ['Instances', backplaneInstruments],
+  ['Process', processInstruments],
+]
+
+function metricsPage(): string {
+  const lines = [
+    NOTICE,
+    '# Metrics',
+    '',
+    'Made from the table in `lib/metrics/`. All metrics of [`koaws/otel`](api/otel.md) and [`koaws/prometheus`](api/prometheus.md);',
+    'the guide is [observability](../guides/observability.md).',
+    '',
+    'Attributes are labels in Prometheus, with underscores in place of dots. Each metric also has the name of the hub: `koaws_hub` in',
+    'Prometheus, and with the option `name`, `koaws.hub` in OpenTelemetry. Values are of one instance.',
+    '',
+    '**Stability**: `stable` names are of a stable semantic convention of OpenTelemetry. `development` names are of a convention in',
+    'development, or of koaws, and may change in a minor version.',
+    '',
+  ]
+  for (const [title, rows] of METRIC_GROUPS) {
+    lines.push(
+      `## ${title}`,
+      '',
+      '| Name | In Prometheus | Type | Unit | Attributes | Stability | Meaning |',
+      '|---|---|---|---|---|---|---|',
+      ...rows.map(metricRow),
+      '',
+    )
+  }
+  const histograms = instruments.filter(({ kind }) => kind === 'histogram')
+  lines.push(
+    '## Boundaries of histograms',
+    '',
+    '| Name | Boundaries |',
+    '|---|---|',
+    ...histograms.map(({ name, boundaries }) => `| ${code(name)} | ${boundaries.join(', ')} |`),
+    '',
+  )
+  return `${lines.join('\n').trimEnd()}\n`
+}
+
+/** Types of instruments, in words. */
+const KINDS = {
+  counter: 'counter',
+  updowncounter: 'up-down counter',
+  gauge: 'gauge',
+  histogram: 'histogram',
+}
+
+function metricRow(instrument: Instrument): string {
+  const { name, kind, unit, attributes, stability, description } = instrument
+  const listed = attributes.map(code).join(', ') || '–'
+  const cells = [
+    code(name),
+    code(prometheusName(instrument)),
+    KINDS[kind],
+    code(unit),
+    listed,
+    stability,
+  ]
+  return `| ${[...cells, description].join(' | ')} |`
 }
 
 // ---- options

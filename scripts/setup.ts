@@ -1,5 +1,5 @@
 // Installs what the tests use besides `npm ci`: the Koa middleware of test/peers and the TypeDoc of
-// scripts/reference from npm, and with --programs what `npm run test:all` starts (Chromium, nginx, HAProxy, Redis, Python's websockets) from Debian.
+// scripts/reference from npm, and with --programs what `npm run test:all` starts (Chromium, nginx, HAProxy, Prometheus, Redis, Python's websockets) from Debian.
 import { spawnSync } from 'node:child_process'
 import { missingPrograms, PROGRAMS } from '../test/support/programs.ts'
 import { installFolder } from './install.ts'
@@ -15,7 +15,7 @@ if (process.argv.includes('--programs')) installPrograms()
 function installPrograms(): void {
   const missing = missingPrograms()
   if (missing.length === 0) return
-  const packages = missing.map((name) => PROGRAMS[name].debian)
+  const packages = [...new Set(missing.map((name) => PROGRAMS[name].debian))]
   const command = `apt-get install -y --no-install-recommends ${packages.join(' ')}`
   const before = asRoot()
   if (!before) {

@@ -6,6 +6,8 @@ import { expect } from 'chai'
 import * as asyncapi from '../lib/asyncapi/index.ts'
 import * as client from '../lib/client/index.ts'
 import * as koaws from '../lib/index.ts'
+import * as otel from '../lib/otel/index.ts'
+import * as prometheus from '../lib/prometheus/index.ts'
 import * as testing from '../lib/testing/index.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -202,6 +204,8 @@ const ASYNCAPI_TYPES = [
 
 const REDIS_VALUES = ['redisAdapter', 'redisEmitter']
 const CLUSTER_VALUES = ['clusterAdapter']
+const OTEL_VALUES = ['instrument']
+const PROMETHEUS_VALUES = ['metrics']
 
 /** The names after `export type {` of a file that only exports from others. */
 function typesOf(file: string): string[] {
@@ -235,13 +239,32 @@ describe('the public names', () => {
     expect(typesOf('lib/asyncapi/index.ts')).to.deep.equal(ASYNCAPI_TYPES)
   })
 
-  it('are reachable through seven entry points only', () => {
+  it('of koaws/otel and koaws/prometheus are these', () => {
+    expect(Object.keys(otel)).to.deep.equal(OTEL_VALUES)
+    expect(typesOf('lib/otel/index.ts')).to.deep.equal([
+      ...['InstrumentOptions', 'ObservedConnection', 'ObservedHub'],
+    ])
+    expect(Object.keys(prometheus)).to.deep.equal(PROMETHEUS_VALUES)
+    expect(typesOf('lib/prometheus/index.ts')).to.deep.equal([
+      ...[
+        'AnyRegistry',
+        'MetricsMiddleware',
+        'MetricsOptions',
+        'ObservedConnection',
+        'ObservedHub',
+      ],
+    ])
+  })
+
+  it('are reachable through these entry points only', () => {
     const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
     expect(Object.keys(exports)).to.deep.equal([
       '.',
       './client',
       './redis',
       './cluster',
+      './otel',
+      './prometheus',
       './testing',
       './asyncapi',
       './package.json',
@@ -278,6 +301,8 @@ describe('the built package', () => {
     expect(run('module', program('koaws/asyncapi'))).to.deep.equal(ASYNCAPI_VALUES)
     expect(run('module', program('koaws/redis'))).to.deep.equal(REDIS_VALUES)
     expect(run('module', program('koaws/cluster'))).to.deep.equal(CLUSTER_VALUES)
+    expect(run('module', program('koaws/otel'))).to.deep.equal(OTEL_VALUES)
+    expect(run('module', program('koaws/prometheus'))).to.deep.equal(PROMETHEUS_VALUES)
   })
 
   it('can be required by name, because no file awaits at the top level', () => {
@@ -289,6 +314,8 @@ describe('the built package', () => {
     expect(run('commonjs', program('koaws/asyncapi'))).to.deep.equal(ASYNCAPI_VALUES)
     expect(run('commonjs', program('koaws/redis'))).to.deep.equal(REDIS_VALUES)
     expect(run('commonjs', program('koaws/cluster'))).to.deep.equal(CLUSTER_VALUES)
+    expect(run('commonjs', program('koaws/otel'))).to.deep.equal(OTEL_VALUES)
+    expect(run('commonjs', program('koaws/prometheus'))).to.deep.equal(PROMETHEUS_VALUES)
   })
 
   it('is a function with every name as a property when it is required', () => {

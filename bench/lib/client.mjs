@@ -1,3 +1,4 @@
+import { closeChat, openChat, runChat } from './load-chat.mjs'
 import { closeEcho, openEcho, runEcho } from './load-echo.mjs'
 import { handshakes } from './load-handshake.mjs'
 import { broadcastOver, dropOver, echoOver, idleOver, openOver } from './load-http2.mjs'
@@ -16,6 +17,9 @@ serve({
   openMessages,
   runMessages,
   closeMessages,
+  openChat,
+  runChat,
+  closeChat,
   openOver,
   echoOver,
   broadcastOver,

@@ -23,5 +23,10 @@ export const contestants = {
   'http-1.1': { file: '../servers/http2.mjs', form: 'h1' },
   h2c: { file: '../servers/http2.mjs', form: 'h2c' },
   tls: { file: '../servers/http2.mjs', form: 'tls' },
+  unobserved: { file: '../servers/observability.mjs', form: 'none' },
+  prometheus: { file: '../servers/observability.mjs', form: 'prometheus' },
+  otel: { file: '../servers/observability.mjs', form: 'otel' },
+  'otel-context': { file: '../servers/observability.mjs', form: 'context' },
+  'otel-traces': { file: '../servers/observability.mjs', form: 'traces' },
   bun: { file: '../servers/room-bun.mjs', runtime: 'bun' },
 }

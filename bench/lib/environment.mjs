@@ -25,13 +25,20 @@ const LIBRARIES = [
 
 /** From the root: koaws is measured with the schema libraries that it is tested with. */
 const SCHEMAS = ['zod', 'valibot', 'arktype']
+const OBSERVABILITY = [
+  '@opentelemetry/api',
+  '@opentelemetry/sdk-metrics',
+  '@opentelemetry/sdk-trace',
+  'prom-client',
+]
 
 const load = () => loadavg().map((value) => Number(value.toFixed(2)))
 
 export function environment() {
   const versions = { koaws: version('../../package.json') }
   for (const name of LIBRARIES) versions[name] = version(`../node_modules/${name}/package.json`)
-  for (const name of SCHEMAS) versions[name] = version(`../../node_modules/${name}/package.json`)
+  for (const name of [...SCHEMAS, ...OBSERVABILITY])
+    versions[name] = version(`../../node_modules/${name}/package.json`)
   versions.bun = version('../node_modules/@oven/bun-linux-x64/package.json')
   // koaws takes ws from the root; another version would distort the comparison.
   const rootWs = version('../../node_modules/ws/package.json')

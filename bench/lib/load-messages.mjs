@@ -28,7 +28,7 @@ function firstText(bytes) {
 }
 
 /** A socket that was accepted and has received the greeting. */
-function openOne(port, speech) {
+export function openSpeaking(port, speech) {
   return new Promise((resolve, reject) => {
     const socket = connect({ port, host: '127.0.0.1', noDelay: true })
     const greeting = [...speech.greeting]
@@ -93,7 +93,7 @@ let connections = []
 export async function openMessages({ port, count, speech: name }) {
   const speech = speeches[name]
   sockets = []
-  for (let i = 0; i < count; i++) sockets.push(await openOne(port, speech))
+  for (let i = 0; i < count; i++) sockets.push(await openSpeaking(port, speech))
   connections = sockets.map((socket, index) => {
     const { requests, replies } = textsOf(speech, index)
     return new EchoConnection(socket, framesOf(requests, replies))

@@ -35,6 +35,9 @@ export function tellSentToMany(
 /** Returns the type at the beginning of a message of `koaws.v1`. */
 function typeIn(text: string): string | undefined {
   if (!text.startsWith(HEAD)) return undefined
+  const end = text.indexOf('"', HEAD.length)
+  const type = text.slice(HEAD.length, end)
+  if (end > 0 && !type.includes('\\')) return type
   for (let i = HEAD.length; i < text.length; i++) {
     if (text[i] === '\\') i++
     else if (text[i] === '"') return JSON.parse(text.slice(HEAD.length - 1, i + 1)) as string

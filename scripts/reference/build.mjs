@@ -19,6 +19,8 @@ const PAGES = [
   'client',
   'redis',
   'cluster',
+  'otel',
+  'prometheus',
   'testing',
   'asyncapi',
   'types',

@@ -39,6 +39,8 @@ const entries = Object.entries({
   'koaws/client': 'client/index.ts',
   'koaws/redis': 'adapters/redis/index.ts',
   'koaws/cluster': 'adapters/cluster/index.ts',
+  'koaws/otel': 'otel/index.ts',
+  'koaws/prometheus': 'prometheus/index.ts',
   'koaws/testing': 'testing/index.ts',
   'koaws/asyncapi': 'asyncapi/index.ts',
 })

@@ -837,32 +837,33 @@ const table: Record<string, Entry[]> = {
     },
   ],
 
-  'docs/guides/diagnostics.md metrics.mjs': [
+  'docs/guides/observability.md prometheus.mjs': [
     {
       check: async ({ open, refused, fetch }) => {
         const socket = await open('/live')
-        socket.send('12345')
+        await socket.next()
         const other = await open('/live')
         other.close(4999)
         await other.closed
         await refused('/live', { headers: { origin: 'https://elsewhere.example' } })
-        await refused('/nobody')
         const text = async () => (await fetch('/metrics')).text()
-        while (!(await text()).includes('koaws_messages_total')) await wait(10)
-        const lines = (await text()).trim().split('\n')
-        for (const line of lines) expect(line).to.match(/^\w+(\{(\w+="\w+",?)+\})? \d+$/)
+        while (!(await text()).includes('koaws_connections_closed_total{')) await wait(10)
+        const lines = (await text()).split('\n')
         expect(lines).to.include.members([
-          'koaws_connections 1',
-          'koaws_rooms 1',
-          'koaws_ready 1',
-          'koaws_upgrades_total{status="101"} 2',
-          'koaws_upgrades_total{status="403"} 1',
-          'koaws_upgrades_total{status="404"} 1',
-          'koaws_drops_total{reason="origin"} 1',
-          'koaws_messages_total 1',
-          'koaws_message_bytes_total 5',
-          'koaws_closes_total{code="other",clean="true"} 1',
+          'koaws_connections_active{koaws_hub="default",koaws_connection_state="open"} 1',
+          'koaws_connections_closed_total{koaws_hub="default",koaws_close_code="other",koaws_close_clean="true"} 1',
+          'koaws_upgrades_limited_total{koaws_hub="default",koaws_drop_reason="origin"} 1',
         ])
+      },
+    },
+  ],
+
+  'docs/guides/observability.md app.mjs': [
+    {
+      check: async ({ open }) => {
+        const socket = await open('/', { protocols: ['koaws.v1'] })
+        await hear(socket)
+        expect(await reply(socket, 'add', { a: 1, b: 2 })).to.equal(3)
       },
     },
   ],
@@ -1561,6 +1562,7 @@ import koaWs, {
   type StandardSchema,
 } from 'koaws'
 import { type Client, connect } from 'koaws/client'
+import { instrument } from 'koaws/otel'
 import type { WebSocketServer } from 'ws'
 import { z } from 'zod'
 

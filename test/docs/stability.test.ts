@@ -9,6 +9,8 @@ import * as asyncapi from '../../lib/asyncapi/index.ts'
 import * as client from '../../lib/client/index.ts'
 import { channels } from '../../lib/diagnostics.ts'
 import * as koaws from '../../lib/index.ts'
+import * as otel from '../../lib/otel/index.ts'
+import * as prometheus from '../../lib/prometheus/index.ts'
 import * as testing from '../../lib/testing/index.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -33,6 +35,8 @@ describe('docs/stability.md', () => {
     'koaws/client': client,
     'koaws/redis': redis,
     'koaws/cluster': cluster,
+    'koaws/otel': otel,
+    'koaws/prometheus': prometheus,
     'koaws/testing': testing,
     'koaws/asyncapi': asyncapi,
   })) {

@@ -15,6 +15,12 @@ export const PROGRAMS = {
   chromium: { debian: 'chromium', find: () => onPath('chromium') },
   haproxy: { debian: 'haproxy', find: () => onPath('haproxy') },
   nginx: { debian: 'nginx-light', find: () => onPath('nginx') },
+  // Debian's package brings promtool as well.
+  prometheus: {
+    debian: 'prometheus',
+    find: () => (onPath('promtool') ? onPath('prometheus') : undefined),
+  },
+  promtool: { debian: 'prometheus', find: () => onPath('promtool') },
   'redis-server': { debian: 'redis-server', find: () => onPath('redis-server') },
   // Debian's package serves the Python of Debian, which need not be the first on the PATH.
   "Python's websockets": {

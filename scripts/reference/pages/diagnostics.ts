@@ -10,7 +10,13 @@ export type {
   CloseEvent,
   ConnectionEvent,
   DropEvent,
+  HandledEvent,
   LostEvent,
   MessageEvent,
+  PongEvent,
+  PublishedEvent,
+  RecoveryEvent,
+  SentEvent,
+  ShutdownEvent,
   UpgradeEvent,
 } from '../../../lib/index.ts'

@@ -1,0 +1,159 @@
+// Runs handlers in spans, and gives pushes the active trace.
+
+import {
+  type Attributes,
+  type Context,
+  context,
+  type Link,
+  type Tracer as OtelTracer,
+  ROOT_CONTEXT,
+  type Span,
+  type SpanContext,
+  SpanKind,
+  SpanStatusCode,
+  trace,
+} from '@opentelemetry/api'
+import type { TracedMessage, Tracer } from '../index.ts'
+import { SYSTEM } from '../metrics/message-counts.ts'
+import type { ResolvedOptions } from './options.ts'
+import { formatTraceparent, parseTraceparent } from './traceparent.ts'
+
+/** The longest `error.type`, in characters. */
+const LONGEST = 100
+
+/**
+ * Follows messages. A span has no data of the message, no message of an error, and nothing of the
+ * connection but a link to the span of its upgrade.
+ */
+export class HubTracer implements Tracer {
+  readonly #tracer: OtelTracer
+  readonly #options: Pick<ResolvedOptions, 'propagate' | 'clientTrace' | 'traces'>
+  /** Links to the span in which a connection was accepted. */
+  readonly #upgrades = new WeakMap<object, readonly Link[]>()
+
+  constructor(
+    tracer: OtelTracer,
+    options: Pick<ResolvedOptions, 'propagate' | 'clientTrace' | 'traces'>,
+  ) {
+    this.#tracer = tracer
+    this.#options = options
+  }
+
+  /** A connection was accepted, in the context of its upgrade. */
+  accepted(connection: object): void {
+    const upgrade = trace.getSpanContext(context.active())
+    if (upgrade && trace.isSpanContextValid(upgrade)) {
+      this.#upgrades.set(connection, [{ context: upgrade }])
+    }
+  }
+
+  handle(message: TracedMessage, next: () => unknown): unknown {
+    if (!this.#options.traces) return next()
+    const parent = this.#parentOf(message)
+    const { type, isRequest } = message
+    const span = this.#tracer.startSpan(
+      isRequest ? type : `process ${type}`,
+      {
+        kind: isRequest ? SpanKind.SERVER : SpanKind.CONSUMER,
+        attributes: attributesOf(type, isRequest),
+        links: this.#linksOf(message),
+      },
+      parent,
+    )
+    const active = trace.setSpan(parent, span)
+    if (!span.isRecording()) return context.with(active, next)
+    return runIn(active, span, next)
+  }
+
+  inject(type: string): string | undefined {
+    const { propagate } = this.#options
+    const isAsked = typeof propagate === 'boolean' ? propagate : propagate.has(type)
+    return isAsked ? formatTraceparent(trace.getSpanContext(context.active())) : undefined
+  }
+
+  /**
+   * Returns the client's trace, or none: the span of the upgrade has ended long ago, and is linked
+   * instead.
+   */
+  #parentOf({ trace: given }: TracedMessage): Context {
+    const remote = this.#options.clientTrace === 'parent' ? remoteOf(given) : undefined
+    return remote === undefined ? ROOT_CONTEXT : trace.setSpanContext(ROOT_CONTEXT, remote)
+  }
+
+  #linksOf({ connection, trace: given }: TracedMessage): Link[] {
+    const upgrade = typeof connection === 'object' && connection !== null ? connection : this
+    const links = [...(this.#upgrades.get(upgrade) ?? [])]
+    const remote = this.#options.clientTrace === 'link' ? remoteOf(given) : undefined
+    if (remote !== undefined) links.push({ context: remote })
+    return links
+  }
+}
+
+function remoteOf(given: string | undefined): SpanContext | undefined {
+  return given === undefined ? undefined : parseTraceparent(given)
+}
+
+function attributesOf(type: string, isRequest: boolean): Attributes {
+  if (isRequest) return { 'rpc.system.name': SYSTEM, 'rpc.method': type }
+  return {
+    'messaging.system.name': SYSTEM,
+    'messaging.operation.name': 'process',
+    'messaging.operation.type': 'process',
+    'koaws.message.type': type,
+  }
+}
+
+/** Runs a handler in a span, which ends with it. Returns what the handler returned, or a promise of it. */
+function runIn(active: Context, span: Span, next: () => unknown): unknown {
+  let result: unknown
+  try {
+    result = context.with(active, next)
+  } catch (error) {
+    fail(span, error)
+    throw error
+  }
+  if (!isThenable(result)) {
+    span.end()
+    return result
+  }
+  return Promise.resolve(result).then(
+    (value: unknown) => {
+      span.end()
+      return value
+    },
+    (error: unknown) => {
+      fail(span, error)
+      throw error
+    },
+  )
+}
+
+/** Whether a handler's result settles later: queries of some libraries are no promises. */
+function isThenable(value: unknown): boolean {
+  try {
+    return typeof Object(value).then === 'function'
+  } catch {
+    return false
+  }
+}
+
+/** Ends a span with an error. As the conventions say, a fault of the client leaves the status unset. */
+function fail(span: Span, error: unknown): void {
+  const { code, name, status } = readError(error)
+  const type = [code, name].find((one) => typeof one === 'string' && one !== '')
+  span.setAttribute('error.type', String(type ?? '_OTHER').slice(0, LONGEST))
+  if (typeof status === 'number') span.setAttribute('rpc.status_code', String(status))
+  const isOfClient = typeof status === 'number' && status >= 400 && status < 500
+  if (!isOfClient) span.setStatus({ code: SpanStatusCode.ERROR })
+  span.end()
+}
+
+/** Returns nothing when a getter throws. */
+function readError(error: unknown): { code?: unknown; name?: unknown; status?: unknown } {
+  try {
+    const { code, name, status } = Object(error)
+    return { code, name, status }
+  } catch {
+    return {}
+  }
+}
