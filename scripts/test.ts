@@ -35,6 +35,8 @@ const LONG = [
   'adapters/cluster/pm2',
   'deploys/haproxy',
   'deploys/nginx',
+  'deploys/doctor',
+  'cli/doctor/hostile',
   'deploys/stop',
 ].map((name) => `test/${name}.test.ts`)
 

@@ -38,7 +38,10 @@ export class Collector {
     this.#release = release
     this.#queues = new SendQueues(hub.localConnections)
     this.#loop = included.runtime ? new EventLoop() : null
+    observer.endings.add(this.#stopLoop)
   }
+
+  readonly #stopLoop = (): void => this.#loop?.stop()
 
   /** Whether the hub has closed, and its last state has been read. */
   get isFinal(): boolean {
@@ -50,9 +53,7 @@ export class Collector {
     if (this.#isFinal) return
     this.#readStatus()
     this.#readLoop()
-    if (!this.observer.hasEnded) return
-    this.#isFinal = true
-    this.#loop?.stop()
+    this.#isFinal = this.observer.hasEnded
   }
 
   /** Returns the values of a counter or a gauge: the read ones, and the counted ones. */
@@ -69,7 +70,8 @@ export class Collector {
   /** Ends the use of the observer, and the measurement of the event loop. Idempotent. */
   stop(): void {
     this.#release()
-    this.#loop?.stop()
+    this.observer.endings.delete(this.#stopLoop)
+    this.#stopLoop()
   }
 
   #readStatus(): void {

@@ -27,6 +27,8 @@ type Listener = (event: never) => void
 export class Observer {
   readonly families: Families = new Families()
   readonly messages: MessageCounts = new MessageCounts(this.families)
+  /** Called once, when the hub has closed. */
+  readonly endings: Set<() => void> = new Set()
   readonly #id: string
   readonly #hub: ObservedHub
   readonly #connections = new ConnectionCounts(this.families)
@@ -150,6 +152,8 @@ export class Observer {
 
   #end(): void {
     this.#hasEnded = true
+    for (const ending of this.endings) ending()
+    this.endings.clear()
     // Later: a channel skips a subscriber when another one unsubscribes during an event.
     queueMicrotask(() => this.stop())
   }

@@ -86,6 +86,7 @@ export class Exposition {
         `metrics(): the registry has a hub "${hub}" already. Give each hub its own option "name".`,
       )
     }
+    former?.stop()
     if (this.#hubs.size === 0) this.#register(collector)
     this.#hubs.set(hub, collector)
   }

@@ -93,8 +93,8 @@ const measured = new WeakSet<ObservedHub>()
  * @param hub the return value of `koaWs()`
  * @param options all optional
  * @returns middleware; `stop()` ends what it began
- * @throws OptionsError when the hub is closed or has metrics already, for an option that is unknown or wrong, for
- * a name that another hub of the registry has, and when the registry has a metric with a name of koaws
+ * @throws OptionsError when the hub is closed or has metrics already, for an option that is unknown or
+ * wrong, and when the registry has a hub or a metric of the same name
  */
 export function metrics(hub: ObservedHub, options: MetricsOptions = {}): MetricsMiddleware {
   checkHub('metrics()', hub)

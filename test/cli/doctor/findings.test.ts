@@ -36,22 +36,3 @@ describe('the findings of the doctor', () => {
     expect(ids.filter((id) => !tests.includes(`'${id}'`))).to.deep.equal([])
   })
 })
-
-describe('lib/cli', () => {
-  it('imports of the rest of lib only the public names', () => {
-    const files = readdirSync(`${root}lib/cli`, { recursive: true, encoding: 'utf8' }).filter(
-      (name) => name.endsWith('.ts'),
-    )
-    expect(files).to.have.length.above(15)
-    const outside = files.flatMap((name) => {
-      const depth = name.split(/[\\/]/).length
-      const text = readFileSync(`${root}lib/cli/${name}`, 'utf8')
-      return [...text.matchAll(/from '([^']+)'/g)]
-        .map(([, specifier = '']) => specifier)
-        .filter((specifier) => !specifier.startsWith('node:') && specifier !== 'ws')
-        .filter((specifier) => (specifier.match(/\.\.\//g)?.length ?? 0) >= depth)
-        .map((specifier) => specifier.replace(/^(?:\.\.\/)+/, ''))
-    })
-    expect([...new Set(outside)]).to.deep.equal(['index.ts'])
-  })
-})
