@@ -133,7 +133,7 @@ export interface Hub<P extends AnyProtocol = ProtocolDefinition>
   trace(tracer: Tracer | null): void
   /**
    * Asks the application on all instances, with this one. Each answers with the handler that it gave to `answer()`.
-   * Never rejects because of an instance: `missing` of the result names those that did not answer.
+   * Never rejects because of an instance: `missing` of the result names the instances without an answer.
    *
    * ```js
    * import koaWs from 'koaws'

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import * as client from '../lib/client/index.ts'
 import * as koaws from '../lib/index.ts'
+import * as inspector from '../lib/inspector/index.ts'
 import * as testing from '../lib/testing/index.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -185,6 +186,15 @@ const TESTING_TYPES = [
   'TestResponse',
 ]
 
+const INSPECTOR_VALUES = ['inspector']
+const INSPECTOR_TYPES = [
+  'ActionRequest',
+  'AuditEvent',
+  'InspectorAction',
+  'InspectorOptions',
+  'MeasuredApp',
+]
+
 const REDIS_VALUES = ['redisAdapter', 'redisEmitter']
 const CLUSTER_VALUES = ['clusterAdapter']
 
@@ -215,13 +225,19 @@ describe('the public names', () => {
     expect(typesOf('lib/testing/index.ts')).to.deep.equal(TESTING_TYPES)
   })
 
-  it('are reachable through six entry points only', () => {
+  it('of koaws/inspector are these', () => {
+    expect(Object.keys(inspector)).to.deep.equal(INSPECTOR_VALUES)
+    expect(typesOf('lib/inspector/index.ts')).to.deep.equal(INSPECTOR_TYPES)
+  })
+
+  it('are reachable through seven entry points only', () => {
     const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
     expect(Object.keys(exports)).to.deep.equal([
       '.',
       './client',
       './redis',
       './cluster',
+      './inspector',
       './testing',
       './package.json',
     ])
@@ -312,8 +328,9 @@ describe('the built package', () => {
         .map((name) => name.slice(0, -ending.length))
         .sort()
     const sources = stems('lib', '.ts')
-    const bundle = 'koaws-client' // of lib/client, for pages
-    expect(stems('dist', '.js').filter((stem) => stem !== bundle)).to.deep.equal(sources)
+    // The bundle of lib/client, and the script of the inspector's page.
+    const scripts = ['koaws-client', 'inspector/page/inspector']
+    expect(stems('dist', '.js').filter((stem) => !scripts.includes(stem))).to.deep.equal(sources)
     expect(stems('dist', '.d.ts')).to.deep.equal(sources)
   })
 })

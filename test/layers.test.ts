@@ -35,8 +35,11 @@ const STAGES: readonly (readonly string[])[] = [
   ['koa-ws'],
   ['common-js'],
   ['index'],
-  ['testing'],
+  ['testing', 'inspector'],
 ]
+
+/** Parts that use koaws as an application does. */
+const TOP_FLOOR: readonly string[] = ['inspector']
 
 /** The parts of the first stage may import each other; parts of any other stage may not. */
 const BASICS = STAGES[0] as readonly string[]
@@ -172,6 +175,17 @@ describe('the layers of lib/', () => {
       imports.filter((target) => !mayImport(path, target)).map((target) => `${path} -> ${target}`),
     )
     expect(against).to.deep.equal([])
+  })
+
+  it('have parts on the top floor that import only lib/index.ts', () => {
+    const parts = sources.filter(({ path }) => TOP_FLOOR.includes(partOf(path)))
+    expect(parts).to.have.length.above(10)
+    const inside = parts.flatMap(({ path, imports }) =>
+      imports
+        .filter((target) => partOf(target) !== partOf(path) && target !== 'index.ts')
+        .map((target) => `${path} -> ${target}`),
+    )
+    expect(inside).to.deep.equal([])
   })
 
   it('have no circular imports, types included', () => {

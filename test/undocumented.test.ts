@@ -33,6 +33,9 @@ const KNOWN: Readonly<Record<string, readonly string[]>> = {
   'koa-ws.ts': ['protocol'],
   'middleware/route.ts': ['params'],
   'upgrade/outcome.ts': ['request'],
+  'inspector/instance.ts': ['key'],
+  'inspector/recorders.ts': ['data'],
+  'inspector/service.ts': ['instance'],
   'connection/facts.ts': ['query'],
   'upgrade/http2/transport.ts': ['inParts', 'endsLater', 'bytesRead', 'bytesWritten'],
   // Documented: by the DOM, by Node (channels, options, sockets), by Koa, by ws.

@@ -82,7 +82,7 @@ export class WebSocketWithFacts<State = DefaultState> extends WebSocket {
     return bytesOf(this).bytesRead
   }
 
-  /** Bytes that were written to the TCP connection, or to the stream of HTTP/2, also those that still wait there. */
+  /** Bytes that were written to the TCP connection, or to the stream of HTTP/2, with the bytes that still wait there. */
   get bytesWritten(): number {
     return bytesOf(this).bytesWritten
   }

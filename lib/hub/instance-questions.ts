@@ -20,7 +20,7 @@ export interface InstanceAnswer {
   readonly data: unknown
 }
 
-/** The answers of instances; `missing` names those without a handler, and those that failed or did not answer in time. */
+/** The answers of instances; `missing` names instances without a handler, and instances that failed or did not answer in time. */
 export type InstanceAnswers = readonly InstanceAnswer[] & { readonly missing: readonly string[] }
 
 /** Answers the questions of one name: gets the data, and the name of the instance that asks. */

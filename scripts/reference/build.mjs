@@ -19,6 +19,7 @@ const PAGES = [
   'client',
   'redis',
   'cluster',
+  'inspector',
   'testing',
   'types',
 ]

@@ -39,6 +39,7 @@ const entries = Object.entries({
   'koaws/client': 'client/index.ts',
   'koaws/redis': 'adapters/redis/index.ts',
   'koaws/cluster': 'adapters/cluster/index.ts',
+  'koaws/inspector': 'inspector/index.ts',
   'koaws/testing': 'testing/index.ts',
 })
 

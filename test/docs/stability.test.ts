@@ -8,6 +8,7 @@ import * as redis from '../../lib/adapters/redis/index.ts'
 import * as client from '../../lib/client/index.ts'
 import { channels } from '../../lib/diagnostics.ts'
 import * as koaws from '../../lib/index.ts'
+import * as inspector from '../../lib/inspector/index.ts'
 import * as testing from '../../lib/testing/index.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -32,6 +33,7 @@ describe('docs/stability.md', () => {
     'koaws/client': client,
     'koaws/redis': redis,
     'koaws/cluster': cluster,
+    'koaws/inspector': inspector,
     'koaws/testing': testing,
   })) {
     it(`names each value that ${name} exports`, () => {

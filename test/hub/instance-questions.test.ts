@@ -39,7 +39,7 @@ describe('hub.ask() and hub.answer()', () => {
     )
   })
 
-  it('ask chosen instances, and name those that are unknown as missing', async () => {
+  it('ask chosen instances, and name unknown instances as missing', async () => {
     const { hubs, ids } = three()
     await acquainted(hubs)
     for (const hub of hubs) hub.answer('n', () => 1)
@@ -67,7 +67,7 @@ describe('hub.ask() and hub.answer()', () => {
     ])
   })
 
-  it('give up at the timeout, and ignore what comes later', async () => {
+  it('give up at the timeout, and ignore later answers', async () => {
     const { hubs, ids } = three()
     await acquainted(hubs)
     const late = deferred<number>()
