@@ -147,6 +147,7 @@ export interface SentEvent {
 
 /** The audience of a `koaws:sent`. */
 export interface SentAudience {
+  /** What the names are. */
   readonly kind: 'all' | 'connections' | 'users' | 'rooms'
   /** The ids of connections or users, or the names of rooms; empty for all. */
   readonly names: readonly string[]

@@ -26,7 +26,7 @@ export interface Sample {
 const SAMPLES = 60
 const SECOND = 1_000
 /** How often the delay of the event loop is measured, in milliseconds. */
-const RESOLUTION = 20
+const RESOLUTION = 50
 
 export class Sampler {
   readonly #hub: Hub

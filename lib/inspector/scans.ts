@@ -10,10 +10,10 @@ const STRIDE = 128
 /** After this many milliseconds of work a scan ends with what it has. */
 const MOST_WORK = 1_000
 /**
- * A result is kept for this many times its cost: pages that refresh by themselves take at most half a percent of a
- * core, for any number of pages.
+ * A result is kept for this many times its cost: pages that refresh by themselves take at most a quarter of a percent of
+ * a core, for any number of pages.
  */
-const KEPT = 200
+const KEPT = 400
 /** The least and the longest time that a result is kept, in milliseconds. */
 const LEAST_KEPT = 1_500
 const LONGEST_KEPT = 60_000

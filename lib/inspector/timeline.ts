@@ -29,7 +29,9 @@ interface Line extends Timeline {
 
 /** The part of an app that is measured. A Koa app of any types fits. */
 export interface MeasuredApp {
+  /** The middleware, outermost first. */
   middleware: unknown[]
+  /** Composes the middleware, and returns the listener of a server. */
   callback(): unknown
 }
 

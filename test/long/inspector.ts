@@ -6,8 +6,10 @@ import type { AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import Koa from 'koa'
 import { WebSocket } from 'ws'
-import koaWs, { accept } from '../../lib/index.ts'
+import koaWs, { accept, type Connection, type Hub } from '../../lib/index.ts'
 import { inspector } from '../../lib/inspector/index.ts'
+import { Scans } from '../../lib/inspector/scans.ts'
+import { pageVisitor, readSearch } from '../../lib/inspector/search.ts'
 import { keepResult } from './support/results.ts'
 
 const SELF = fileURLToPath(import.meta.url)
@@ -17,6 +19,16 @@ const MOST_BYTES = 50_000
 /** How often the page asks for the list, and for the overview, in milliseconds. */
 const LIST = 3_000
 const OVERVIEW = 1_000
+
+interface Seen {
+  readonly bytesPerSecond: number
+  readonly answers: number
+}
+
+interface Outcome extends Seen {
+  readonly search: object
+  readonly cpu: number
+}
 
 const given = process.argv[2] ?? ''
 if (given === '--clients') await beClients(Number(process.argv[3]), Number(process.argv[4]))
@@ -43,6 +55,34 @@ async function beClients(port: number, count: number): Promise<void> {
     await Promise.all(Array.from({ length: Math.min(100, count - i) }, (_, k) => open(i + k)))
   }
   process.send?.({ opened })
+  process.on('message', ({ search, seconds }: { search: object; seconds: number }) => {
+    void look(port, search, seconds).then((seen) => process.send?.(seen))
+  })
+}
+
+/** Behaves as the page does while its list is open. */
+async function look(port: number, search: object, seconds: number): Promise<object> {
+  const page = new WebSocket(`ws://127.0.0.1:${port}/inspector/socket`, 'koaws.v1')
+  await once(page, 'message')
+  const since: Record<string, number> = {}
+  let [bytes, answers, id] = [0, 0, 0]
+  page.on('message', (message: Buffer) => {
+    bytes += message.length
+    answers++
+    for (const { instance, samples } of JSON.parse(String(message)).data.instances ?? []) {
+      since[instance] = samples.at(-1)?.n ?? since[instance]
+    }
+  })
+  const ask = (type: string, data: object): void =>
+    page.send(JSON.stringify({ type, id: ++id, data }))
+  const timers = [
+    setInterval(() => ask('connections', search), LIST),
+    setInterval(() => ask('overview', { since }), OVERVIEW),
+  ]
+  await wait(seconds * 1_000)
+  for (const timer of timers) clearInterval(timer)
+  page.close()
+  return { bytesPerSecond: Math.round(bytes / seconds), answers }
 }
 
 async function measure(wanted: number, seconds: number): Promise<void> {
@@ -68,52 +108,48 @@ async function measure(wanted: number, seconds: number): Promise<void> {
   await wait(3_000)
 
   const idle = await cpuOf(() => wait(seconds * 1_000))
-  const page = new WebSocket(`ws://127.0.0.1:${port}/inspector/socket`, 'koaws.v1')
-  await once(page, 'message')
-  let bytes = 0
-  let answers = 0
-  let last = 0
-  const since: Record<string, number> = {}
-  page.on('message', (message: Buffer) => {
-    bytes += message.length
-    answers++
-    const { data } = JSON.parse(String(message))
-    for (const { instance, samples } of data.instances ?? []) {
-      since[instance] = samples.at(-1)?.n ?? since[instance]
-    }
-  })
-  const ask = (type: string, data: object): void =>
-    page.send(JSON.stringify({ type, id: ++last, data }))
-  const outcomes = []
+  const outcomes: Outcome[] = []
   for (const search of [
     { sort: 'age', descending: false },
     { sort: 'bytes' },
     { field: 'any', text: 'user-77', sort: 'rtt' },
   ]) {
-    bytes = 0
-    answers = 0
-    const list = setInterval(() => ask('connections', search), LIST)
-    const overview = setInterval(() => ask('overview', { since }), OVERVIEW)
-    const busy = await cpuOf(() => wait(seconds * 1_000))
-    clearInterval(list)
-    clearInterval(overview)
-    outcomes.push({
-      search,
-      cpu: round(busy - idle),
-      bytesPerSecond: Math.round(bytes / seconds),
-      answers,
+    let seen: Seen = { bytesPerSecond: 0, answers: 0 }
+    const busy = await cpuOf(async () => {
+      child.send({ search, seconds })
+      ;[seen] = (await once(child, 'message')) as [Seen]
     })
+    outcomes.push({ search, cpu: round(busy - idle), ...seen })
   }
+  const scan = await scanOf(hub, 100_000)
   const wrong = outcomes.filter(
     ({ cpu, bytesPerSecond, answers }) =>
       cpu > MOST_CPU || bytesPerSecond > MOST_BYTES || answers < seconds,
   )
-  const result = { connections: opened, seconds, idleCpu: round(idle), outcomes }
+  const result = { connections: opened, seconds, idleCpu: round(idle), outcomes, scan }
   console.log(JSON.stringify(result, null, 2))
   for (const one of wrong) console.log(`too much: ${JSON.stringify(one)}`)
   if (wrong.length === 0 && opened >= 19_000 && seconds >= 60) keepResult('inspector', result)
   child.kill()
   process.exit(wrong.length > 0 || opened < Math.min(wanted, 19_000) ? 1 : 0)
+}
+
+/** Measures a search of so many connections: each of the real ones comes several times. */
+async function scanOf(hub: Hub, count: number): Promise<object> {
+  const real = [...hub.localConnections.values()]
+  const many = new Map<string, Connection>()
+  for (let i = 0; i < count; i++) many.set(String(i), real[i % real.length] as Connection)
+  const scans = new Scans({ localConnections: many })
+  const times: number[] = []
+  for (const sort of ['age', 'bytes', 'queue', 'rtt']) {
+    const share = await cpuOf(async () => {
+      const began = performance.now()
+      await scans.run(sort, () => pageVisitor(readSearch({ sort, descending: false })))
+      times.push(Math.round(performance.now() - began))
+    })
+    times[times.length - 1] = Math.round((times.at(-1) ?? 0) * Math.min(1, share))
+  }
+  return { count, milliseconds: Math.max(...times), times }
 }
 
 /** Returns the share of a core that this process takes meanwhile. */

@@ -34,5 +34,7 @@ export {
   type RuleOptions,
   type SignalOptions,
   type SlowConsumerPolicy,
+  type TracedMessage,
+  type Tracer,
   type UserLimit,
 } from '../../../lib/index.ts'
