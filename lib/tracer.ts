@@ -11,7 +11,7 @@ export interface TracedMessage {
   readonly type: string
   /** Whether the client expects a reply. */
   readonly isRequest: boolean
-  /** The field `trace` of the message: whatever the client sent, at most 512 characters. */
+  /** The field `trace` of the message: as the client sent it, at most 512 characters. */
   readonly trace: string | undefined
 }
 

@@ -627,7 +627,7 @@ function connectionList(fixed) {
   }
 }
 
-const connections = () => ({ title: 'Connections', every: 3_000, ...connectionList() })
+const connections = () => ({ title: 'Connections', every: 5_000, ...connectionList() })
 
 function connection(id) {
   const handshake = h('div', {}, h('p', { class: 'quiet' }, 'Not known'))
@@ -752,7 +752,7 @@ function groups(kind) {
   const missing = h('p', { class: 'bad' })
   return {
     title: label,
-    every: 3_000,
+    every: 5_000,
     elements: [
       h('div', { class: 'tools' }, h('label', {}, 'Name contains', text)),
       list.element,
