@@ -1,4 +1,4 @@
-// Measures the inspector with many connections: npx tsx test/long/inspector.ts [connections=19900] [seconds=60]
+// Measures the inspector with many connections: npx tsx test/long/inspector.ts [connections=19900] [seconds=30]
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
@@ -32,7 +32,7 @@ interface Outcome extends Seen {
 
 const given = process.argv[2] ?? ''
 if (given === '--clients') await beClients(Number(process.argv[3]), Number(process.argv[4]))
-else await measure(numberIn(given, 19_900), numberIn(process.argv[3] ?? '', 60))
+else await measure(numberIn(given, 19_900), numberIn(process.argv[3] ?? '', 30))
 
 function numberIn(text: string, otherwise: number): number {
   return Number(text.replace(/^\w+=/, '') || otherwise)
@@ -131,7 +131,7 @@ async function measure(wanted: number, seconds: number): Promise<void> {
   const result = { connections: opened, seconds, idleCpu: round(idle), outcomes, scan }
   console.log(JSON.stringify(result, null, 2))
   for (const one of wrong) console.log(`too much: ${JSON.stringify(one)}`)
-  if (wrong.length === 0 && opened >= 19_000 && seconds >= 60) keepResult('inspector', result)
+  if (wrong.length === 0 && opened >= 19_000 && seconds >= 30) keepResult('inspector', result)
   child.kill()
   process.exit(wrong.length > 0 || opened < Math.min(wanted, 19_000) ? 1 : 0)
 }
