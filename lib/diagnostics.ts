@@ -60,6 +60,8 @@ function typedChannel<Payload>(name: string): Channel<string, Payload> {
 export interface UpgradeEvent {
   /** The name of the instance, as in `status().id`; undefined when no plugin has decided. */
   readonly instance: string | undefined
+  /** The `IncomingMessage`, which has the query and the headers of the client. Not enumerable, so that logs leave it out. */
+  readonly request: unknown
   /** The path without the query, with escaped control characters, at most 200 characters. */
   readonly path: string
   /** The method of the request: GET, unless the request was malformed. GET over HTTP/2 as well. */
@@ -105,6 +107,8 @@ export interface MessageEvent {
   readonly size: number
   /** Whether the message is binary. */
   readonly binary: boolean
+  /** The message as ws received it: a Buffer, an ArrayBuffer or a list of Buffers. Not enumerable. */
+  readonly data: unknown
 }
 
 /** Payload of `koaws:handled`. */
@@ -135,6 +139,22 @@ export interface SentEvent {
   readonly size: number
   /** How many connections of this instance it was sent to. */
   readonly count: number
+  /** The audience of a send to many; undefined with a connection. */
+  readonly audience: SentAudience | undefined
+  /** The message, in the form that is sent. Not enumerable. */
+  readonly data: unknown
+}
+
+/** The audience of a `koaws:sent`. */
+export interface SentAudience {
+  /** What the names are. */
+  readonly kind: 'all' | 'connections' | 'users' | 'rooms'
+  /** The ids of connections or users, or the names of rooms; empty for all. */
+  readonly names: readonly string[]
+  /** The ids of excluded connections. */
+  readonly except: readonly string[]
+  /** The ids of excluded users. */
+  readonly exceptUsers: readonly string[]
 }
 
 /** Payload of `koaws:pong`. */
@@ -240,4 +260,49 @@ export interface LostEvent {
   readonly count: number
   /** The reason, for `out`. */
   readonly why: string | undefined
+}
+
+/** A `MessageEvent`: `data` is a getter, so that a subscriber that logs events logs no bodies. */
+export class Arrived implements MessageEvent {
+  readonly connection: unknown
+  readonly size: number
+  readonly binary: boolean
+  readonly #data: unknown
+
+  constructor(connection: unknown, size: number, binary: boolean, data: unknown) {
+    this.connection = connection
+    this.size = size
+    this.binary = binary
+    this.#data = data
+  }
+
+  get data(): unknown {
+    return this.#data
+  }
+}
+
+/** A `SentEvent`, with `data` in the same form. */
+export class Sent implements SentEvent {
+  readonly instance: string | undefined
+  readonly connection: unknown
+  readonly type: string | undefined
+  readonly size: number
+  readonly count: number
+  readonly audience: SentAudience | undefined
+  readonly #data: unknown
+
+  constructor(fields: Omit<SentEvent, 'data'>, data: unknown) {
+    const { instance, connection, type, size, count, audience } = fields
+    this.instance = instance
+    this.connection = connection
+    this.type = type
+    this.size = size
+    this.count = count
+    this.audience = audience
+    this.#data = data
+  }
+
+  get data(): unknown {
+    return this.#data
+  }
 }

@@ -54,6 +54,7 @@ export type {
   PongEvent,
   PublishedEvent,
   RecoveryEvent,
+  SentAudience,
   SentEvent,
   ShutdownEvent,
   UpgradeEvent,
@@ -83,7 +84,13 @@ export type {
   Reading,
 } from './history/store.ts'
 export type { ErrorPlace } from './hub/error-place.ts'
-export type { HubStatus } from './hub/hub.ts'
+export type {
+  AskOptions,
+  HubStatus,
+  InstanceAnswer,
+  InstanceAnswers,
+  InstanceHandler,
+} from './hub/hub.ts'
 export type { PresenceOptions } from './hub/presence/options.ts'
 export type { CloseOptions } from './hub/shutdown.ts'
 export type { SignalOptions } from './hub/signals.ts'

@@ -8,7 +8,7 @@ import { memoryHistory } from './adapters/memory-history.ts'
 import type { Audience } from './connection/audience.ts'
 import { CheckedAudience } from './connection/checked-audience.ts'
 import type { Connection } from './connection/connection.ts'
-import type { HubStatus } from './hub/hub.ts'
+import type { AskOptions, HubStatus, InstanceAnswers, InstanceHandler } from './hub/hub.ts'
 import type { CloseOptions } from './hub/shutdown.ts'
 import type { SignalOptions } from './hub/signals.ts'
 import { watchFirstUpgrades } from './listener/first-upgrade.ts'
@@ -131,6 +131,37 @@ export interface Hub<P extends AnyProtocol = ProtocolDefinition>
    * @throws OptionsError when a method is missing
    */
   trace(tracer: Tracer | null): void
+  /**
+   * Asks the application on all instances, with this one. Each answers with the handler that it gave to `answer()`.
+   * Never rejects because of an instance: `missing` of the result names the instances without an answer.
+   *
+   * ```js
+   * import koaWs from 'koaws'
+   *
+   * const hub = koaWs()
+   * hub.answer('version', () => '1.2.0')
+   * const answers = await hub.ask('version')
+   * console.log(answers[0]?.data, answers.missing) // 1.2.0 []
+   * ```
+   *
+   * @param name of the question, 1 to 255 bytes of UTF-8
+   * @param data for the handlers, at most 16,384 characters of JSON
+   * @param options how long to wait, and which instances to ask
+   * @throws TypeError for another name, or data without a JSON form; OptionsError for a wrong option; KoaWsError for
+   * data that are too large. The promise rejects with them
+   */
+  ask(name: string, data?: unknown, options?: AskOptions): Promise<InstanceAnswers>
+  /**
+   * Answers the questions of a name, of this instance and of others. What the handler returns is sent as JSON, at most
+   * 262,144 characters. An error of the handler goes to `app.on('error')`. An answer after 10 seconds is dropped, and
+   * an instance gives at most 100 answers at a time.
+   *
+   * @param name of the questions
+   * @param handler gets the data and the name of the instance that asks; may return a promise
+   * @returns a function that removes the handler
+   * @throws TypeError for a name that is no string of 1 to 255 bytes; OptionsError for a second handler of a name
+   */
+  answer(name: string, handler: InstanceHandler): () => void
   /** Returns a snapshot for health checks and metrics. */
   status(): HubStatus
   /**
@@ -213,6 +244,10 @@ export function koaWs<const D extends ProtocolDefinition = ProtocolDefinition>(
     trace: (tracer: Tracer | null) => {
       audiences.tracer = checkTracer(tracer)
     },
+    ask: (name: string, data?: unknown, askOptions?: AskOptions) =>
+      plugin.hub.instances.questions.ask(name, data, askOptions),
+    answer: (name: string, handler: InstanceHandler) =>
+      plugin.hub.instances.questions.answer(name, handler),
     status: () => plugin.status(),
     close: (closeOptions?: CloseOptions) => plugin.close(closeOptions ?? {}),
     closeOnSignal: (signalOptions?: SignalOptions) => plugin.closeOnSignal(signalOptions ?? {}),

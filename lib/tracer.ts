@@ -7,6 +7,7 @@ import { describe } from './validate.ts'
 export interface TracedMessage {
   /** The `Connection`. */
   readonly connection: unknown
+  /** The type of the message. */
   readonly type: string
   /** Whether the client expects a reply. */
   readonly isRequest: boolean
@@ -19,9 +20,16 @@ export interface Tracer {
   /**
    * Runs the handler of a message, and returns what `next` returned: a value, or a promise that may
    * reject. Called for each message; `next` runs the handler with its middleware, once.
+   *
+   * @param message the message
+   * @param next runs the handler
    */
   handle(message: TracedMessage, next: () => unknown): unknown
-  /** Returns the field `trace` of a push that is sent now; undefined for none. */
+  /**
+   * Returns the field `trace` of a push that is sent now; undefined for none.
+   *
+   * @param type the type of the push
+   */
   inject(type: string): string | undefined
 }
 

@@ -17,6 +17,7 @@ const LONG = [
   'examples/cluster-history',
   'examples/history',
   'http2/browser',
+  'inspector/browser',
   'hub/heartbeat',
   'hub/signals',
   'interop/by-hand',

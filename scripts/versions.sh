@@ -10,7 +10,7 @@ without=(--ignore 'test/**/support/**' --ignore 'test/peers/**' --ignore 'test/l
   --ignore 'test/docs/{samples,reference}.test.ts' --ignore 'test/cli/**' --ignore 'test/asyncapi/**' --ignore test/interop/from-ws.test.ts --ignore 'test/adapters/**' --ignore 'test/backplane/**' --ignore 'test/deploys/**' --ignore test/hub/presence/online-users.test.ts
   --ignore test/hub/heartbeat.test.ts --ignore test/hub/signals.test.ts
   --ignore test/connection/flood.test.ts --ignore test/connection/congestion.test.ts --ignore 'test/client/**' --ignore test/testing/fake-server.test.ts --ignore test/protocol/serialized.test.ts --ignore test/protocol/python-vectors.test.ts
-  --ignore test/protocol/client-vectors.test.ts --ignore test/http2/browser.test.ts --ignore test/messages/hostile.test.ts)
+  --ignore test/protocol/client-vectors.test.ts --ignore 'test/{http2,inspector}/browser.test.ts' --ignore 'test/prometheus/**' --ignore 'test/metrics/**' --ignore test/messages/hostile.test.ts)
 for pair in "${pairs[@]}"; do
   copy=$(mktemp -d "${TMPDIR:-/tmp}/koaws-versions.XXXXXX")
   trap 'rm -rf "$copy"' EXIT

@@ -472,6 +472,7 @@ describe('the channels of node:diagnostics_channel', () => {
       for (const event of message) {
         expect(event).to.have.all.keys('connection', 'size', 'binary')
         expect(event.connection).to.equal(connection[0]?.connection)
+        expect(event.data).to.not.equal(undefined)
       }
       stopRecording()
     }

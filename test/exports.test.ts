@@ -6,6 +6,7 @@ import { expect } from 'chai'
 import * as asyncapi from '../lib/asyncapi/index.ts'
 import * as client from '../lib/client/index.ts'
 import * as koaws from '../lib/index.ts'
+import * as inspector from '../lib/inspector/index.ts'
 import * as otel from '../lib/otel/index.ts'
 import * as prometheus from '../lib/prometheus/index.ts'
 import * as testing from '../lib/testing/index.ts'
@@ -37,6 +38,7 @@ const TYPES = [
   'Adapter',
   'AdapterEvents',
   'AdapterLink',
+  'AskOptions',
   'AttachOptions',
   'AttachableServer',
   'Audience',
@@ -71,6 +73,9 @@ const TYPES = [
   'HistoryStore',
   'Hub',
   'HubStatus',
+  'InstanceAnswer',
+  'InstanceAnswers',
+  'InstanceHandler',
   'KoaWsErrorInit',
   'KoaWsOptions',
   'LostEvent',
@@ -123,6 +128,7 @@ const TYPES = [
   'SchemaResult',
   'SendOptions',
   'Sendable',
+  'SentAudience',
   'SentEvent',
   'ShutdownEvent',
   'SignalOptions',
@@ -202,6 +208,15 @@ const ASYNCAPI_TYPES = [
   'SchemaPlace',
 ]
 
+const INSPECTOR_VALUES = ['inspector']
+const INSPECTOR_TYPES = [
+  'ActionRequest',
+  'AuditEvent',
+  'InspectorAction',
+  'InspectorOptions',
+  'MeasuredApp',
+]
+
 const REDIS_VALUES = ['redisAdapter', 'redisEmitter']
 const CLUSTER_VALUES = ['clusterAdapter']
 const OTEL_VALUES = ['instrument']
@@ -256,6 +271,11 @@ describe('the public names', () => {
     ])
   })
 
+  it('of koaws/inspector are these', () => {
+    expect(Object.keys(inspector)).to.deep.equal(INSPECTOR_VALUES)
+    expect(typesOf('lib/inspector/index.ts')).to.deep.equal(INSPECTOR_TYPES)
+  })
+
   it('are reachable through these entry points only', () => {
     const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
     expect(Object.keys(exports)).to.deep.equal([
@@ -265,6 +285,7 @@ describe('the public names', () => {
       './cluster',
       './otel',
       './prometheus',
+      './inspector',
       './testing',
       './asyncapi',
       './package.json',
@@ -362,8 +383,9 @@ describe('the built package', () => {
         .map((name) => name.slice(0, -ending.length))
         .sort()
     const sources = stems('lib', '.ts')
-    const bundle = 'koaws-client' // of lib/client, for pages
-    expect(stems('dist', '.js').filter((stem) => stem !== bundle)).to.deep.equal(sources)
+    // The bundle of lib/client, and the script of the inspector's page.
+    const scripts = ['koaws-client', 'inspector/page/inspector']
+    expect(stems('dist', '.js').filter((stem) => !scripts.includes(stem))).to.deep.equal(sources)
     expect(stems('dist', '.d.ts')).to.deep.equal(sources)
   })
 })

@@ -35,12 +35,12 @@ const STAGES: readonly (readonly string[])[] = [
   ['koa-ws'],
   ['common-js'],
   ['index'],
-  ['testing', 'asyncapi', 'metrics'],
+  ['testing', 'asyncapi', 'inspector', 'metrics'],
   ['otel', 'prometheus', 'cli'],
 ]
 
 /** The top floor: its parts use what `index.ts` exports, the channels, and two of each other. */
-const TOP: readonly string[] = ['metrics', 'otel', 'prometheus', 'asyncapi', 'cli']
+const TOP: readonly string[] = ['metrics', 'otel', 'prometheus', 'asyncapi', 'cli', 'inspector']
 
 /** The parts of the first stage may import each other; parts of any other stage may not. */
 const BASICS = STAGES[0] as readonly string[]

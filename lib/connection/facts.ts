@@ -3,6 +3,7 @@
 import { type ParsedUrlQuery, parse } from 'node:querystring'
 import type { DefaultState } from 'koa'
 import { WebSocket } from 'ws'
+import { bytesOf } from './ws-private.ts'
 
 /** What is known of a connection since its handshake. */
 export interface Facts {
@@ -71,6 +72,19 @@ export class WebSocketWithFacts<State = DefaultState> extends WebSocket {
     // Few ask: the property comes into being only then.
     Object.defineProperty(this, 'query', { value, configurable: true })
     return value
+  }
+
+  /**
+   * Bytes that arrived on the TCP connection, with the handshake; over HTTP/2 those of the stream after it.
+   * 0 after the end where Node no longer knows.
+   */
+  get bytesRead(): number {
+    return bytesOf(this).bytesRead
+  }
+
+  /** Bytes that were written to the TCP connection, or to the stream of HTTP/2, with the bytes that still wait there. */
+  get bytesWritten(): number {
+    return bytesOf(this).bytesWritten
   }
 
   static {

@@ -1,7 +1,7 @@
 // The receiving side of a connection: what ws emits, on its way to the listeners.
 
 import { debugConnection } from '../debug.ts'
-import { channels } from '../diagnostics.ts'
+import { Arrived, channels } from '../diagnostics.ts'
 import { CloseCode } from '../protocol/close-codes.ts'
 import type { WebSocketWithFacts } from './facts.ts'
 import { Flood, type FloodHost } from './flood.ts'
@@ -100,7 +100,7 @@ export abstract class Intake<C extends WebSocketWithFacts<unknown>>
     const size = sizeOf(data)
     this.arrived(size)
     if (channels.message.hasSubscribers) {
-      channels.message.publish({ connection: this.connection, size, binary: binary === true })
+      channels.message.publish(new Arrived(this.connection, size, binary === true, data))
     }
     return (this.#flags & (HOLDING | DEAF)) !== 0 && this.#hold(message)
   }

@@ -1,6 +1,6 @@
 // Tells the channel `koaws:sent` what was sent.
 
-import { channels } from '../diagnostics.ts'
+import { channels, Sent, type SentAudience } from '../diagnostics.ts'
 import { KOAWS_V1 } from '../protocol/subprotocol.ts'
 import type { Sendable } from './types.ts'
 
@@ -13,7 +13,9 @@ const LONGEST = HEAD.length + 255 * 6 + 1
 export function tellSent(connection: { readonly protocol: string }, data: Sendable): void {
   const size = typeof data === 'string' ? Buffer.byteLength(data) : data.byteLength
   const head = typeof data === 'string' && connection.protocol === KOAWS_V1 ? data : ''
-  channels.sent.publish({ instance: undefined, connection, type: typeIn(head), size, count: 1 })
+  const [instance, audience] = [undefined, undefined]
+  const type = typeIn(head)
+  channels.sent.publish(new Sent({ instance, connection, type, size, count: 1, audience }, data))
 }
 
 /**
@@ -26,10 +28,12 @@ export function tellSentToMany(
   payload: Buffer,
   pushed: boolean,
   count: number,
+  audience: SentAudience,
 ): void {
   if (count === 0) return
   const type = pushed ? typeIn(payload.toString('utf8', 0, LONGEST)) : undefined
-  channels.sent.publish({ instance, connection: undefined, type, size: payload.length, count })
+  const [connection, size] = [undefined, payload.length]
+  channels.sent.publish(new Sent({ instance, connection, type, size, count, audience }, payload))
 }
 
 /** Returns the type at the beginning of a message of `koaws.v1`. */

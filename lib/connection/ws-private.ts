@@ -5,11 +5,17 @@ import { Socket } from 'node:net'
 import { type Duplex, Writable } from 'node:stream'
 import type { WebSocket } from 'ws'
 
+/** What a socket counts; over HTTP/2 the stream. */
+interface Counts {
+  readonly bytesRead?: number
+  readonly bytesWritten?: number
+}
+
 /** The private members. Each may be missing in another version of ws. */
 interface Parts {
   /** The stream that parses what the client sends. */
   readonly _receiver?: Partial<Writable> | null
-  readonly _socket?: Partial<Duplex> | null
+  readonly _socket?: (Partial<Duplex> & Counts) | null
   /** The extensions that were negotiated, by name. ws changes the object of a client only. */
   _extensions?: object | undefined
   /** The callback of automatic pongs, which counts the pongs that have not been written. */
@@ -102,4 +108,10 @@ function endReceiver(this: Writable, ...args: unknown[]): Writable {
 function endSocket(this: Socket, ...args: unknown[]): Socket {
   if (args.length === 0 && hasNoEffect(this)) return this
   return Socket.prototype.end.apply(this, args as Parameters<Socket['end']>)
+}
+
+/** Returns what the socket of a connection has counted; zeros where it counts nothing. */
+export function bytesOf(connection: WebSocket): { bytesRead: number; bytesWritten: number } {
+  const { _socket: socket } = connection as unknown as Parts
+  return { bytesRead: socket?.bytesRead ?? 0, bytesWritten: socket?.bytesWritten ?? 0 }
 }

@@ -9,7 +9,7 @@ import { channels } from '../diagnostics.ts'
 import { atText } from '../protocol/history.ts'
 import { KOAWS_V1 } from '../protocol/subprotocol.ts'
 import type { Part } from './part.ts'
-import { positionOf } from './place.ts'
+import { partsOf, positionOf } from './place.ts'
 import { decodeRecords, type HistoryRecord } from './record.ts'
 import type { Session } from './session.ts'
 import type { Entry, Place } from './store.ts'
@@ -115,9 +115,12 @@ export class PlacedMessage {
   }
 
   /** Tells that it was sent to so many members. */
-  tellSent(instance: string, count: number): void {
+  tellSent(instance: string, log: string, count: number): void {
     if (!channels.sent.hasSubscribers) return
-    tellSentToMany(instance, this.#plainFrame.payload, this.record.pushed, count)
+    const { pushed, except, exceptUsers } = this.record
+    const [kind, name] = partsOf(log)
+    const audience = { kind, names: [name], except, exceptUsers }
+    tellSentToMany(instance, this.#plainFrame.payload, pushed, count, audience)
   }
 
   /** Whether a client that recovers may be sent it in a part, which has nothing but messages with their position. */

@@ -249,7 +249,7 @@ export class History implements FollowerHost {
           if (session) follower.fellBehind(connection, session, message.before)
         } else if (outcome === 'skipped') this.#tally.skipped++
       }
-      message.tellSent(this.#host.instance, this.#tally.local - before)
+      message.tellSent(this.#host.instance, log, this.#tally.local - before)
       if (message.record.isChange) this.#change(message, log)
     }
     this.#tally.dropped += dropped

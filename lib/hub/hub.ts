@@ -21,6 +21,13 @@ import { Revocations } from './revocations.ts'
 import { Roster } from './roster.ts'
 import { UserConnections, type UserLimit } from './user-limit.ts'
 
+export type {
+  AskOptions,
+  InstanceAnswer,
+  InstanceAnswers,
+  InstanceHandler,
+} from './instance-questions.ts'
+
 /** A snapshot of a hub. */
 export interface HubStatus {
   /** The name of this instance. */
@@ -70,6 +77,7 @@ export class HubCore implements PresenceHost {
   readonly perUser: UserConnections | null
   readonly members: LocalMembers
   readonly audiences: Audiences
+  readonly instances: Instances
   readonly backplane: Backplane | null
   readonly history: History | null
   readonly retries: Retries
@@ -97,8 +105,12 @@ export class HubCore implements PresenceHost {
     this.#presence = presence ? new Presence(presence, this) : null
     this.#presenceInfo = presence?.info
     if (this.#presence) this.roster.rooms.watchers.push(this.#presence)
-    const instances = new Instances(this.id, this.members, this.#drops, this.#presence)
-    this.backplane = adapter ? new Backplane(adapter, this.id, instances) : null
+    this.instances = new Instances(this.id, this.members, this.#drops, this.#presence, {
+      peers: () => this.backplane?.peers ?? [],
+      tell: (to, text) => this.#tell(to, text),
+      failed: (error, where) => this.failed(error, where),
+    })
+    this.backplane = adapter ? new Backplane(adapter, this.id, this.instances) : null
     this.history = history
       ? openHistory(history, options.openHistory, adapter?.maxQueued, frameDeflate(options), this)
       : null
@@ -148,6 +160,13 @@ export class HubCore implements PresenceHost {
     this.#drops.add(reason, many, connection)
   }
 
+  /** Tells another instance something that is of no use later. */
+  #tell(to: string, text: string): boolean {
+    if (this.backplane?.status.state !== 'ready') return false
+    this.backplane.note(to, text)
+    return true
+  }
+
   #infoOf(connection: Connection): unknown {
     const info = this.#presenceInfo
     return info && publicInfo(info, connection, (error, where) => this.failed(error, where))
@@ -175,6 +194,7 @@ export class HubCore implements PresenceHost {
 
   async closeBackplane(): Promise<void> {
     this.#presence?.close()
+    this.instances.questions.close()
     await this.retries.close()
     await this.history?.close()
     await this.backplane?.close()

@@ -7,6 +7,7 @@ import { debugBackplane, messageOf } from '../debug.ts'
 import { type BackplaneEvent, channels } from '../diagnostics.ts'
 import { warnOnce } from '../warn.ts'
 import type { Drops } from './drops.ts'
+import { type InstanceLine, InstanceQuestions } from './instance-questions.ts'
 import type { LocalMembers } from './local-members.ts'
 
 /** The presence order that one instance publishes for the others in a room. */
@@ -28,12 +29,21 @@ export class Instances implements BackplaneHost {
   readonly #members: LocalMembers
   readonly #drops: Drops
   readonly #presence: PresencePart | null
+  /** The questions of the application to other instances. */
+  readonly questions: InstanceQuestions
 
-  constructor(id: string, members: LocalMembers, drops: Drops, presence: PresencePart | null) {
+  constructor(
+    id: string,
+    members: LocalMembers,
+    drops: Drops,
+    presence: PresencePart | null,
+    line: InstanceLine,
+  ) {
     this.#id = id
     this.#members = members
     this.#drops = drops
     this.#presence = presence
+    this.questions = new InstanceQuestions(id, line)
   }
 
   deliver(order: Order, from: string, served: Served | null, age: number | null): void {
@@ -70,7 +80,7 @@ export class Instances implements BackplaneHost {
   }
 
   noted(from: string, text: string): void {
-    this.#presence?.noted(from, text)
+    if (!this.questions.noted(from, text)) this.#presence?.noted(from, text)
   }
 
   joined(id: string): void {
@@ -78,6 +88,7 @@ export class Instances implements BackplaneHost {
   }
 
   left(id: string): void {
+    this.questions.left(id)
     this.#presence?.left(id)
   }
 

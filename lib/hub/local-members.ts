@@ -99,7 +99,7 @@ export class LocalMembers {
       else if (outcome === 'dropped') dropped++
     })
     if (channels.sent.hasSubscribers) {
-      tellSentToMany(this.#drops.instance, frame.payload, pushed, local)
+      tellSentToMany(this.#drops.instance, frame.payload, pushed, local, target)
     }
     if (dropped > 0) this.#drops.add(volatile ? 'volatile' : 'dropped', dropped)
     return { local, dropped, skipped }

@@ -32,7 +32,7 @@ export function announce(req: IncomingMessage, ctx: Context | null, outcome: Out
   if (!isWatched()) return
   const { headers } = req
   const { status, code, reason, duration, ip, instance } = outcome
-  const event: UpgradeEvent = {
+  const fields: Omit<UpgradeEvent, 'request'> = {
     instance,
     path: pathOf(ctx?.originalUrl ?? req.url),
     method: clean(req.method) ?? '',
@@ -45,6 +45,7 @@ export function announce(req: IncomingMessage, ctx: Context | null, outcome: Out
     requestId: clean(headers['x-request-id']),
     duration,
   }
+  const event = withRequest(fields, req)
   if (channels.upgrade.hasSubscribers) channels.upgrade.publish(event)
   if (debugUpgrade.enabled) debugUpgrade('%s', lineOf(event))
 }
@@ -87,4 +88,9 @@ function lineOf({ method, path, status, duration, ...others }: UpgradeEvent): st
     if (value !== undefined && value !== '') words.push(`${name}=${JSON.stringify(value)}`)
   }
   return words.join(' ')
+}
+
+/** Adds the request so that a subscriber that logs events does not log its headers. */
+function withRequest(fields: Omit<UpgradeEvent, 'request'>, request: unknown): UpgradeEvent {
+  return Object.defineProperty(fields, 'request', { value: request }) as UpgradeEvent
 }

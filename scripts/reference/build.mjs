@@ -21,6 +21,7 @@ const PAGES = [
   'cluster',
   'otel',
   'prometheus',
+  'inspector',
   'testing',
   'asyncapi',
   'types',

@@ -144,6 +144,22 @@ describe('a connection', () => {
     expect((await socket.closed).code).to.equal(1006)
   })
 
+  it('knows how many bytes its socket has read and written', async () => {
+    const { port, hub } = await serve((app) =>
+      app.use(
+        accept((connection) => connection.on('message', (data) => connection.send(String(data)))),
+      ),
+    )
+    const socket = await openSocket(port)
+    const [connection] = hub.localConnections.values()
+    const before = { read: connection?.bytesRead ?? 0, written: connection?.bytesWritten ?? 0 }
+    expect(before.read).to.be.above(100) // the handshake
+    socket.send('x'.repeat(1_000))
+    await socket.next()
+    expect((connection?.bytesRead ?? 0) - before.read).to.equal(1_008)
+    expect((connection?.bytesWritten ?? 0) - before.written).to.equal(1_004)
+  })
+
   describe('at its end', () => {
     it('emits close, aborts the signal and calls onDisconnect in this order, and resolves closed', async () => {
       const order: string[] = []

@@ -39,12 +39,13 @@ describe('the channel koaws:sent', () => {
     for (let i = 0; i < 3; i++) await socket.next()
     const connections = [...hub.localConnections.values()]
     expect(of(hub, connections)).to.deep.equal(
-      [15, 3, 7].map((size) => ({
+      (['{"type":"said"}', Buffer.from('äb'), '{"a":1}'] as const).map((data) => ({
         instance: undefined,
         connection: connections[0],
         type: undefined,
-        size,
+        size: Buffer.byteLength(data),
         count: 1,
+        audience: undefined,
       })),
     )
   })
@@ -58,10 +59,15 @@ describe('the channel koaws:sent', () => {
     hub.room('lobby').push(odd, 'ä')
     hub.room('lobby').send('text')
     hub.room('nobody').send('text')
-    expect(events.filter(({ instance }) => instance === hub.status().id)).to.deep.equal([
-      { instance: hub.status().id, connection: undefined, type: odd, size: 31, count: 3 },
-      { instance: hub.status().id, connection: undefined, type: undefined, size: 4, count: 3 },
-    ])
+    const audience = { kind: 'rooms', names: ['lobby'], except: [], exceptUsers: [] }
+    const common = { instance: hub.status().id, connection: undefined, count: 3, audience }
+    const [pushed, sent, ...more] = events.filter(({ instance }) => instance === common.instance)
+    const text = JSON.stringify({ type: odd, data: 'ä' })
+    expect(pushed).to.deep.equal({ ...common, type: odd, size: 31 })
+    expect(sent).to.deep.equal({ ...common, type: undefined, size: 4 })
+    expect([pushed, sent].map((event) => String(event?.data))).to.deep.equal([text, 'text'])
+    expect(JSON.stringify({ ...sent, connection: null })).to.not.include('data')
+    expect(more).to.deep.equal([])
     for (const socket of sockets) expect((await hear(socket)).type).to.equal(odd)
   })
 

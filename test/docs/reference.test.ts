@@ -41,6 +41,7 @@ const entries = Object.entries({
   'koaws/cluster': 'adapters/cluster/index.ts',
   'koaws/otel': 'otel/index.ts',
   'koaws/prometheus': 'prometheus/index.ts',
+  'koaws/inspector': 'inspector/index.ts',
   'koaws/testing': 'testing/index.ts',
   'koaws/asyncapi': 'asyncapi/index.ts',
 })

@@ -868,6 +868,24 @@ const table: Record<string, Entry[]> = {
     },
   ],
 
+  'docs/guides/inspector.md server.mjs': [
+    {
+      check: async ({ open, refused, fetch }) => {
+        await open('/live?name=ann')
+        await refused('/nobody')
+        expect(await (await fetch('/inspector')).text()).to.include('koaws inspector')
+        const page = await open('/inspector/socket', { protocols: ['koaws.v1'] })
+        await page.next()
+        page.send('{"type":"groups","id":1,"data":{"kind":"user"}}')
+        expect(await page.nextJson()).to.have.nested.property('data.names[0][0]', 'ann')
+        page.send('{"type":"refusals","id":2}')
+        const { data } = (await page.nextJson()) as { data: { all: { timeline: unknown }[] } }
+        expect(data.all[0]).to.include({ path: '/nobody', status: 404 })
+        expect(data.all[0]?.timeline).to.not.equal(null)
+      },
+    },
+  ],
+
   'docs/guides/shutdown.md server.mjs': [
     {
       check: async ({ open, refused, fetch, child, output }) => {

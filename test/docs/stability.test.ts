@@ -9,6 +9,7 @@ import * as asyncapi from '../../lib/asyncapi/index.ts'
 import * as client from '../../lib/client/index.ts'
 import { channels } from '../../lib/diagnostics.ts'
 import * as koaws from '../../lib/index.ts'
+import * as inspector from '../../lib/inspector/index.ts'
 import * as otel from '../../lib/otel/index.ts'
 import * as prometheus from '../../lib/prometheus/index.ts'
 import * as testing from '../../lib/testing/index.ts'
@@ -37,6 +38,7 @@ describe('docs/stability.md', () => {
     'koaws/cluster': cluster,
     'koaws/otel': otel,
     'koaws/prometheus': prometheus,
+    'koaws/inspector': inspector,
     'koaws/testing': testing,
     'koaws/asyncapi': asyncapi,
   })) {

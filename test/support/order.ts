@@ -38,7 +38,7 @@ export interface House extends Site {
 export async function house(
   options: KoaWsOptions = {},
   handler: (connection: Connection) => unknown = () => {},
-  after: (app: Site['app']) => void = () => {},
+  after: (app: Site['app'], hub: Site['hub']) => void = () => {},
 ): Promise<House> {
   const arrivals = new Map<string, (connection: Connection) => void>()
   let guests = 0
@@ -55,7 +55,7 @@ export async function house(
     app.use(hub.route('/v1', accept(welcome, { ...common, rooms, subprotocol: 'koaws.v1' })))
     app.use(hub.route('/outside', accept(welcome, { ...common, hub: false })))
     app.use(hub.route('/', accept(welcome, { ...common, rooms })))
-    after(app)
+    after(app, hub)
   }, options)
   return {
     ...site,

@@ -101,6 +101,22 @@ export function hubTests(make: MakeSubject): AdapterTest[] {
   return [
     testOf(
       make,
+      'a question of the application reaches every instance, and each answers',
+      async (subject, after) => {
+        const all = await instances(subject, after, 3)
+        for (const { hub } of all) hub.answer('echo', (data) => ({ data, id: hub.status().id }))
+        const [one] = all
+        const answers = await one.hub.ask('echo', { text: 'é'.repeat(5_000) }, { timeout: 10_000 })
+        assert.deepEqual(answers.missing, [])
+        const data = { text: 'é'.repeat(5_000) }
+        const expected = all.map(({ hub }) => ({ data, id: hub.status().id }))
+        const byId = (a: { id: string }, b: { id: string }): number => (a.id < b.id ? -1 : 1)
+        const told = answers.map((answer) => answer.data as { data: unknown; id: string })
+        assert.deepEqual(told.sort(byId), expected.sort(byId))
+      },
+    ),
+    testOf(
+      make,
       'an audience of rooms, users, connections or all spans all instances',
       async (subject, after) => {
         const [one, two, three] = await instances(subject, after, 3)

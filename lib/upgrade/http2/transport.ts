@@ -22,6 +22,7 @@ interface Chunk {
 type Transport = ServerHttp2Stream &
   Counted & {
     bytesRead: number
+    bytesWritten: number
     /** A large write is being sent in parts. */
     inParts: boolean
     /** `end()` was called during a large write. */
@@ -36,6 +37,7 @@ type Transport = ServerHttp2Stream &
 export function countTaken(stream: ServerHttp2Stream): void {
   const transport = stream as Transport
   transport.taken = 0
+  transport.bytesWritten = 0
   transport.inParts = false
   transport.endsLater = false
   transport._write = write
@@ -77,6 +79,7 @@ function write(
   callback: Callback,
 ): void {
   this.taken++ // the previous write has completed
+  this.bytesWritten += chunk.length
   if (chunk.length <= PART || this.writableEnded)
     inner(this)._write.call(this, chunk, encoding, callback)
   else writeParts(this, [bytesOf({ chunk, encoding })], callback)
@@ -86,6 +89,7 @@ function writev(this: Transport, chunks: Chunk[], callback: Callback): void {
   this.taken++
   let size = 0
   for (const { chunk } of chunks) size += chunk.length
+  this.bytesWritten += size
   if (size <= PART || this.writableEnded)
     (inner(this)._writev as typeof writev).call(this, chunks, callback)
   else writeParts(this, chunks.map(bytesOf), callback)

@@ -16,6 +16,7 @@ export type {
   PongEvent,
   PublishedEvent,
   RecoveryEvent,
+  SentAudience,
   SentEvent,
   ShutdownEvent,
   UpgradeEvent,

@@ -7,6 +7,7 @@
  * @module hub
  */
 export {
+  type AskOptions,
   type AttachableServer,
   type AttachOptions,
   type CloseOptions,
@@ -16,6 +17,9 @@ export {
   type HistoryOptions,
   type Hub,
   type HubStatus,
+  type InstanceAnswer,
+  type InstanceAnswers,
+  type InstanceHandler,
   type KoaWsOptions,
   koaWs,
   type OriginPolicy,
@@ -30,5 +34,7 @@ export {
   type RuleOptions,
   type SignalOptions,
   type SlowConsumerPolicy,
+  type TracedMessage,
+  type Tracer,
   type UserLimit,
 } from '../../../lib/index.ts'
