@@ -26,16 +26,26 @@ const HEADERS: Readonly<Record<string, string>> = {
   'X-Frame-Options': 'DENY',
 }
 
+/** How the page refers to the other files. */
+const REFERENCES = /(?<=(?:href|src)=")inspector\./g
+
 const texts = new Map<string, Promise<string>>()
 
-/** Answers a request for a file; 404 for another path. @param rest the path below the page */
-export async function serveFile(ctx: Context, rest: string): Promise<void> {
+/**
+ * Answers a request for a file; 404 for another path.
+ *
+ * @param rest the path below the page
+ * @param folder the relative path of the other files
+ */
+export async function serveFile(ctx: Context, rest: string, folder = ''): Promise<void> {
   const file = Object.hasOwn(FILES, rest) ? FILES[rest] : undefined
   if (!file) ctx.throw(404)
   if (ctx.method !== 'GET' && ctx.method !== 'HEAD') ctx.throw(405, { headers: { Allow: 'GET' } })
   ctx.set({ ...HEADERS })
   ctx.type = file.type
-  ctx.body = await textOf(file.name)
+  const text = await textOf(file.name)
+  ctx.body =
+    folder === '' ? text : text.replace(REFERENCES, (name) => `${encodeURI(folder)}${name}`)
 }
 
 /** Files are read once; after a failure again. */

@@ -56,11 +56,8 @@ export function inspector(hub: Hub, options: InspectorOptions = {}): Middleware 
     if (ctx.path !== path && !ctx.path.startsWith(`${path}/`)) return next()
     await assertAllowed(resolved, ctx)
     const rest = ctx.path.slice(path.length)
-    if (rest === '') {
-      // Relative, so that it works below the prefix of a proxy.
-      ctx.redirect(`${path.slice(path.lastIndexOf('/') + 1)}/`)
-      return undefined
-    }
+    // Relative, so that it works below the prefix of a proxy.
+    if (rest === '') return serveFile(ctx, '', `${path.slice(path.lastIndexOf('/') + 1)}/`)
     if (rest === '/socket') {
       view.members.expectOwn(ctx.state)
       return socket(ctx, next)

@@ -48,7 +48,7 @@ describe('the page of the inspector in Chromium', () => {
     page.on('console', (message) => {
       if (message.type() === 'error') errors.push(message.text())
     })
-    await page.goto(`http://127.0.0.1:${port}/inspector/${view}`)
+    await page.goto(`http://127.0.0.1:${port}/inspector${view}`)
     return { page, errors }
   }
 

@@ -66,7 +66,7 @@ const line = {
   opened: () => {},
 
   open() {
-    const url = new URL('socket', location.href.split('#')[0])
+    const url = new URL('socket', import.meta.url)
     url.protocol = url.protocol.replace('http', 'ws')
     const socket = new WebSocket(url, 'koaws.v1')
     this.socket = socket
