@@ -126,18 +126,22 @@ export function route(path: string, middleware: readonly Middleware<never, never
   const matches = pathMatcher(path)
   const reject = rejectOf(middleware)
   const run = compose(middleware as unknown as Middleware[])
-  return async (ctx: Context, next: Next) => {
-    if (!wsOf(ctx)) {
-      if (upgradeOf(ctx.req) || asksForWebSocket(ctx.req)) throw notPassed(ctx)
-      return next()
-    }
-    const found = matches(ctx.path)
-    if (!found) return next()
-    ctx['params'] = { ...found.params }
-    // The route's `reject` also applies to authentication in front of its `accept()`.
-    contextUpgrade(ctx)?.rejectAs(reject)
-    return run(ctx, next)
+  const name = `route ${path}` // which timelines and profiles show
+  const named = {
+    [name]: async (ctx: Context, next: Next): Promise<unknown> => {
+      if (!wsOf(ctx)) {
+        if (upgradeOf(ctx.req) || asksForWebSocket(ctx.req)) throw notPassed(ctx)
+        return next()
+      }
+      const found = matches(ctx.path)
+      if (!found) return next()
+      ctx['params'] = { ...found.params }
+      // The route's `reject` also applies to authentication in front of its `accept()`.
+      contextUpgrade(ctx)?.rejectAs(reject)
+      return run(ctx, next)
+    },
   }
+  return named[name] as Middleware
 }
 
 function pathMatcher(

@@ -126,7 +126,7 @@ describe('the socket of the inspector', () => {
     expect(details.rooms).to.deep.equal(['b', 'a'])
     expect(JSON.parse(details.state)).to.deep.equal({ role: 'admin' })
     const names = timeline.steps.map(({ name }: { name: string }) => name)
-    expect(names).to.deep.equal(['koaWs()', '2 anonymous function'])
+    expect(names).to.deep.equal(['koaWs()', '2 route /v1'])
     expect(timeline.steps.map(({ threw }: { threw: unknown }) => threw)).to.deep.equal([null, null])
     expect(messages).to.deep.equal([])
 
