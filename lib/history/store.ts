@@ -66,7 +66,8 @@ export const REMEMBERED: number = 24 * 60 * 60 * 1000
 export interface HistoryEvents {
   /**
    * Receives entries of a followed log, in order. Entries MAY be missing after a break of the engine,
-   * and MAY arrive twice: the hub goes by offsets and keys.
+   * MAY arrive twice, and MAY arrive late when the log moves to another process: the hub goes by
+   * offsets and keys.
    *
    * @param log the log
    * @param epoch the epoch of all these entries

@@ -94,6 +94,22 @@ describe('Tail', () => {
     expect(engine.epoch > epochAt(T)).to.equal(true)
   })
 
+  it('reads entries that a later one overtook, and takes them once', async () => {
+    const engine = new Engine()
+    engine.epoch = epochAt(T)
+    engine.entries = [entryAt(1)]
+    const { tail, got } = await follow(engine)
+    engine.entries = [1, 2, 3, 4].map((offset) => entryAt(offset))
+    tail.recorded(engine.epoch, [entryAt(4)])
+    tail.recorded(engine.epoch, [entryAt(2), entryAt(3)])
+    await eventually(() => got.length > 3)
+    tail.recorded(engine.epoch, [entryAt(2), entryAt(3)])
+    await tail.look()
+    await turn()
+    expect(got).to.deep.equal(['began', 'k2', 'k3', 'k4'])
+    expect(tail.top?.offset).to.equal(4)
+  })
+
   it('stays when a late entry of an older epoch arrives', async () => {
     const engine = new Engine()
     engine.epoch = epochAt(T)

@@ -125,10 +125,6 @@ describe('the history of several processes', function () {
       const own = log.filter(([, text]) => text.startsWith(`${name} `))
       expect(own.map(([, text]) => text)).to.deep.equal(own.map((_, i) => `${name} ${i + 1}`))
     }
-    for (const { recorded, name } of living) {
-      const offsets = [...recorded.keys()]
-      expect(offsets, name).to.deep.equal(offsets.toSorted((a, b) => a - b))
-    }
   }
 
   for (const role of ['owner', 'replica'] as const) {
@@ -161,7 +157,8 @@ describe('the history of several processes', function () {
     await check(living)
     // Each follower got each entry since it follows: a leave loses none on the way.
     for (const { recorded } of living) {
-      const offsets = [...recorded.keys()]
+      // Those of the former owner may come later than the first of the next one.
+      const offsets = [...recorded.keys()].toSorted((a, b) => a - b)
       expect(offsets).to.deep.equal(offsets.map((_, i) => (offsets[0] ?? 0) + i))
     }
   })
