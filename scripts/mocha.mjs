@@ -1,4 +1,4 @@
-// Runs mocha with the arguments of the command line. With AGAIN=1, up to three files with failed tests run
+// Runs mocha with the arguments of the command line. With AGAIN=1, up to five files with failed tests run
 // once more, on their own and one after the other: a busy machine fails one of 30,000 tests now and
 // then. What failed at first is printed as "flaky", and needs a mend; what fails twice fails the run.
 import { spawn } from 'node:child_process'
@@ -7,7 +7,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 
-const MOST_FILES = 3
+const MOST_FILES = 5
 
 const args = process.argv.slice(2)
 const mayRepeat = process.env.AGAIN === '1'

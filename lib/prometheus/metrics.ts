@@ -77,17 +77,19 @@ const measured = new WeakSet<ObservedHub>()
  * import Koa from 'koa'
  * import koaWs from 'koaws'
  * import { metrics } from 'koaws/prometheus'
+ * import { testApp } from 'koaws/testing'
  *
  * const app = new Koa()
  * const hub = koaWs()
  * app.use(hub)
  * app.use(metrics(hub))
  *
- * const server = app.listen(0)
- * const answer = await fetch(`http://localhost:${server.address().port}/metrics`)
- * const lines = (await answer.text()).split('\n')
+ * const test = testApp(app)
+ * const { body } = await test.request('/metrics')
+ * const lines = body.split('\n')
  * console.log(lines.find((line) => line.startsWith('koaws_rooms_active'))) // koaws_rooms_active{koaws_hub="default"} 0
- * await hub.close({ server: true })
+ * await test.close()
+ * await hub.close()
  * ```
  *
  * @param hub the return value of `koaWs()`

@@ -1580,7 +1580,10 @@ import koaWs, {
   type StandardSchema,
 } from 'koaws'
 import { type Client, connect } from 'koaws/client'
+import { asyncapi } from 'koaws/asyncapi'
+import { inspector } from 'koaws/inspector'
 import { instrument } from 'koaws/otel'
+import * as v from 'valibot'
 import type { WebSocketServer } from 'ws'
 import { z } from 'zod'
 
@@ -1595,6 +1598,7 @@ declare const chat: Messages<ChatProtocol>
 declare const client: Client<ChatProtocol>
 
 declare const app: Koa
+declare const log: { info(...values: unknown[]): void }
 declare const hub: Hub
 declare const router: Router
 declare const connection: Connection

@@ -116,10 +116,15 @@ describe('a real Prometheus', function () {
   it('answers each query of the dashboard, with series where there are data', async () => {
     const seen = new Set<string>()
     for (const { panel, expression } of dashboardQueries()) {
-      const series = await prometheus.query(expression)
       for (const name of metricsIn(expression)) seen.add(name)
-      const lacking = metricsIn(expression).filter((name) => WITHOUT_DATA.includes(name))
-      if (lacking.length === 0) expect(series, `${panel}: ${expression}`).to.not.be.empty
+      const hasData = !metricsIn(expression).some((name) => WITHOUT_DATA.includes(name))
+      let series = await prometheus.query(expression)
+      // A scrape that fails on a busy machine leaves a gap until the next one.
+      for (let i = 0; hasData && series.length === 0 && i < 200; i++) {
+        await sleep(50)
+        series = await prometheus.query(expression)
+      }
+      if (hasData) expect(series, `${panel}: ${expression}`).to.not.be.empty
     }
     expect(seen.size).to.be.above(40)
   })
