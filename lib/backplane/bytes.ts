@@ -3,6 +3,15 @@
 /** The error for bytes that koaws does not write. */
 export class Garbage extends Error {}
 
+/** Reads JSON of another instance. @throws Garbage when it is malformed */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    throw new Garbage('its JSON is malformed')
+  }
+}
+
 const FIRST = 64 * 1024
 
 /**

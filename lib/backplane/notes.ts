@@ -1,6 +1,6 @@
 // The notes between backplanes: peers that are heard, and requests for positions.
 import { type Fields, hasFields, isIntegerWithin } from '../fields.ts'
-import { Garbage } from './bytes.ts'
+import { Garbage, parseJson } from './bytes.ts'
 import type { Message } from './wire.ts'
 
 /** A peer, as one instance hears it. */
@@ -60,7 +60,7 @@ export function noteOf(note: BackplaneNote): Message {
  */
 export function readNote(text: string): BackplaneNote | null {
   if (!text.startsWith(PREFIX)) return null
-  const { type, ...rest } = fieldsOfNote(fieldsOfNote(parse(text))['backplane'])
+  const { type, ...rest } = fieldsOfNote(fieldsOfNote(parseJson(text))['backplane'])
   switch (type) {
     case 'heard':
       return {
@@ -89,14 +89,6 @@ export function readNote(text: string): BackplaneNote | null {
     }
     default:
       return null // of a later version
-  }
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    throw new Garbage('its JSON is malformed')
   }
 }
 

@@ -1,7 +1,7 @@
 // Encodes messages between instances as payloads, and decodes them.
 import { crc32 } from 'node:zlib'
 import { fieldsOf } from '../fields.ts'
-import { ByteReader, ByteWriter, Garbage } from './bytes.ts'
+import { ByteReader, ByteWriter, Garbage, parseJson } from './bytes.ts'
 import { isWholeFrame } from './frame-check.ts'
 import {
   type Change,
@@ -272,7 +272,7 @@ const READERS: { [K in Message['kind']]: (reader: ByteReader) => Of<K> } = {
   answer(reader) {
     const [id, count, more] = [reader.integer(), reader.integer(), reader.byte() === 1]
     const text = reader.string()
-    const list = text === '' ? [] : parse(text)
+    const list = text === '' ? [] : parseJson(text)
     if (!Array.isArray(list)) throw new Garbage('its members are not a list')
     return { kind: 'answer', id, count, members: list.map(readMember), more }
   },
@@ -339,12 +339,4 @@ function named<T>(names: readonly T[], index: number): T {
   const name = names[index]
   if (name === undefined) throw new Garbage('it has an unknown part')
   return name
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    throw new Garbage('its JSON is malformed')
-  }
 }
