@@ -11,7 +11,8 @@ import type { SchemaInput, SchemaOutput, StandardSchema } from './standard-schem
 
 /**
  * One message type. `data`: sent by the client. `push`: sent by the server, `true` for a push
- * without data. `reply`: the answer; without it, any answer is accepted.
+ * without data. `reply`: the answer; without it, any answer is accepted. `stream` and `upload`: the items
+ * that server and client send before the answer.
  */
 export interface ProtocolEntry {
   /** The data of a message that clients send. */
@@ -20,6 +21,10 @@ export interface ProtocolEntry {
   readonly push?: StandardSchema | true | undefined
   /** The answer. Beside `push`, the client answers. */
   readonly reply?: StandardSchema | undefined
+  /** The items that the server sends before the answer. */
+  readonly stream?: StandardSchema | undefined
+  /** The items that the client sends before the answer. */
+  readonly upload?: StandardSchema | undefined
 }
 
 /** The message types of a protocol, by name. */
@@ -123,6 +128,40 @@ export type AnswerGiven<P, T> =
 export type ReplyChecked<P, T> =
   Schema<P, T, 'reply'> extends StandardSchema ? SchemaOutput<Schema<P, T, 'reply'>> : unknown
 
+/** The types whose answer follows a stream of items; any string without a protocol. */
+export type StreamType<P> =
+  IsOpen<P> extends true
+    ? string
+    : TypesWith<DefinitionOf<P>, { readonly stream: StandardSchema }> & ClientType<P>
+
+/** The types for which the client sends items; any string without a protocol. */
+export type UploadType<P> =
+  IsOpen<P> extends true
+    ? string
+    : TypesWith<DefinitionOf<P>, { readonly upload: StandardSchema }> & ClientType<P>
+
+/** An item that a server's handler yields. It is sent unchanged: the schema is not run. */
+export type StreamGiven<P, T> =
+  Schema<P, T, 'stream'> extends StandardSchema
+    ? Serializable<SchemaInput<Schema<P, T, 'stream'>>>
+    : unknown
+
+/** An item as the client receives it: in JSON form, since a client has no schemas. */
+export type StreamItem<P, T> =
+  Schema<P, T, 'stream'> extends StandardSchema
+    ? SerializedElement<SchemaInput<Schema<P, T, 'stream'>>>
+    : unknown
+
+/** An item that a client sends: the input of the schema, if it survives JSON. */
+export type UploadGiven<P, T> =
+  Schema<P, T, 'upload'> extends StandardSchema
+    ? ArrivingElement<SchemaInput<Schema<P, T, 'upload'>>>
+    : unknown
+
+/** An item that the server's handler receives: the output of the schema. */
+export type UploadItem<P, T> =
+  Schema<P, T, 'upload'> extends StandardSchema ? SchemaOutput<Schema<P, T, 'upload'>> : unknown
+
 /** The arguments after a type: `data` is optional when undefined is allowed. */
 export type DataArguments<Data> = unknown extends Data
   ? [data?: unknown]
@@ -141,7 +180,7 @@ export const RESERVED = 'koaws:'
 /** The prefix of the error codes of koaws. */
 export const RESERVED_CODE = 'ERR_KOAWS_'
 
-const PARTS = new Set(['data', 'push', 'reply'])
+const PARTS = new Set(['data', 'push', 'reply', 'stream', 'upload'])
 
 /**
  * Defines the messages that a server and its clients exchange over `koaws.v1`, one entry per type.
@@ -158,14 +197,15 @@ const PARTS = new Set(['data', 'push', 'reply'])
  *   said: { push: z.object({ text: z.string() }) },
  *   confirm: { push: z.string(), reply: z.boolean() }, // the server asks, the client answers
  *   typing: {}, // no data
+ *   ask: { data: z.string(), stream: z.string(), reply: z.number() }, // the server sends items, then the answer
  * })
- * console.log(Object.keys(chat.types)) // [ 'say', 'said', 'confirm', 'typing' ]
+ * console.log(Object.keys(chat.types)) // [ 'say', 'said', 'confirm', 'typing', 'ask' ]
  * ```
  *
  * @param definition the entries by type: what is sent, in which direction, and the answer
  * @returns the protocol, frozen
  * @throws TypeError for a name that is not a string of 1 to 255 bytes or begins with `koaws:`
- * @throws TypeError for an entry with both `data` and `push`, or with parts other than these and `reply`
+ * @throws TypeError for an entry with `push` beside `data`, `stream` or `upload`, or with an unknown part
  * @throws TypeError for a part that is not a schema
  */
 export function protocol<const D extends ProtocolDefinition>(definition: D): Protocol<D> {
@@ -203,11 +243,14 @@ function entryProblem(entry: unknown): string | null {
   if (isSchema(entry))
     return 'has a schema in place of its parts: { data: schema } for what clients send, { push: schema } for what the server sends'
   for (const [name, part] of Object.entries(entry)) {
-    if (!PARTS.has(name)) return `has an unknown part "${name}": the parts are data, push and reply`
+    if (!PARTS.has(name))
+      return `has an unknown part "${name}": the parts are data, push, reply, stream and upload`
     if (part === undefined || (name === 'push' && part === true)) continue
     if (!isSchema(part)) return `needs a Standard Schema as "${name}"`
   }
-  const { data, push } = entry as ProtocolEntry
+  const { data, push, stream, upload } = entry as ProtocolEntry
+  if (push && (stream || upload))
+    return 'has "push" beside "stream" or "upload": only requests of the client have streams'
   return data && push ? 'has both "data" and "push": a type goes one way' : null
 }
 

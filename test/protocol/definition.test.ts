@@ -29,7 +29,7 @@ describe('protocol()', () => {
       [{ ['é'.repeat(128)]: {} }, /longer than 255 bytes/],
       [{ say: null }, /"say" needs an object/],
       [{ say: z.string }, /"say" needs an object/],
-      [{ say: { date: z.string() } }, /"date": the parts are data, push and reply/],
+      [{ say: { date: z.string() } }, /"date": the parts are data, push, reply, stream and upload/],
       [{ say: { data: { type: 'string' } } }, /needs a Standard Schema as "data"/],
       [{ say: { data: true } }, /needs a Standard Schema as "data"/],
       [{ say: { push: false } }, /needs a Standard Schema as "push"/],
