@@ -37,6 +37,12 @@ import {
 } from './listener/origin-entries.ts'
 import { isCloseCode } from './protocol/close-codes.ts'
 import type { Protocol } from './protocol/definition.ts'
+import {
+  type ResolvedStreamsOptions,
+  resolveStreamsOptions,
+  type StreamsOptions,
+  streamsCheck,
+} from './streams/options.ts'
 import { defaultFragments } from './upgrade/acceptor.ts'
 import { type DeflateOptions, deflateCheck, resolveDeflate } from './upgrade/deflate.ts'
 import { type RejectOption, rejectCheck } from './upgrade/reject.ts'
@@ -112,6 +118,8 @@ export interface KoaWsOptions extends RuleOptions {
    * History: messages of rooms and users are recorded, and a client that returns gets what it missed. @default off
    */
   history?: HistoryOptions | undefined
+  /** Limits on requests with a stream: their number, time and bytes. */
+  streams?: StreamsOptions | undefined
   /**
    * The protocol of this hub, made by `protocol()`: `hub.room(…).push()` and the other audiences of the hub take
    * its pushes only. A push that it does not have throws; data that do not fit throw too, unless NODE_ENV is
@@ -161,6 +169,7 @@ export interface ResolvedOptions extends ConnectionRules {
   readonly ready: ReadyOptions | undefined
   readonly presence: ResolvedPresence | undefined
   readonly history: ResolvedHistory | undefined
+  readonly streams: ResolvedStreamsOptions
   readonly protocol: Protocol | undefined
 }
 
@@ -223,6 +232,7 @@ const checks: Record<string, Check> = {
   ready,
   presence: presenceCheck,
   history: historyCheck,
+  streams: streamsCheck,
   protocol,
   ...ruleChecks,
 }
@@ -299,6 +309,7 @@ export function resolveOptions(given: KoaWsOptions): ResolvedOptions {
     ready: given.ready,
     presence: given.presence && resolvePresence(given.presence),
     history: given.history && resolveHistory(given.history),
+    streams: resolveStreamsOptions(given.streams),
     protocol: given.protocol,
   }
 }

@@ -29,6 +29,8 @@ export interface Conversation {
   windDown(): Promise<unknown> | null
   /** Asks the client. Always settles. */
   ask(type: string, data: unknown, options: RequestOptions): Promise<unknown>
+  /** The instance ends, and closes the connection next: open streams are told. */
+  takeLeave(): void
   /** The connection has ended: every request that waits for an answer is rejected. */
   end(error: Error): void
 }

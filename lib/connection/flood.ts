@@ -65,6 +65,12 @@ export class Flood {
     this.#wait(now)
   }
 
+  /** A message that the server has asked for does not count after all. */
+  forgive(bytes: number): void {
+    this.#count--
+    this.#bytes -= bytes
+  }
+
   /** A wait is over: go on, or wait again for what had been read before. */
   step(): void {
     const now = performance.now()

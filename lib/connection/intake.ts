@@ -94,6 +94,11 @@ export abstract class Intake<C extends WebSocketWithFacts<unknown>>
     this.#flood.arrived(bytes)
   }
 
+  /** A message of so many bytes was asked for: it does not count for `flood`. */
+  forgive(bytes: number): void {
+    this.#flood?.forgive(bytes)
+  }
+
   /** A message has arrived. True when it is kept or dropped, false when the listeners get it now. */
   take(message: RawMessage): boolean {
     const [data, binary] = message

@@ -4,6 +4,7 @@ import type { AsyncResource } from 'node:async_hooks'
 import type { Duplex } from 'node:stream'
 import type { RetryDrop } from '../retry/attempt.ts'
 import type { Retries } from '../retry/retries.ts'
+import type { StreamDrop, Streams } from '../streams/streams.ts'
 import type { Tracer } from '../tracer.ts'
 import type { Audience } from './audience.ts'
 import type { Compression, OutboxOwner } from './outbox.ts'
@@ -35,6 +36,8 @@ export interface ConnectionOwner<C> extends OutboxOwner<C> {
   tracer(): Tracer | null
   /** The requests that clients send again. */
   readonly retries: Retries | null
+  /** The requests with streams; null where no request has any. */
+  readonly streams: Streams | null
   /** The members of rooms, without this connection. */
   to(connection: C, rooms: readonly string[]): Audience
 }
@@ -71,6 +74,7 @@ export type DropReason =
   | 'badFrame'
   | MessageDrop
   | RetryDrop
+  | StreamDrop
 
 /** The names in `status().drops` that belong to messages of `koaws.v1`. */
 export type MessageDrop =

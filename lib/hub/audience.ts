@@ -25,6 +25,7 @@ import { noHistory } from '../history/reading.ts'
 import type { Recording } from '../history/recorder.ts'
 import { assertClosable } from '../protocol/close-codes.ts'
 import { pushText } from '../protocol/envelope.ts'
+import type { Streams } from '../streams/streams.ts'
 import type { Tracer } from '../tracer.ts'
 import { assertName, namesOf } from '../validate.ts'
 import type { LocalDelivery, LocalMembers } from './local-members.ts'
@@ -45,6 +46,9 @@ export class Audiences {
   /** The answers to requests that may be sent again. */
   readonly retries: Retries
 
+  /** The requests with streams. */
+  readonly streams: Streams
+
   /** What follows messages; null for nothing. */
   tracer: Tracer | null = null
 
@@ -53,11 +57,13 @@ export class Audiences {
     backplane: Backplane | null,
     history: History | null,
     retries: Retries,
+    streams: Streams,
   ) {
     this.members = members
     this.backplane = backplane
     this.history = history
     this.retries = retries
+    this.streams = streams
   }
 
   /** The history. @throws KoaWsError when nothing is recorded */

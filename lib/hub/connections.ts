@@ -205,6 +205,7 @@ export class Connections {
    * reason of a 1012, and in the message `bye` of `koaws.v1`.
    */
   closeAll(code: number): void {
+    for (const connection of this.byId.values()) coreOf(connection).conversation?.takeLeave()
     closeWithDelays(this.byId.values(), this.byId.size, code)
   }
 
@@ -266,6 +267,7 @@ export class Connections {
       },
       tracer: () => this.#audiences.tracer,
       retries: this.#audiences.retries,
+      streams: this.#audiences.streams,
       to: (connection, names) => this.#audiences.room(names, [connection.id]),
     }
   }

@@ -8,6 +8,9 @@ import type { Connection } from '../connection/connection.ts'
 import type { FrameDeflate } from '../connection/frame.ts'
 import { newId } from '../connection/id.ts'
 import type { History, HistoryStatus } from '../history/history.ts'
+import type { ResolvedStreamsOptions } from '../streams/options.ts'
+import { StreamRelay } from '../streams/relay.ts'
+import { Streams } from '../streams/streams.ts'
 import { Audiences } from './audience.ts'
 import { type ConnectionHooks, Connections } from './connections.ts'
 import { Drops } from './drops.ts'
@@ -67,6 +70,7 @@ export interface HubOptions extends Omit<ConnectionHooks, 'patience'>, HistoryPa
   readonly maxPerUser: UserLimit | undefined
   readonly adapter: Adapter | undefined
   readonly presence: ResolvedPresence | undefined
+  readonly streams: ResolvedStreamsOptions
 }
 
 /** All connections of one instance, their rooms and users, and the backplane. */
@@ -81,6 +85,7 @@ export class HubCore implements PresenceHost {
   readonly backplane: Backplane | null
   readonly history: History | null
   readonly retries: Retries
+  readonly streams: Streams
   readonly connections: Connections
   readonly #presence: Presence | null
   readonly #presenceInfo: ResolvedPresence['info'] | undefined
@@ -115,7 +120,14 @@ export class HubCore implements PresenceHost {
       ? openHistory(history, options.openHistory, adapter?.maxQueued, frameDeflate(options), this)
       : null
     this.retries = openRetries(this.id, adapter?.retries)
-    this.audiences = new Audiences(this.members, this.backplane, this.history, this.retries)
+    this.streams = this.#openStreams(options.streams)
+    this.audiences = new Audiences(
+      this.members,
+      this.backplane,
+      this.history,
+      this.retries,
+      this.streams,
+    )
     this.connections = new Connections(
       { ...options, patience: handshakeTimeout },
       this.roster,
@@ -160,6 +172,18 @@ export class HubCore implements PresenceHost {
     this.#drops.add(reason, many, connection)
   }
 
+  #openStreams(options: ResolvedStreamsOptions): Streams {
+    const streams = new Streams(options, (reason) => this.#drops.add(reason, 1))
+    if (this.backplane) {
+      streams.relay = new StreamRelay(
+        { peers: () => this.backplane?.peers ?? [], tell: (to, text) => this.#tell(to, text) },
+        (name) => streams.find(name),
+      )
+      this.instances.streams = streams.relay
+    }
+    return streams
+  }
+
   /** Tells another instance something that is of no use later. */
   #tell(to: string, text: string): boolean {
     if (this.backplane?.status.state !== 'ready') return false
@@ -195,6 +219,7 @@ export class HubCore implements PresenceHost {
   async closeBackplane(): Promise<void> {
     this.#presence?.close()
     this.instances.questions.close()
+    this.streams.close()
     await this.retries.close()
     await this.history?.close()
     await this.backplane?.close()

@@ -5,6 +5,7 @@ import type { BackplaneHost, BackplaneStatus } from '../backplane/host.ts'
 import type { Answer, Loss, Order, Question, Target } from '../backplane/order.ts'
 import { debugBackplane, messageOf } from '../debug.ts'
 import { type BackplaneEvent, channels } from '../diagnostics.ts'
+import type { StreamRelay } from '../streams/relay.ts'
 import { warnOnce } from '../warn.ts'
 import type { Drops } from './drops.ts'
 import { type InstanceLine, InstanceQuestions } from './instance-questions.ts'
@@ -31,6 +32,8 @@ export class Instances implements BackplaneHost {
   readonly #presence: PresencePart | null
   /** The questions of the application to other instances. */
   readonly questions: InstanceQuestions
+  /** The streams that clients resume on another instance. */
+  streams: StreamRelay | null = null
 
   constructor(
     id: string,
@@ -80,7 +83,8 @@ export class Instances implements BackplaneHost {
   }
 
   noted(from: string, text: string): void {
-    if (!this.questions.noted(from, text)) this.#presence?.noted(from, text)
+    if (this.questions.noted(from, text) || this.streams?.noted(from, text)) return
+    this.#presence?.noted(from, text)
   }
 
   joined(id: string): void {
@@ -89,6 +93,7 @@ export class Instances implements BackplaneHost {
 
   left(id: string): void {
     this.questions.left(id)
+    this.streams?.left(id)
     this.#presence?.left(id)
   }
 

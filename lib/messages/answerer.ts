@@ -10,10 +10,12 @@ import { toError } from '../errors.ts'
 import { CloseCode } from '../protocol/close-codes.ts'
 import { type ErrorBody, errorText, replyData, replyText, replyWith } from '../protocol/envelope.ts'
 import { type Attempt, KeptReply } from '../retry/attempt.ts'
+import type { StreamDrop } from '../streams/streams.ts'
 import { endReplies, type Message, type Replier } from './message.ts'
 import { Offences } from './offences.ts'
 import type { Route } from './routes.ts'
 import type { Service } from './service.ts'
+import type { StreamedRequest } from './streamed-request.ts'
 
 /** The name under which a bad message is counted; null when it is not counted. */
 const COUNTED: Readonly<Record<MessageFault, MessageDrop | null>> = {
@@ -33,6 +35,11 @@ const COUNTED: Readonly<Record<MessageFault, MessageDrop | null>> = {
   ERR_KOAWS_KEY_REUSED: null,
   ERR_KOAWS_TOO_MANY_KEYS: null,
   ERR_KOAWS_RETRY_STORE: null,
+  ERR_KOAWS_STREAM: 'malformed',
+  ERR_KOAWS_STREAM_LIMIT: null,
+  ERR_KOAWS_STREAM_MEMORY: null,
+  ERR_KOAWS_STREAM_IDLE: null,
+  ERR_KOAWS_STREAM_LOST: null,
 }
 
 const counted = new Map<string, MessageDrop | null>(Object.entries(COUNTED))
@@ -55,18 +62,25 @@ export abstract class Answerer implements Replier<Route> {
   /** The first token was accepted, or none is needed. */
   abstract open(): void
 
-  replyFor(route: Route, id: number, value: unknown, attempt: Attempt | undefined): void {
+  replyFor(
+    route: Route,
+    id: number,
+    value: unknown,
+    attempt: Attempt | undefined,
+    streamed: StreamedRequest | undefined,
+  ): void {
     this.service.checkReply(route, value)
     const data = replyData(value, route.type)
     attempt?.replied(data)
-    this.#send(replyWith(id, data))
+    if (streamed) streamed.end({ type: 'koaws:reply', json: data })
+    else this.send(replyWith(id, data))
   }
 
   /** Repeats a reply that was kept. Returns false for any other result of a handler. */
   protected repeats(message: Message, value: unknown): boolean {
     if (!(value instanceof KeptReply)) return false
     if (message.id !== undefined && endReplies(message)) {
-      this.#send(replyWith(message.id, value.text))
+      this.send(replyWith(message.id, value.text))
     }
     return true
   }
@@ -78,12 +92,12 @@ export abstract class Answerer implements Replier<Route> {
 
   /** Answer a message of the protocol itself. */
   reply(id: number, value: unknown): void {
-    this.#send(replyText(id, value, 'koaws:reply'))
+    this.send(replyText(id, value, 'koaws:reply'))
   }
 
   /** Tell of an error: it has the id of a message, or the type that it is about. */
   replyError(body: ErrorBody, id: number | undefined, about: string | undefined): void {
-    this.#send(errorText(body, id, about))
+    this.send(errorText(body, id, about))
   }
 
   /** The client has sent what cannot be handled. */
@@ -106,7 +120,7 @@ export abstract class Answerer implements Replier<Route> {
   }
 
   /** So many of something that is counted in `status().drops`. */
-  count(reason: MessageDrop | 'unheard', many = 1): void {
+  count(reason: MessageDrop | StreamDrop | 'unheard', many = 1): void {
     this.core.count(reason, many)
   }
 
@@ -121,7 +135,8 @@ export abstract class Answerer implements Replier<Route> {
     this.connection.send(text)
   }
 
-  #send(text: string): void {
+  /** Sends a text of the protocol, if the connection is open. */
+  send(text: string): void {
     if (this.connection.readyState === this.connection.OPEN) this.say(text)
   }
 }

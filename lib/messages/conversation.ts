@@ -8,6 +8,7 @@ import type { RequestOptions } from '../connection/types.ts'
 import { RESERVED } from '../protocol/definition.ts'
 import { type Envelope, type ErrorBody, requestText, welcomeText } from '../protocol/envelope.ts'
 import { Fault, isResume, MAX_DEPTH, RESUME, readEnvelope } from '../protocol/read.ts'
+import { errorAnswer, isStreamed, type StreamedEnvelope } from '../protocol/streams.ts'
 import { isThenable } from '../thenable.ts'
 import { Answerer } from './answerer.ts'
 import { settleAnswer } from './answers.ts'
@@ -15,11 +16,13 @@ import { Authentication } from './authentication.ts'
 import { exposedBody, faultBody, INTERNAL } from './error-reply.ts'
 import { HandlerQueue } from './handler-queue.ts'
 import { carryOut, checkedData, type Done, isOfTheEnd, timed } from './handling.ts'
-import { attemptOf, endReplies, Message, REPLIED } from './message.ts'
+import { attemptOf, endReplies, Message, REPLIED, streamedOf } from './message.ts'
 import { Requests } from './requests.ts'
 import { attemptAt, retryWindow } from './retry.ts'
 import { type Route, UNREACHED } from './routes.ts'
 import type { Service } from './service.ts'
+import type { StreamedRequest } from './streamed-request.ts'
+import { type StreamedRequests, streamsOf } from './streamed-requests.ts'
 
 /** A message that may be handled. */
 interface Accepted {
@@ -27,6 +30,8 @@ interface Accepted {
   readonly route: Route
   /** Its size. */
   readonly bytes: number
+  /** Of a request with a stream. */
+  readonly streamed: StreamedRequest | undefined
 }
 
 /** One connection that speaks `koaws.v1`: from its first message to its last. */
@@ -36,6 +41,7 @@ export class MessageConversation extends Answerer implements Conversation {
   readonly #authentication: Authentication | null
   readonly #ctx: Context
   #requests: Requests | null = null
+  #streams: StreamedRequests | null = null
   /** The application has heard of it. */
   #opened = false
   /** What it does then, while that is not done. */
@@ -51,7 +57,7 @@ export class MessageConversation extends Answerer implements Conversation {
       service.concurrency,
       (accepted) => this.#carryOut(accepted),
       () => this.core.reading,
-      () => (this.#requests?.size ?? 0) > 0,
+      () => (this.#requests?.size ?? 0) > 0 || this.#streams?.isActive === true,
     )
     this.#authentication = access && new Authentication(access, this)
     service.seal()
@@ -75,7 +81,12 @@ export class MessageConversation extends Answerer implements Conversation {
 
   windDown(): Promise<unknown> | null {
     this.#windingDown = true
-    return this.#queue.idle()
+    const waits = [this.#queue.idle(), this.#streams?.idle()].filter(Boolean)
+    return waits.length > 0 ? Promise.all(waits) : null
+  }
+
+  takeLeave(): void {
+    this.#streams?.takeLeave()
   }
 
   /** Nothing stands in the way any more: welcome, then the application's own first steps. */
@@ -163,15 +174,39 @@ export class MessageConversation extends Answerer implements Conversation {
       this.offend(unknownType(type), envelope.id, type)
       return
     }
-    const accepted = { envelope, route, bytes }
+    const streamed = isStreamed(envelope) ? this.#openStream(envelope, route) : undefined
+    if (streamed === null) return
+    const accepted = { envelope, route, bytes, streamed }
     if (this.#queue.isFree) this.#queue.started(this.#carryOut(accepted))
     else this.#queue.push(accepted, bytes)
+  }
+
+  /** Takes a request with a stream. Null if it was refused. */
+  #openStream(envelope: StreamedEnvelope, route: Route): StreamedRequest | null {
+    this.#streams ??= streamsOf(this, this.core, this.service)
+    return this.#streams.open(envelope, route)
+  }
+
+  /** Lets the next message begin when the handler of a stream was called. */
+  #beside(streamed: StreamedRequest, handled: Promise<void>): Promise<void> {
+    const settled = handled.then(() => this.#streams?.settled(streamed))
+    return Promise.race([streamed.begun, settled])
+  }
+
+  /** A request with a stream is not handled. */
+  #dropped(streamed: StreamedRequest | undefined): null {
+    if (streamed) {
+      streamed.cancel(undefined)
+      this.#streams?.settled(streamed)
+    }
+    return null
   }
 
   /** Messages of the protocol itself do not wait for those of the application. */
   #control(envelope: Envelope, bytes: number): void {
     const { type, id, data } = envelope
-    if (type === 'koaws:reply' || type === 'koaws:error') {
+    if (STREAM_PARTS.has(type)) this.#streams?.hear(envelope, bytes)
+    else if (type === 'koaws:reply' || type === 'koaws:error') {
       if (this.#requests) settleAnswer(envelope, this.#requests, this.service.routes, this)
     } else if (type === 'koaws:auth' && this.#authentication) {
       this.#authentication.received(id, data)
@@ -186,29 +221,29 @@ export class MessageConversation extends Answerer implements Conversation {
 
   /** A promise, which never rejects, where the handler is not done yet. */
   #carryOut(accepted: Accepted): Promise<void> | null {
-    const { envelope, route } = accepted
-    if (this.#isSilenced()) return null
+    const { envelope, route, streamed } = accepted
+    if (streamed?.isGone || this.#isSilenced()) return this.#dropped(streamed)
     let data: unknown
     let later: Promise<unknown> | null
     try {
       data = checkedData(route, envelope)
       later = isThenable(data) ? Promise.resolve(data) : null
     } catch (error) {
-      this.#unfit(error, envelope)
+      this.#unfit(error, envelope, streamed)
       return null
     }
     if (later === null) return this.#handle(accepted, data)
     return later.then(
       (checked) => this.#handle(accepted, checked) ?? undefined,
-      (error: unknown) => this.#unfit(error, envelope),
+      (error: unknown) => this.#unfit(error, envelope, streamed),
     )
   }
 
-  #handle({ envelope, route, bytes }: Accepted, data: unknown): Promise<void> | null {
-    if (this.#isSilenced()) return null
+  #handle({ envelope, route, bytes, streamed }: Accepted, data: unknown): Promise<void> | null {
+    if (streamed?.isGone || this.#isSilenced()) return this.#dropped(streamed)
     const { type, id } = envelope
-    const attempt = attemptAt(envelope, this.core)
-    const message = new Message(type, id, data, this.connection, route, this, attempt)
+    const attempt = streamed ? undefined : attemptAt(envelope, this.core)
+    const message = new Message(type, id, data, this.connection, route, this, attempt, streamed)
     const done = timed(message, bytes)
     try {
       const result = carryOut(route, message, envelope, this.core.owner?.tracer() ?? null)
@@ -221,6 +256,7 @@ export class MessageConversation extends Answerer implements Conversation {
         (value) => this.#tryHandled(message, value, done),
         (error: unknown) => this.#failed(message, error, done),
       )
+      if (streamed) return this.#beside(streamed, handled)
       return attempt ? handled.then(() => attempt.end()) : handled
     } catch (error) {
       this.#failed(message, error, done)
@@ -239,6 +275,7 @@ export class MessageConversation extends Answerer implements Conversation {
 
   /** @throws what keeps the value from being a reply */
   #handled(message: Message, value: unknown): void {
+    if (streamedOf(message)?.isUnanswerable) endReplies(message)
     if (this.repeats(message, value)) return
     if (message.replied) {
       if (value !== undefined && value !== UNREACHED && value !== REPLIED) message.reply(value) // throws
@@ -246,7 +283,7 @@ export class MessageConversation extends Answerer implements Conversation {
     else if (value !== UNREACHED) message.reply(value)
     else if (endReplies(message)) {
       const text = `No handler answered ${JSON.stringify(message.type)}`
-      this.replyError(faultBody('ERR_KOAWS_UNHANDLED', text), message.id, undefined)
+      this.#answerError(faultBody('ERR_KOAWS_UNHANDLED', text), message)
     }
   }
 
@@ -259,11 +296,20 @@ export class MessageConversation extends Answerer implements Conversation {
       this.report(error, type)
     if (!unanswered) return
     attemptOf(message)?.failed(body ?? INTERNAL)
-    this.replyError(body ?? INTERNAL, id, type)
+    this.#answerError(body ?? INTERNAL, message)
+  }
+
+  #answerError(body: ErrorBody, message: Message): void {
+    const streamed = streamedOf(message)
+    if (streamed) streamed.end(errorAnswer(body))
+    else this.replyError(body, message.id, message.type)
   }
 
   /** The schema has said no, or has failed itself. */
-  #unfit(error: unknown, { id, type }: Envelope): void {
+  #unfit(error: unknown, { id, type }: Envelope, streamed: StreamedRequest | undefined): void {
+    const isGone = streamed?.isGone
+    this.#dropped(streamed)
+    if (isGone) return
     const body = exposedBody(error)
     if (body?.code === 'ERR_KOAWS_INVALID') this.misfit(body, id, type)
     else {
@@ -275,11 +321,15 @@ export class MessageConversation extends Answerer implements Conversation {
   #closed(): void {
     const { connection } = this
     this.#authentication?.end()
+    this.#streams?.closed()
     const unheard = this.core.closedByUs ? this.#queue.discard() : 0
     if (unheard > 0) this.count('unheard', unheard)
     if (this.#opened) this.service.closed(connection, this.#opening)
   }
 }
+
+/** The messages of streams that clients send. */
+const STREAM_PARTS = new Set(['koaws:item', 'koaws:credit', 'koaws:end', 'koaws:cancel'])
 
 function unknownType(type: string): ErrorBody {
   return faultBody('ERR_KOAWS_UNKNOWN_TYPE', `No handler for ${JSON.stringify(type)}`)

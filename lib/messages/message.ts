@@ -5,11 +5,18 @@ import type { Connection } from '../connection/connection.ts'
 import { KoaWsError, MessageError, type MessageErrorInit } from '../errors.ts'
 import { type AnyProtocol, type ProtocolDefinition, RESERVED_CODE } from '../protocol/definition.ts'
 import type { Attempt } from '../retry/attempt.ts'
+import { type StreamedRequest, withoutItems } from './streamed-request.ts'
 
 /** Sends replies to messages that are handled by a route `R`. */
 export interface Replier<R> {
   /** @throws what keeps the value from being a reply */
-  replyFor(route: R, id: number, value: unknown, attempt: Attempt | undefined): void
+  replyFor(
+    route: R,
+    id: number,
+    value: unknown,
+    attempt: Attempt | undefined,
+    streamed: StreamedRequest | undefined,
+  ): void
 }
 
 /** The result of `message.reply()`: a handler that replies early returns it in place of a reply. */
@@ -21,6 +28,7 @@ export const REPLIED: Replied = Object.freeze({ '~replied': true })
 
 let end: (message: Message) => boolean
 let attempt: (message: Message) => Attempt | undefined
+let streamed: (message: Message) => StreamedRequest | undefined
 
 /** Sees to it that a message is not answered any more; false when it was answered already. */
 export function endReplies(message: Message): boolean {
@@ -32,6 +40,11 @@ export function attemptOf(message: Message): Attempt | undefined {
   return attempt(message)
 }
 
+/** Returns the request with a stream that a message is; undefined for any other message. */
+export function streamedOf(message: Message): StreamedRequest | undefined {
+  return streamed(message)
+}
+
 type ReplyArguments<Reply> = undefined extends Reply ? [value?: Reply] : [value: Reply]
 
 /**
@@ -39,12 +52,14 @@ type ReplyArguments<Reply> = undefined extends Reply ? [value?: Reply] : [value:
  *
  * @typeParam Data the output of the schema
  * @typeParam Reply what the reply holds
+ * @typeParam Upload the items that the client sends
  */
 export class Message<
   Data = unknown,
   Reply = unknown,
   State = DefaultState,
   D extends AnyProtocol = ProtocolDefinition,
+  Upload = unknown,
 > {
   /** The name of its type. */
   readonly type: string
@@ -57,6 +72,7 @@ export class Message<
   readonly #route: unknown
   readonly #replier: Replier<never>
   readonly #attempt: Attempt | undefined
+  readonly #streamed: StreamedRequest | undefined
   #replied = false
   #state: State | undefined
 
@@ -68,6 +84,7 @@ export class Message<
     route: unknown,
     replier: Replier<never>,
     attempt?: Attempt,
+    streamed?: StreamedRequest,
   ) {
     this.type = type
     this.id = id
@@ -76,6 +93,7 @@ export class Message<
     this.#route = route
     this.#replier = replier
     this.#attempt = attempt
+    this.#streamed = streamed
   }
 
   /**
@@ -89,10 +107,26 @@ export class Message<
 
   /**
    * Aborts when the connection ends. That of a request with `retry` does not: the client asks for
-   * the answer on its next connection. It aborts when the hub has closed.
+   * the answer on its next connection. It aborts when the hub has closed. That of a request with a
+   * stream also aborts when the client cancels it; with `resume`, the end of the connection aborts it
+   * only if the client does not come back in time.
    */
   get signal(): AbortSignal {
-    return this.#attempt?.signal ?? this.connection.signal
+    return this.#streamed?.signal ?? this.#attempt?.signal ?? this.connection.signal
+  }
+
+  /**
+   * The items that the client sends, for one `for await` loop. The client gets credit for items that the
+   * loop has taken; leaving the loop stops the client.
+   *
+   * The loop throws a MessageError `ERR_KOAWS_INVALID` for an item that the schema rejects,
+   * `ERR_KOAWS_STREAM_IDLE` when the client sends nothing for too long, and a KoaWsError
+   * `ERR_KOAWS_CLOSED` when the connection ends first.
+   * @throws MessageError `ERR_KOAWS_STREAM` if the request has no items
+   */
+  get upload(): AsyncIterableIterator<Upload> {
+    if (this.#streamed) return this.#streamed.upload as AsyncIterableIterator<Upload>
+    throw withoutItems(this.type)
   }
 
   /** Whether the reply was sent. */
@@ -117,7 +151,8 @@ export class Message<
       )
     }
     if (this.id !== undefined) {
-      this.#replier.replyFor(this.#route as never, this.id, value, this.#attempt)
+      const route = this.#route as never
+      this.#replier.replyFor(route, this.id, value, this.#attempt, this.#streamed)
     }
     this.#replied = true
     return REPLIED
@@ -130,6 +165,7 @@ export class Message<
       return true
     }
     attempt = (message) => message.#attempt
+    streamed = (message) => message.#streamed
   }
 
   /**

@@ -25,7 +25,7 @@ import { describe } from '../validate.ts'
 import { MessageConversation } from './conversation.ts'
 import type { Message, Replied } from './message.ts'
 import { type MessagesOptions, resolveMessagesOptions } from './options.ts'
-import { Routes } from './routes.ts'
+import { type HandlerOptions, Routes } from './routes.ts'
 import { type CloseHook, type OpenHook, Service } from './service.ts'
 
 /** Middleware around the handler of each message, composed as in Koa. */
@@ -240,7 +240,8 @@ export function messages(
         return handler
       },
       on(type: string, ...rest: unknown[]) {
-        const [schema, handle] = rest.length > 1 ? rest : [undefined, rest[0]]
+        const hasSchema = typeof rest[1] === 'function'
+        const [schema, handle, options] = hasSchema ? rest : [undefined, ...rest]
         const problem = typeProblem(type)
         if (problem)
           throw new OptionsError(`messages().on(): the type ${describe(type)} ${problem}.`)
@@ -249,7 +250,7 @@ export function messages(
             `messages().on("${type}"): the schema must be a Standard Schema, not ${describe(schema)}.`,
           )
         }
-        routes.add(type, handle, schema)
+        routes.add(type, handle, schema, options as HandlerOptions | undefined)
         return handler
       },
       onOpen(hook: OpenHook) {

@@ -5,12 +5,14 @@ import { OptionsError } from '../errors.ts'
 import type { ProtocolDefinition, ProtocolEntry } from '../protocol/definition.ts'
 import type { StandardSchema } from '../protocol/standard-schema.ts'
 import { KeptReply } from '../retry/attempt.ts'
-import { describe } from '../validate.ts'
-import { attemptOf, type Message } from './message.ts'
+import { isStream } from '../streams/stream-sender.ts'
+import { check, describe, validate } from '../validate.ts'
+import { attemptOf, type Message, streamedOf } from './message.ts'
+import { unasked } from './streamed-request.ts'
 
 /** Any message, where nothing depends on its types. */
 // biome-ignore lint/suspicious/noExplicitAny: see above
-export type AnyMessage = Message<any, any, any, any>
+export type AnyMessage = Message<any, any, any, any, any>
 type Handle = (message: AnyMessage) => unknown
 type MessageMiddleware = (message: AnyMessage, next: () => Promise<unknown>) => unknown
 
@@ -19,9 +21,30 @@ export interface Route {
   readonly type: string
   readonly schema: StandardSchema | undefined
   readonly reply: StandardSchema | undefined
+  /** The schemas of the items that the server sends, and of those of the client. */
+  readonly stream: StandardSchema | undefined
+  readonly upload: StandardSchema | undefined
+  /** Whether its streams can be resumed. */
+  readonly resume: boolean
   readonly handler: Handle
   /** Middleware and handler, composed; null without middleware. */
   readonly chain: ((message: AnyMessage) => Promise<unknown>) | null
+}
+
+/** The options of a handler. */
+export interface HandlerOptions {
+  /**
+   * Whether a client can resume the stream of this handler after a reconnect, on any instance, with its
+   * own option `resume`. The generator then goes on without the connection, and `message.signal` aborts
+   * when the client does not come back within the time of the option `streams`. @default false
+   */
+  resume?: boolean | undefined
+}
+
+interface Registered {
+  readonly handler: Handle
+  readonly schema: StandardSchema | undefined
+  readonly resume: boolean
 }
 
 /** The result of a chain in which middleware did not call the handler. */
@@ -30,7 +53,7 @@ export const UNREACHED: unique symbol = Symbol('koaws.unreached')
 /** The handlers of `messages()`, each with its schemas, and the middleware around them. */
 export class Routes {
   readonly #definition: ProtocolDefinition | null
-  readonly #handlers = new Map<string, { handler: Handle; schema: StandardSchema | undefined }>()
+  readonly #handlers = new Map<string, Registered>()
   readonly #middleware: MessageMiddleware[] = []
   /** Composed when the first connection is served. */
   #routes: Map<string, Route> | null = null
@@ -54,7 +77,12 @@ export class Routes {
     this.#middleware.push(guarded(middleware as MessageMiddleware))
   }
 
-  add(type: string, handler: unknown, schema: StandardSchema | undefined): void {
+  add(
+    type: string,
+    handler: unknown,
+    schema: StandardSchema | undefined,
+    options: HandlerOptions = {},
+  ): void {
     this.assertOpen('on')
     if (typeof handler !== 'function') {
       throw new OptionsError(
@@ -65,7 +93,9 @@ export class Routes {
     if (this.#handlers.has(type)) {
       throw new OptionsError(`messages().on("${type}"): this type has a handler already.`)
     }
-    this.#handlers.set(type, { handler: once(handler as Handle), schema })
+    validate(`messages().on("${type}")`, options, { resume: check.boolean })
+    const { resume = false } = options
+    this.#handlers.set(type, { handler: once(handler as Handle, resume), schema, resume })
   }
 
   /** Returns the route of a type; undefined when the type has no handler. */
@@ -91,13 +121,16 @@ export class Routes {
 
   #compose(): Map<string, Route> {
     const routes = new Map<string, Route>()
-    for (const [type, { handler, schema }] of this.#handlers) {
+    for (const [type, { handler, schema, resume }] of this.#handlers) {
       const entry = this.entry(type)
       const none = entry && !entry.data ? NO_DATA : undefined
       routes.set(type, {
         type,
         schema: schema ?? entry?.data ?? none,
         reply: entry?.reply,
+        stream: entry?.stream,
+        upload: entry?.upload,
+        resume,
         handler,
         chain: this.#middleware.length > 0 ? around(this.#middleware, handler) : null,
       })
@@ -139,11 +172,18 @@ const NO_DATA: StandardSchema = {
   '~standard': { version: 1, vendor: 'koaws', validate: () => ({ value: undefined }) },
 }
 
-/** Runs a handler, or for a request that was sent again and has run, repeats the answer. */
-function once(handler: Handle): Handle {
+/**
+ * Runs a handler; for a request that was sent again and has run, repeats the answer, or goes on with the
+ * stream.
+ */
+function once(handler: Handle, canResume: boolean): Handle {
   return (message) => {
+    const streamed = streamedOf(message)
+    if (streamed) return streamed.run(() => handler(message), canResume)
     const attempt = attemptOf(message)
-    return attempt ? attempt.run(() => handler(message)) : handler(message)
+    const result = attempt ? attempt.run(() => handler(message)) : handler(message)
+    if (isStream(result)) throw unasked(result, message.type)
+    return result
   }
 }
 

@@ -5,11 +5,12 @@ import type { PushCheck } from '../connection/checked-audience.ts'
 import { type Connection, coreOf } from '../connection/connection.ts'
 import type { CloseInfo } from '../connection/types.ts'
 import { toError } from '../errors.ts'
+import { jsonText } from '../protocol/json-form.ts'
 import { isThenable } from '../thenable.ts'
 import type { ResolvedMessagesOptions } from './options.ts'
 import { pushCheck } from './push-check.ts'
 import type { Route, Routes } from './routes.ts'
-import { checkReply } from './schema.ts'
+import { checkOutgoing, checkReply } from './schema.ts'
 
 export type OpenHook = (connection: Connection, ctx: Context) => unknown
 export type CloseHook = (connection: Connection, info: CloseInfo) => unknown
@@ -37,6 +38,15 @@ export class Service {
   /** @throws MessageError when the value does not match the reply schema of the route */
   checkReply({ reply, type }: Route, value: unknown): void {
     if (this.#validatesOut && reply) checkReply(reply, value, type)
+  }
+
+  /**
+   * Returns an item of a stream as JSON; undefined is null.
+   * @throws MessageError for a value that does not match the schema, TypeError for one without a JSON form
+   */
+  itemOf({ stream, type }: Route, value: unknown): string {
+    if (this.#validatesOut && stream) checkOutgoing(stream, value, 'item of', type)
+    return value === undefined ? 'null' : jsonText(value, 'item of', type)
   }
 
   /** Ends registration when the first connection is served. */

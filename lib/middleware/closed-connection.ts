@@ -72,6 +72,7 @@ function ownerOf(host: UpgradeHost, ctx: Context | null): ConnectionOwner<Connec
     replay: async () => ({ recovered: false, missed: null, reason: 'left' }),
     tracer: () => null,
     retries: null,
+    streams: null,
     to: () => NOBODY,
   }
 }

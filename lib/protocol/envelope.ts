@@ -16,6 +16,12 @@ export interface Envelope {
   readonly again?: boolean
   /** The trace that the message belongs to. */
   readonly trace?: unknown
+  /** In a request: the server may send items, for now so many bytes. */
+  readonly credit?: number
+  /** In a request: the client sends items. */
+  readonly upload?: boolean
+  /** In a request that resumes a stream: how many items the client has received. */
+  readonly since?: number
 }
 
 /** The error in a message: `docs/protocol.md`, section 4. */

@@ -42,10 +42,16 @@ export function readEnvelope(text: string): Envelope | Fault {
   if (id !== undefined && !isId(id)) {
     return malformed('"id" must be an integer from 1 to 9007199254740991', known(type, id))
   }
-  const { key, again } = fieldsOf(value)
+  const { key, again, credit, upload, since } = fieldsOf(value)
   if (id !== undefined && key !== undefined && !(isKey(key) && isFlag(again))) {
     return malformed(
       '"key" must have 16 to 64 characters of A-Z a-z 0-9 _ -, and "again" must be a boolean',
+      known(type, id),
+    )
+  }
+  if (id !== undefined && !(isCount(credit, 1) && isFlag(upload) && isCount(since, 0))) {
+    return malformed(
+      '"credit" must be an integer from 1, "since" one from 0, and "upload" a boolean',
       known(type, id),
     )
   }
@@ -90,8 +96,13 @@ function isKey(key: unknown): key is string {
   return typeof key === 'string' && /^[\w-]{16,64}$/.test(key)
 }
 
-function isFlag(again: unknown): again is boolean | undefined {
-  return again === undefined || typeof again === 'boolean'
+/** Whether a value is absent, or an integer of at least `least`. */
+function isCount(value: unknown, least: number): boolean {
+  return value === undefined || isIntegerWithin(value, least, Number.MAX_SAFE_INTEGER)
+}
+
+function isFlag(value: unknown): value is boolean | undefined {
+  return value === undefined || typeof value === 'boolean'
 }
 
 type Trap = 'ERR_KOAWS_TOO_DEEP' | 'ERR_KOAWS_PROTOTYPE_KEY'

@@ -1,0 +1,318 @@
+// One request with a stream, at the connection of its client.
+
+import { closedError } from '../connection/ending.ts'
+import { fieldsOf, isIntegerWithin } from '../fields.ts'
+import type { Envelope, ErrorBody } from '../protocol/envelope.ts'
+import {
+  answerText,
+  cancelText,
+  creditText,
+  errorAnswer,
+  itemText,
+  type StreamAnswer,
+  type StreamedEnvelope,
+} from '../protocol/streams.ts'
+import { abortError } from '../streams/abort.ts'
+import { streamFault, streamFaultBody } from '../streams/faults.ts'
+import type { ResumingSink, StreamSource } from '../streams/pull.ts'
+import { StreamReceiver } from '../streams/stream-receiver.ts'
+import { isStream, StreamSender } from '../streams/stream-sender.ts'
+import { type StreamDrop, type Streams, streamName } from '../streams/streams.ts'
+import { isThenable } from '../thenable.ts'
+import type { Route } from './routes.ts'
+
+/** What a request with a stream asks of its conversation. */
+export interface StreamHost {
+  readonly streams: Streams
+  readonly user: string | undefined
+  readonly path: string
+  /** Sends a text of the protocol, if the connection is open. */
+  send(text: string): void
+  count(reason: StreamDrop): void
+  /** The client has broken the protocol. */
+  offend(body: ErrorBody, id: number): void
+  /** An item within the credit: it does not count as a flood. */
+  forgive(bytes: number): void
+  /** Returns an item as JSON. @throws what keeps the value from being an item */
+  encode(route: Route, value: unknown): string
+  /** Returns an item of the client as the schema outputs it. @throws what the schema says */
+  check(route: Route, data: unknown): unknown
+  /** Nothing more is sent or heard with this id. */
+  forget(request: StreamedRequest): void
+}
+
+/** One request with a stream: what the client sends with its id, and what the handler sends back. */
+export class StreamedRequest implements ResumingSink {
+  readonly id: number
+  readonly type: string
+  /** Resolves when the handler was called: the next message need not wait for its end. */
+  readonly begun: Promise<void>
+  readonly #host: StreamHost
+  readonly #route: Route
+  readonly #envelope: StreamedEnvelope
+  /** Null for a request that resumes a stream. */
+  readonly #sender: StreamSender | null
+  readonly #receiver: StreamReceiver | null
+  /** Where the items come from; null while a resumed stream is looked for. */
+  #source: StreamSource | null
+  /** The same, if the generator runs on this instance. */
+  #local: StreamSender | null
+  #begin: () => void = () => {}
+  #isGone = false
+  #isAnswered = false
+  /** Ends the wait of a request that resumes a stream. */
+  #settle: () => void = () => {}
+
+  constructor(envelope: StreamedEnvelope, route: Route, host: StreamHost) {
+    const { id, type, credit = 0, upload, key, since } = envelope
+    this.id = id
+    this.type = type
+    this.#host = host
+    this.#route = route
+    this.#envelope = envelope
+    this.begun = new Promise((resolve) => {
+      this.#begin = resolve
+    })
+    const isResuming = since !== undefined && key !== undefined
+    this.#sender = isResuming ? null : this.#createSender(credit)
+    this.#source = this.#local = this.#sender
+    this.#receiver = upload && !isResuming ? this.#createReceiver() : null
+  }
+
+  /** Aborts when the client cancels, and when the stream cannot go on; undefined for a resumed one. */
+  get signal(): AbortSignal | undefined {
+    return this.#sender?.signal
+  }
+
+  /** The items of the client. @throws MessageError `ERR_KOAWS_STREAM` if the request has none */
+  get upload(): AsyncIterableIterator<unknown> {
+    if (this.#receiver) return this.#receiver
+    throw withoutItems(this.type)
+  }
+
+  /** Whether the request needs no answer of the handler: it was cancelled, or resumes a stream. */
+  get isUnanswerable(): boolean {
+    return this.#sender === null || this.#sender.isOver
+  }
+
+  /** Whether nothing more is sent or heard with this id. */
+  get isGone(): boolean {
+    return this.#isGone
+  }
+
+  /**
+   * Runs the handler, and sends the items that it makes; or goes on with a stream that has begun.
+   * Returns the reply.
+   * @throws what the handler throws, and the fault that ended the stream
+   */
+  async run(handle: () => unknown, canResume: boolean): Promise<unknown> {
+    const sender = this.#sender
+    if (sender === null) {
+      this.#begin()
+      return this.#resume(canResume)
+    }
+    try {
+      if (sender.isOver) return undefined
+      const called = handle()
+      this.#begin()
+      const result: unknown = isThenable(called) ? await called : called
+      if (!isStream(result)) return result
+      if (this.#envelope.credit === undefined) throw unasked(result, this.type)
+      return await sender.run(result)
+    } finally {
+      this.#begin()
+      // A handler that has not read all: the client stops.
+      void this.#receiver?.return()
+    }
+  }
+
+  /** Ends the stream with an answer, after the items. */
+  end(answer: StreamAnswer): void {
+    if (this.#sender) this.#sender.end(answer)
+    else if (!this.#isGone) {
+      this.answer(answer)
+      this.#leave(undefined)
+    }
+  }
+
+  /** Takes a message of the client with this id. */
+  hear({ type, data }: Envelope, bytes: number): void {
+    if (type === 'koaws:credit') this.#granted(data)
+    else if (type === 'koaws:item') this.#arrived(data, bytes)
+    else if (type === 'koaws:end') this.#receiver?.end()
+    else this.cancel(undefined)
+  }
+
+  /** Cancels the stream: nothing more is sent, and the generator returns. */
+  cancel(reason: unknown): void {
+    this.#leave(reason ?? abortError())
+    this.#source?.cancel(reason)
+  }
+
+  /** The connection has ended: a stream with `resume` goes on. */
+  closed(): void {
+    const error = closedError()
+    this.#leave(error)
+    this.#source?.detach(this, error)
+  }
+
+  /** The instance ends: the client is told that the stream does, unless another instance has it. */
+  shutDown(): void {
+    if (this.#local === null) return
+    if (!this.#isAnswered) this.#tellLost(this.#local.items)
+    this.cancel(streamFault('ERR_KOAWS_STREAM_LOST'))
+  }
+
+  // ---- the sink of the items
+
+  item(json: string): void {
+    this.#host.send(itemText(this.id, json))
+  }
+
+  answer(answer: StreamAnswer): void {
+    this.#isAnswered = true
+    this.#host.send(answerText(this.id, answer))
+    this.#settle()
+    if (this.#isKept) return
+    this.#leave(undefined)
+  }
+
+  replaced(): void {
+    this.#leave(closedError())
+  }
+
+  lost(): void {
+    this.#tellLost(undefined)
+    this.#leave(undefined)
+  }
+
+  get #isKept(): boolean {
+    return this.#sender === null || this.#name !== null
+  }
+
+  /** The name under which the stream can be resumed, or null. */
+  get #name(): string | null {
+    const { key, credit } = this.#envelope
+    if (!this.#route.resume || key === undefined || credit === undefined) return null
+    return streamName(this.#host.user, this.#host.path, this.type, key)
+  }
+
+  #tellLost(items: number | undefined): void {
+    this.#host.count('streamLost')
+    this.#isAnswered = true
+    this.#host.send(
+      answerText(this.id, errorAnswer(streamFaultBody('ERR_KOAWS_STREAM_LOST', items))),
+    )
+  }
+
+  async #resume(canResume: boolean): Promise<undefined> {
+    const { since = 0, credit = 0 } = this.#envelope
+    const { streams } = this.#host
+    const name = this.#name
+    if (!canResume || name === null) throw this.#notFound()
+    const local = streams.find(name)
+    if (local) {
+      if (!local.attach(this, since, credit)) throw this.#notFound()
+      this.#source = this.#local = local
+    } else {
+      const remote = await streams.relay?.pull(name, this, since, credit)
+      if (!remote) throw this.#notFound()
+      this.#source = remote
+    }
+    if (this.#isGone) this.#source.detach(this, closedError())
+    else if (!this.#isAnswered) {
+      await new Promise<void>((resolve) => {
+        this.#settle = resolve
+      })
+    }
+    return undefined
+  }
+
+  #notFound(): Error {
+    this.#host.count('streamLost')
+    return streamFault('ERR_KOAWS_STREAM_LOST')
+  }
+
+  #granted(data: unknown): void {
+    const { bytes, items = 0 } = fieldsOf(data)
+    if (!isCount(bytes) || !isCount(items)) {
+      const text = '"bytes" and "items" of koaws:credit must be integers from 0'
+      this.#host.offend(streamFaultBody('ERR_KOAWS_STREAM', undefined, text), this.id)
+      this.cancel(undefined)
+    } else this.#source?.grant(bytes, items)
+  }
+
+  #arrived(data: unknown, bytes: number): void {
+    if (this.#receiver === null || !this.#receiver.arrived(data, bytes)) {
+      const text = 'An item without credit'
+      this.#host.count('streamCredit')
+      this.#host.offend(streamFaultBody('ERR_KOAWS_STREAM', undefined, text), this.id)
+      this.cancel(undefined)
+    } else this.#host.forgive(bytes)
+  }
+
+  /** Ends what belongs to the connection. The handler's loop over items of the client ends with the error. */
+  #leave(error: unknown): void {
+    if (error !== undefined) this.#receiver?.fail(error)
+    if (this.#isGone) return
+    this.#isGone = true
+    this.#host.forget(this)
+    this.#settle()
+  }
+
+  #createSender(credit: number): StreamSender {
+    const host = this.#host
+    const { streams } = host
+    const name = this.#name
+    const sender: StreamSender = new StreamSender(
+      {
+        id: this.id,
+        resume: name === null ? null : streams.options.resume,
+        idle: streams.options.idle,
+        held: streams.held,
+        count: (reason) => host.count(reason),
+        encode: (value) => host.encode(this.#route, value),
+        forgotten: () => name !== null && streams.forget(name, sender),
+      },
+      this,
+      credit,
+    )
+    if (name !== null && !streams.keep(name, sender)) {
+      throw streamFault('ERR_KOAWS_STREAM', undefined, 'The key belongs to another stream.')
+    }
+    return sender
+  }
+
+  #createReceiver(): StreamReceiver {
+    const host = this.#host
+    return new StreamReceiver({
+      idle: host.streams.options.idle,
+      held: host.streams.held,
+      grant: (bytes) => host.send(creditText(this.id, bytes)),
+      stop: () => {
+        if (!this.#isGone && !this.#isAnswered) host.send(cancelText(this.id))
+      },
+      check: (data) => host.check(this.#route, data),
+      idled: () => host.count('streamIdle'),
+    })
+  }
+}
+
+/** Returns the error for a handler with a stream that the request did not ask for; ends the stream. */
+export function unasked(stream: object, type: string): Error {
+  if ('return' in stream && typeof stream.return === 'function') {
+    void (async () => (stream.return as () => unknown)())().catch(() => {})
+  }
+  const text = `"${type}" has a stream: use client.stream().`
+  return streamFault('ERR_KOAWS_STREAM', undefined, text)
+}
+
+/** Returns the error for a handler that reads items, of a request without. */
+export function withoutItems(type: string): Error {
+  const text = `"${type}" reads items of the client: use client.upload().`
+  return streamFault('ERR_KOAWS_STREAM', undefined, text)
+}
+
+function isCount(value: unknown): value is number {
+  return isIntegerWithin(value, 0, Number.MAX_SAFE_INTEGER)
+}

@@ -1,0 +1,83 @@
+// `Serving`: a stream of this instance, for a connection of another one.
+import type { StreamAnswer } from '../protocol/streams.ts'
+import { isNumber, type Note, noteOf, type RelayLine } from './notes.ts'
+import type { StreamSender, StreamSink } from './stream-sender.ts'
+
+/** Notes are joined up to this many characters. */
+const BATCH = 32_768
+
+/** A stream of this instance, for a connection of another one. */
+export class Serving implements StreamSink {
+  readonly peer: string
+  readonly #number: number
+  readonly #line: RelayLine
+  readonly #ended: () => void
+  #sender: StreamSender | null = null
+  /** Items of this turn, and the index of the first. */
+  #batch: string[] = []
+  #first = 0
+  #length = 0
+
+  constructor(peer: string, number: number, line: RelayLine, ended: () => void) {
+    this.peer = peer
+    this.#number = number
+    this.#line = line
+    this.#ended = ended
+  }
+
+  /** Connects the stream. Returns false if it cannot go on after so many items. */
+  serve(sender: StreamSender, since: number, credit: number): boolean {
+    this.#sender = sender
+    this.#batch = []
+    if (!sender.attach(this, since, credit)) return false
+    // The other instance knows by this that the stream is here.
+    this.#tell(['items', this.#number, since, []])
+    return true
+  }
+
+  heard(kind: 'grant' | 'cancel' | 'leave', [, , bytes, items]: readonly unknown[]): void {
+    const sender = this.#sender
+    if (kind === 'leave') this.leave()
+    else if (kind === 'cancel') sender?.cancel()
+    else if (isNumber(bytes) && isNumber(items)) sender?.grant(bytes, items)
+  }
+
+  leave(): void {
+    this.#sender?.detach(this, undefined)
+    this.#ended()
+  }
+
+  item(json: string, index: number): void {
+    if (this.#batch.length === 0) {
+      this.#first = index
+      // After the microtasks in which a generator makes the items of one turn.
+      process.nextTick(() => this.#flush())
+    }
+    this.#batch.push(json)
+    this.#length += json.length
+    if (this.#length >= BATCH) this.#flush()
+  }
+
+  answer({ type, json }: StreamAnswer): void {
+    this.#flush()
+    this.#tell(['answer', this.#number, this.#sender?.items ?? 0, type, json])
+  }
+
+  replaced(): void {
+    this.#sender = null
+    this.#batch = []
+    this.#tell(['gone', this.#number])
+    this.#ended()
+  }
+
+  #flush(): void {
+    const items = this.#batch
+    this.#batch = []
+    this.#length = 0
+    if (items.length > 0) this.#tell(['items', this.#number, this.#first, items])
+  }
+
+  #tell(note: Note): void {
+    this.#line.tell(this.peer, noteOf(note))
+  }
+}

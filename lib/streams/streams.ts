@@ -1,0 +1,105 @@
+// `Streams`: the open streams of one instance, and those that can be resumed.
+import { HeldBytes } from './held-bytes.ts'
+import type { ResolvedStreamsOptions } from './options.ts'
+import type { StreamRelay } from './relay.ts'
+import type { StreamSender } from './stream-sender.ts'
+
+/** The names in `status().drops` that belong to streams. */
+export type StreamDrop =
+  /** Streams beyond `perConnection` or `perUser`. */
+  | 'streamLimit'
+  /** Streams that ended because all streams held too many bytes. */
+  | 'streamMemory'
+  /** Streams that ended because the client took or sent nothing for too long. */
+  | 'streamIdle'
+  /** Items without credit. */
+  | 'streamCredit'
+  /** Streams that could not be resumed. */
+  | 'streamLost'
+
+/** What an entry counts in `bytes` beside its items. */
+const ENTRY = 1_024
+
+/** The streams of one instance: limits, and what can be resumed. */
+export class Streams {
+  readonly options: ResolvedStreamsOptions
+  readonly held: HeldBytes
+  /** Streams that run on other instances. Null without a backplane. */
+  relay: StreamRelay | null = null
+  readonly #perUser = new Map<string, number>()
+  readonly #resumable = new Map<string, StreamSender>()
+  #isClosed = false
+
+  /** @param count counts what is dropped */
+  constructor(options: ResolvedStreamsOptions, count: (reason: StreamDrop) => void) {
+    this.options = options
+    this.held = new HeldBytes(
+      options.bytes,
+      () => this.#makeRoom(),
+      () => count('streamMemory'),
+    )
+  }
+
+  /** Counts a stream of a user. Returns false beyond the limit. */
+  enter(user: string | undefined): boolean {
+    if (this.#isClosed) return false
+    if (user === undefined) return true
+    const open = this.#perUser.get(user) ?? 0
+    if (open >= this.options.perUser) return false
+    this.#perUser.set(user, open + 1)
+    return true
+  }
+
+  leave(user: string | undefined): void {
+    if (user === undefined) return
+    const open = (this.#perUser.get(user) ?? 0) - 1
+    if (open > 0) this.#perUser.set(user, open)
+    else this.#perUser.delete(user)
+  }
+
+  /**
+   * Keeps a stream that can be resumed under a name. Returns false when the name is in use.
+   * @throws MessageError `ERR_KOAWS_STREAM_MEMORY` beyond the limit
+   */
+  keep(name: string, sender: StreamSender): boolean {
+    if (this.#resumable.has(name)) return false
+    this.held.add(ENTRY)
+    this.#resumable.set(name, sender)
+    return true
+  }
+
+  forget(name: string, sender: StreamSender): void {
+    if (this.#resumable.get(name) !== sender) return
+    this.#resumable.delete(name)
+    this.held.add(-ENTRY)
+  }
+
+  /** Returns the stream of this instance with a name. */
+  find(name: string): StreamSender | undefined {
+    return this.#resumable.get(name)
+  }
+
+  /** Cancels all streams that can be resumed: the instance ends. */
+  close(): void {
+    this.#isClosed = true
+    for (const sender of [...this.#resumable.values()]) sender.cancel()
+    this.relay?.close()
+  }
+
+  /** Forgets the streams that are kept only for their answer, the oldest first. */
+  #makeRoom(): void {
+    for (const sender of this.#resumable.values()) {
+      if (sender.isAnswered) sender.cancel()
+    }
+  }
+}
+
+/** Returns the name of a stream that can be resumed: only the same user finds it, on the same path. */
+export function streamName(
+  user: string | undefined,
+  path: string,
+  type: string,
+  key: string,
+): string {
+  return JSON.stringify([user ?? null, path, type, key])
+}
