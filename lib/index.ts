@@ -109,6 +109,7 @@ export type {
 } from './messages/messages.ts'
 export { messages } from './messages/messages.ts'
 export type { MessagesOptions } from './messages/options.ts'
+export type { HandlerOptions } from './messages/routes.ts'
 export type { Handler } from './middleware/accept.ts'
 // Upgrades: accepting and authenticating
 export { accept } from './middleware/accept.ts'

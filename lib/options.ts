@@ -1,7 +1,6 @@
 // The options of `koaWs()`, `hub.close()` and `hub.closeOnSignal()`: types, defaults and checks.
 
 import type { IncomingMessage } from 'node:http'
-import { constants } from 'node:os'
 import type { Context } from 'koa'
 import type { Adapter } from './backplane/adapter.ts'
 import type { Connection } from './connection/connection.ts'
@@ -35,7 +34,6 @@ import {
   normalizedOrigins,
   originsCheck,
 } from './listener/origin-entries.ts'
-import { isCloseCode } from './protocol/close-codes.ts'
 import type { Protocol } from './protocol/definition.ts'
 import {
   type ResolvedStreamsOptions,
@@ -47,6 +45,8 @@ import { defaultFragments } from './upgrade/acceptor.ts'
 import { type DeflateOptions, deflateCheck, resolveDeflate } from './upgrade/deflate.ts'
 import { type RejectOption, rejectCheck } from './upgrade/reject.ts'
 import { type Check, check, describe, validate } from './validate.ts'
+
+export { checkCloseOptions, checkSignalOptions } from './close-options.ts'
 
 /** The options of `koaWs()`. Durations are milliseconds, sizes are bytes. */
 export interface KoaWsOptions extends RuleOptions {
@@ -312,41 +312,4 @@ export function resolveOptions(given: KoaWsOptions): ResolvedOptions {
     streams: resolveStreamsOptions(given.streams),
     protocol: given.protocol,
   }
-}
-
-const closeChecks = {
-  code: (value) =>
-    isCloseCode(value)
-      ? null
-      : `must be 1000 to 1003, 1007 to 1014, or 3000 to 4999, not ${describe(value)}.`,
-  timeout: check.delay,
-  readyDelay: check.delay,
-  server: check.boolean,
-} satisfies Record<string, Check>
-
-/** Check the options of `hub.close()`. */
-export function checkCloseOptions(given: unknown): void {
-  validate('hub.close()', given, closeChecks)
-}
-
-const signals: Check = (value) => {
-  const wrong = check.strings(value)
-  if (wrong) return wrong
-  const names: string[] = Array.isArray(value) ? value : []
-  const unknown = names.find((name) => !(name in constants.signals))
-  if (unknown !== undefined)
-    return `holds ${describe(unknown)}, which is not a signal of this system.`
-  const unheard = names.find((name) => name === 'SIGKILL' || name === 'SIGSTOP')
-  return unheard === undefined ? null : `holds ${describe(unheard)}, which a process cannot catch.`
-}
-
-/** Check the options of `hub.closeOnSignal()`. */
-export function checkSignalOptions(given: unknown): void {
-  validate('hub.closeOnSignal()', given, {
-    signals,
-    pm2: check.boolean,
-    timeout: closeChecks.timeout,
-    readyDelay: closeChecks.readyDelay,
-    after: check.isFunction,
-  })
 }

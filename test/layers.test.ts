@@ -32,6 +32,7 @@ const STAGES: readonly (readonly string[])[] = [
   ['listener'],
   ['middleware'],
   ['adapters'],
+  ['close-options'],
   ['options'],
   ['plugin'],
   ['koa-ws'],

@@ -29,7 +29,7 @@ import type { Streams } from '../streams/streams.ts'
 import type { Tracer } from '../tracer.ts'
 import { assertName, namesOf } from '../validate.ts'
 import type { LocalDelivery, LocalMembers } from './local-members.ts'
-import type { Retries } from './open-history.ts'
+import type { Retries } from './open-parts.ts'
 
 /** How long other instances have to answer a question, in milliseconds. */
 const PATIENCE = 2_000

@@ -205,7 +205,6 @@ export class Connections {
    * reason of a 1012, and in the message `bye` of `koaws.v1`.
    */
   closeAll(code: number): void {
-    for (const connection of this.byId.values()) coreOf(connection).conversation?.takeLeave()
     closeWithDelays(this.byId.values(), this.byId.size, code)
   }
 

@@ -8,16 +8,21 @@ import type { Connection } from '../connection/connection.ts'
 import type { FrameDeflate } from '../connection/frame.ts'
 import { newId } from '../connection/id.ts'
 import type { History, HistoryStatus } from '../history/history.ts'
-import type { ResolvedStreamsOptions } from '../streams/options.ts'
-import { StreamRelay } from '../streams/relay.ts'
-import { Streams } from '../streams/streams.ts'
 import { Audiences } from './audience.ts'
 import { type ConnectionHooks, Connections } from './connections.ts'
 import { Drops } from './drops.ts'
 import { placeIn, reportError } from './error-place.ts'
 import { Instances } from './instances.ts'
 import { LocalMembers } from './local-members.ts'
-import { type HistoryParts, openHistory, openRetries, type Retries } from './open-history.ts'
+import {
+  type HistoryParts,
+  openHistory,
+  openRetries,
+  openStreams,
+  type ResolvedStreamsOptions,
+  type Retries,
+  type Streams,
+} from './open-parts.ts'
 import type { ResolvedPresence } from './presence/options.ts'
 import { Presence, type PresenceHost, publicInfo } from './presence/presence.ts'
 import { Revocations } from './revocations.ts'
@@ -120,7 +125,10 @@ export class HubCore implements PresenceHost {
       ? openHistory(history, options.openHistory, adapter?.maxQueued, frameDeflate(options), this)
       : null
     this.retries = openRetries(this.id, adapter?.retries)
-    this.streams = this.#openStreams(options.streams)
+    this.streams = openStreams(options.streams, this.#drops, this.backplane && this.instances, {
+      peers: () => this.backplane?.peers ?? [],
+      tell: (to, text) => this.#tell(to, text),
+    })
     this.audiences = new Audiences(
       this.members,
       this.backplane,
@@ -170,18 +178,6 @@ export class HubCore implements PresenceHost {
 
   count(reason: string, many = 1, connection?: unknown): void {
     this.#drops.add(reason, many, connection)
-  }
-
-  #openStreams(options: ResolvedStreamsOptions): Streams {
-    const streams = new Streams(options, (reason) => this.#drops.add(reason, 1))
-    if (this.backplane) {
-      streams.relay = new StreamRelay(
-        { peers: () => this.backplane?.peers ?? [], tell: (to, text) => this.#tell(to, text) },
-        (name) => streams.find(name),
-      )
-      this.instances.streams = streams.relay
-    }
-    return streams
   }
 
   /** Tells another instance something that is of no use later. */

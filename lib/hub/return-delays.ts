@@ -1,6 +1,6 @@
 // Computes when each client should reconnect after a shutdown.
 
-import type { Connection } from '../connection/connection.ts'
+import { type Connection, coreOf } from '../connection/connection.ts'
 import { CloseCode } from '../protocol/close-codes.ts'
 import { byeText } from '../protocol/envelope.ts'
 import { KOAWS_V1 } from '../protocol/subprotocol.ts'
@@ -53,6 +53,7 @@ export function closeWithDelays(
   const delays = returnDelays(count)
   for (const connection of connections) {
     const after = delays.pop() as number
+    coreOf(connection).conversation?.takeLeave()
     const reason = code === CloseCode.restart ? `restart, retry in ${after} ms` : ''
     if (connection.protocol === KOAWS_V1) {
       connection.send(byeText(code, reason, code === CloseCode.normal ? undefined : after))

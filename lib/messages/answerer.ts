@@ -77,7 +77,7 @@ export abstract class Answerer implements Replier<Route> {
   }
 
   /** Repeats a reply that was kept. Returns false for any other result of a handler. */
-  protected repeats(message: Message, value: unknown): boolean {
+  repeats(message: Message, value: unknown): boolean {
     if (!(value instanceof KeptReply)) return false
     if (message.id !== undefined && endReplies(message)) {
       this.send(replyWith(message.id, value.text))

@@ -8,36 +8,24 @@ import type { RequestOptions } from '../connection/types.ts'
 import { RESERVED } from '../protocol/definition.ts'
 import { type Envelope, type ErrorBody, requestText, welcomeText } from '../protocol/envelope.ts'
 import { Fault, isResume, MAX_DEPTH, RESUME, readEnvelope } from '../protocol/read.ts'
-import { errorAnswer, isStreamed, type StreamedEnvelope } from '../protocol/streams.ts'
-import { isThenable } from '../thenable.ts'
+import { isStreamed } from '../protocol/streams.ts'
 import { Answerer } from './answerer.ts'
 import { settleAnswer } from './answers.ts'
 import { Authentication } from './authentication.ts'
-import { exposedBody, faultBody, INTERNAL } from './error-reply.ts'
+import { faultBody } from './error-reply.ts'
 import { HandlerQueue } from './handler-queue.ts'
-import { carryOut, checkedData, type Done, isOfTheEnd, timed } from './handling.ts'
-import { attemptOf, endReplies, Message, REPLIED, streamedOf } from './message.ts'
+import { type Accepted, HandlerRunner } from './handler-runner.ts'
 import { Requests } from './requests.ts'
-import { attemptAt, retryWindow } from './retry.ts'
-import { type Route, UNREACHED } from './routes.ts'
+import { retryWindow } from './retry.ts'
 import type { Service } from './service.ts'
 import type { StreamedRequest } from './streamed-request.ts'
 import { type StreamedRequests, streamsOf } from './streamed-requests.ts'
-
-/** A message that may be handled. */
-interface Accepted {
-  readonly envelope: Envelope
-  readonly route: Route
-  /** Its size. */
-  readonly bytes: number
-  /** Of a request with a stream. */
-  readonly streamed: StreamedRequest | undefined
-}
 
 /** One connection that speaks `koaws.v1`: from its first message to its last. */
 export class MessageConversation extends Answerer implements Conversation {
   readonly check: Service['check']
   readonly #queue: HandlerQueue<Accepted>
+  readonly #runner: HandlerRunner
   readonly #authentication: Authentication | null
   readonly #ctx: Context
   #requests: Requests | null = null
@@ -53,9 +41,10 @@ export class MessageConversation extends Answerer implements Conversation {
     super(coreOf(connection), service)
     this.#ctx = ctx
     this.check = service.check
+    this.#runner = new HandlerRunner(this, this.core, () => this.#isSilenced())
     this.#queue = new HandlerQueue(
       service.concurrency,
-      (accepted) => this.#carryOut(accepted),
+      (accepted) => this.#runner.run(accepted),
       () => this.core.reading,
       () => (this.#requests?.size ?? 0) > 0 || this.#streams?.isActive === true,
     )
@@ -174,32 +163,15 @@ export class MessageConversation extends Answerer implements Conversation {
       this.offend(unknownType(type), envelope.id, type)
       return
     }
-    const streamed = isStreamed(envelope) ? this.#openStream(envelope, route) : undefined
-    if (streamed === null) return
-    const accepted = { envelope, route, bytes, streamed }
-    if (this.#queue.isFree) this.#queue.started(this.#carryOut(accepted))
-    else this.#queue.push(accepted, bytes)
-  }
-
-  /** Takes a request with a stream. Null if it was refused. */
-  #openStream(envelope: StreamedEnvelope, route: Route): StreamedRequest | null {
-    this.#streams ??= streamsOf(this, this.core, this.service)
-    return this.#streams.open(envelope, route)
-  }
-
-  /** Lets the next message begin when the handler of a stream was called. */
-  #beside(streamed: StreamedRequest, handled: Promise<void>): Promise<void> {
-    const settled = handled.then(() => this.#streams?.settled(streamed))
-    return Promise.race([streamed.begun, settled])
-  }
-
-  /** A request with a stream is not handled. */
-  #dropped(streamed: StreamedRequest | undefined): null {
-    if (streamed) {
-      streamed.cancel(undefined)
-      this.#streams?.settled(streamed)
+    let streamed: StreamedRequest | undefined
+    if (isStreamed(envelope)) {
+      this.#streams ??= streamsOf(this, this.core, this.service)
+      streamed = this.#streams.open(envelope, route)
+      if (!streamed) return // refused
     }
-    return null
+    const accepted = { envelope, route, bytes, streamed }
+    if (this.#queue.isFree) this.#queue.started(this.#runner.run(accepted))
+    else this.#queue.push(accepted, bytes)
   }
 
   /** Messages of the protocol itself do not wait for those of the application. */
@@ -216,105 +188,6 @@ export class MessageConversation extends Answerer implements Conversation {
     } else if (id !== undefined) {
       if (type === 'koaws:ping') this.reply(id, null)
       else this.replyError(unknownType(type), id, undefined)
-    }
-  }
-
-  /** A promise, which never rejects, where the handler is not done yet. */
-  #carryOut(accepted: Accepted): Promise<void> | null {
-    const { envelope, route, streamed } = accepted
-    if (streamed?.isGone || this.#isSilenced()) return this.#dropped(streamed)
-    let data: unknown
-    let later: Promise<unknown> | null
-    try {
-      data = checkedData(route, envelope)
-      later = isThenable(data) ? Promise.resolve(data) : null
-    } catch (error) {
-      this.#unfit(error, envelope, streamed)
-      return null
-    }
-    if (later === null) return this.#handle(accepted, data)
-    return later.then(
-      (checked) => this.#handle(accepted, checked) ?? undefined,
-      (error: unknown) => this.#unfit(error, envelope, streamed),
-    )
-  }
-
-  #handle({ envelope, route, bytes, streamed }: Accepted, data: unknown): Promise<void> | null {
-    if (streamed?.isGone || this.#isSilenced()) return this.#dropped(streamed)
-    const { type, id } = envelope
-    const attempt = streamed ? undefined : attemptAt(envelope, this.core)
-    const message = new Message(type, id, data, this.connection, route, this, attempt, streamed)
-    const done = timed(message, bytes)
-    try {
-      const result = carryOut(route, message, envelope, this.core.owner?.tracer() ?? null)
-      if (!isThenable(result)) {
-        this.#handled(message, result)
-        done?.(undefined)
-        return null
-      }
-      const handled = Promise.resolve(result).then(
-        (value) => this.#tryHandled(message, value, done),
-        (error: unknown) => this.#failed(message, error, done),
-      )
-      if (streamed) return this.#beside(streamed, handled)
-      return attempt ? handled.then(() => attempt.end()) : handled
-    } catch (error) {
-      this.#failed(message, error, done)
-      return null
-    }
-  }
-
-  #tryHandled(message: Message, value: unknown, done: Done | null): void {
-    try {
-      this.#handled(message, value)
-      done?.(undefined)
-    } catch (error) {
-      this.#failed(message, error, done)
-    }
-  }
-
-  /** @throws what keeps the value from being a reply */
-  #handled(message: Message, value: unknown): void {
-    if (streamedOf(message)?.isUnanswerable) endReplies(message)
-    if (this.repeats(message, value)) return
-    if (message.replied) {
-      if (value !== undefined && value !== UNREACHED && value !== REPLIED) message.reply(value) // throws
-    } else if (message.id === undefined) return
-    else if (value !== UNREACHED) message.reply(value)
-    else if (endReplies(message)) {
-      const text = `No handler answered ${JSON.stringify(message.type)}`
-      this.#answerError(faultBody('ERR_KOAWS_UNHANDLED', text), message)
-    }
-  }
-
-  #failed(message: Message, error: unknown, done: Done | null): void {
-    const { type, id } = message
-    const body = exposedBody(error)
-    done?.((body ?? INTERNAL).code)
-    const unanswered = endReplies(message) || id === undefined
-    if ((body === null || !unanswered) && !isOfTheEnd(error, this.connection))
-      this.report(error, type)
-    if (!unanswered) return
-    attemptOf(message)?.failed(body ?? INTERNAL)
-    this.#answerError(body ?? INTERNAL, message)
-  }
-
-  #answerError(body: ErrorBody, message: Message): void {
-    const streamed = streamedOf(message)
-    if (streamed) streamed.end(errorAnswer(body))
-    else this.replyError(body, message.id, message.type)
-  }
-
-  /** The schema has said no, or has failed itself. */
-  #unfit(error: unknown, { id, type }: Envelope, streamed: StreamedRequest | undefined): void {
-    const isGone = streamed?.isGone
-    this.#dropped(streamed)
-    if (isGone) return
-    const body = exposedBody(error)
-    if (body?.code === 'ERR_KOAWS_INVALID') this.misfit(body, id, type)
-    else {
-      this.report(error, type)
-      this.replyError(INTERNAL, id, type)
     }
   }
 

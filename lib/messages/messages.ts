@@ -17,7 +17,9 @@ import {
   type ProtocolDefinition,
   type ReceivedData,
   type ReplyGiven,
+  type StreamGiven,
   typeProblem,
+  type UploadItem,
 } from '../protocol/definition.ts'
 import type { SchemaOutput, StandardSchema } from '../protocol/standard-schema.ts'
 import { KOAWS_V1 } from '../protocol/subprotocol.ts'
@@ -45,18 +47,48 @@ type Returned<Reply> =
   | (undefined extends Reply ? Nothing : [Reply] extends [null] ? Nothing : never)
 
 /**
+ * The stream of items that a handler returns: a generator, whose return value is the reply, or any other
+ * async iterable, after which the reply is null.
+ */
+type Streamed<Item, Reply> =
+  | AsyncGenerator<Item, Returned<Reply>>
+  | Generator<Item, Returned<Reply>>
+  | (Nothing extends Returned<Reply> ? AsyncIterable<Item> : never)
+
+/** What a handler returns: the reply, or with a `stream` in the protocol, the items before it. */
+type Handled<Reply, Item> = [Item] extends [never]
+  ? unknown extends Reply
+    ? unknown
+    : Returned<Reply> | Promise<Returned<Reply>>
+  : Streamed<Item, Reply> | Promise<Streamed<Item, Reply>>
+
+/**
  * Handles the messages of one type. The returned value is the reply. When the protocol defines a
  * reply, the handler must return one, or the result of `message.reply()`. Otherwise `undefined` is
- * sent as null.
+ * sent as null. With a `stream` in the protocol, the handler is a generator: it yields the items, and
+ * returns the reply.
+ *
+ * @typeParam Item the items that the handler sends; never without a stream
+ * @typeParam Upload the items that the client sends
  */
 export type MessageHandler<
   Data = unknown,
   Reply = unknown,
   State = DefaultState,
   D extends AnyProtocol = ProtocolDefinition,
-> = (
-  message: Message<Data, Reply, State, D>,
-) => unknown extends Reply ? unknown : Returned<Reply> | Promise<Returned<Reply>>
+  Item = never,
+  Upload = unknown,
+> = (message: Message<Data, Reply, State, D, Upload>) => Handled<Reply, Item>
+
+/** The handler of a type of the definition `D`. */
+type HandlerOf<D extends ProtocolDefinition, T extends ClientType<D>, State> = MessageHandler<
+  ReceivedData<D, T>,
+  ReplyGiven<D, T>,
+  State,
+  D,
+  StreamGiven<D, T>,
+  UploadItem<D, T>
+>
 
 /** An object with rooms, such as a hub. */
 export interface RoomSource {
@@ -111,13 +143,14 @@ export type Messages<P extends AnyProtocol, State = DefaultState> = MessagesOf<
 /** {@link Messages}, parameterized by the definition of the protocol. */
 export interface MessagesOf<D extends ProtocolDefinition, State> extends MessagesBase<D, State> {
   /**
-   * Sets the `handler` of a `type` of the protocol.
-   * @throws OptionsError for a type that clients do not send, for a second handler of a type, and
-   * after the first connection was served
+   * Sets the `handler` of a `type` of the protocol. `options` say whether its stream can be resumed.
+   * @throws OptionsError for a type that clients do not send, for a second handler of a type, for an
+   * unknown option, and after the first connection was served
    */
   on<T extends ClientType<D>>(
     type: T,
-    handler: MessageHandler<ReceivedData<D, T>, ReplyGiven<D, T>, State, D>,
+    handler: HandlerOf<D, T, State>,
+    options?: HandlerOptions,
   ): this
 }
 
@@ -125,6 +158,14 @@ export interface MessagesOf<D extends ProtocolDefinition, State> extends Message
 type OpenReply<R> = [Exclude<Awaited<R>, Replied>] extends [never]
   ? unknown
   : Exclude<Awaited<R>, Replied>
+
+/** The answer of a handler: its reply, after the items of a generator. */
+type OpenAnswer<R> =
+  Awaited<R> extends AsyncGenerator<infer Item, infer Reply> | Generator<infer Item, infer Reply>
+    ? { reply: StandardSchema<OpenReply<Reply>>; stream: StandardSchema<Item> }
+    : Awaited<R> extends AsyncIterable<infer Item>
+      ? { reply: StandardSchema<null>; stream: StandardSchema<Item> }
+      : { reply: StandardSchema<OpenReply<R>> }
 
 /** The result of `messages()` without a protocol: each `on` defines its type. */
 export interface OpenMessages<D extends ProtocolDefinition, State = DefaultState>
@@ -154,7 +195,8 @@ export interface OpenMessages<D extends ProtocolDefinition, State = DefaultState
     type: T,
     schema: S,
     handler: (message: Message<SchemaOutput<S>, unknown, State>) => R,
-  ): OpenMessages<D & Readonly<Record<T, { data: S; reply: StandardSchema<OpenReply<R>> }>>, State>
+    options?: HandlerOptions,
+  ): OpenMessages<D & Readonly<Record<T, { data: S } & OpenAnswer<R>>>, State>
   /**
    * Sets the `handler` of a `type` without a check: the handler gets unverified data.
    * @throws OptionsError for a second handler of a type, and after the first connection was served
@@ -162,10 +204,8 @@ export interface OpenMessages<D extends ProtocolDefinition, State = DefaultState
   on<T extends string, R>(
     type: T,
     handler: (message: Message<unknown, unknown, State>) => R,
-  ): OpenMessages<
-    D & Readonly<Record<T, { data: StandardSchema<unknown>; reply: StandardSchema<OpenReply<R>> }>>,
-    State
-  >
+    options?: HandlerOptions,
+  ): OpenMessages<D & Readonly<Record<T, { data: StandardSchema<unknown> } & OpenAnswer<R>>>, State>
 }
 
 /**

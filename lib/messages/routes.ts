@@ -8,7 +8,7 @@ import { KeptReply } from '../retry/attempt.ts'
 import { isStream } from '../streams/stream-sender.ts'
 import { check, describe, validate } from '../validate.ts'
 import { attemptOf, type Message, streamedOf } from './message.ts'
-import { unasked } from './streamed-request.ts'
+import { type StreamedRoute, unasked } from './streamed-request.ts'
 
 /** Any message, where nothing depends on its types. */
 // biome-ignore lint/suspicious/noExplicitAny: see above
@@ -17,15 +17,9 @@ type Handle = (message: AnyMessage) => unknown
 type MessageMiddleware = (message: AnyMessage, next: () => Promise<unknown>) => unknown
 
 /** The handler of one type, with its schemas. */
-export interface Route {
-  readonly type: string
+export interface Route extends StreamedRoute {
   readonly schema: StandardSchema | undefined
   readonly reply: StandardSchema | undefined
-  /** The schemas of the items that the server sends, and of those of the client. */
-  readonly stream: StandardSchema | undefined
-  readonly upload: StandardSchema | undefined
-  /** Whether its streams can be resumed. */
-  readonly resume: boolean
   readonly handler: Handle
   /** Middleware and handler, composed; null without middleware. */
   readonly chain: ((message: AnyMessage) => Promise<unknown>) | null

@@ -11,6 +11,7 @@ import type { ResolvedMessagesOptions } from './options.ts'
 import { pushCheck } from './push-check.ts'
 import type { Route, Routes } from './routes.ts'
 import { checkOutgoing, checkReply } from './schema.ts'
+import type { StreamedRoute } from './streamed-request.ts'
 
 export type OpenHook = (connection: Connection, ctx: Context) => unknown
 export type CloseHook = (connection: Connection, info: CloseInfo) => unknown
@@ -44,7 +45,7 @@ export class Service {
    * Returns an item of a stream as JSON; undefined is null.
    * @throws MessageError for a value that does not match the schema, TypeError for one without a JSON form
    */
-  itemOf({ stream, type }: Route, value: unknown): string {
+  itemOf({ stream, type }: StreamedRoute, value: unknown): string {
     if (this.#validatesOut && stream) checkOutgoing(stream, value, 'item of', type)
     return value === undefined ? 'null' : jsonText(value, 'item of', type)
   }

@@ -3,6 +3,7 @@
 import { closedError } from '../connection/ending.ts'
 import { fieldsOf, isIntegerWithin } from '../fields.ts'
 import type { Envelope, ErrorBody } from '../protocol/envelope.ts'
+import type { StandardSchema } from '../protocol/standard-schema.ts'
 import {
   answerText,
   cancelText,
@@ -19,7 +20,16 @@ import { StreamReceiver } from '../streams/stream-receiver.ts'
 import { isStream, StreamSender } from '../streams/stream-sender.ts'
 import { type StreamDrop, type Streams, streamName } from '../streams/streams.ts'
 import { isThenable } from '../thenable.ts'
-import type { Route } from './routes.ts'
+
+/** The route of a request with a stream. */
+export interface StreamedRoute {
+  readonly type: string
+  /** The schemas of the items that the server sends, and of those of the client. */
+  readonly stream: StandardSchema | undefined
+  readonly upload: StandardSchema | undefined
+  /** Whether the stream can be resumed. */
+  readonly resume: boolean
+}
 
 /** What a request with a stream asks of its conversation. */
 export interface StreamHost {
@@ -34,11 +44,13 @@ export interface StreamHost {
   /** An item within the credit: it does not count as a flood. */
   forgive(bytes: number): void
   /** Returns an item as JSON. @throws what keeps the value from being an item */
-  encode(route: Route, value: unknown): string
+  encode(route: StreamedRoute, value: unknown): string
   /** Returns an item of the client as the schema outputs it. @throws what the schema says */
-  check(route: Route, data: unknown): unknown
+  check(route: StreamedRoute, data: unknown): unknown
   /** Nothing more is sent or heard with this id. */
   forget(request: StreamedRequest): void
+  /** The handler has settled, or is not called. */
+  settled(request: StreamedRequest): void
 }
 
 /** One request with a stream: what the client sends with its id, and what the handler sends back. */
@@ -48,7 +60,7 @@ export class StreamedRequest implements ResumingSink {
   /** Resolves when the handler was called: the next message need not wait for its end. */
   readonly begun: Promise<void>
   readonly #host: StreamHost
-  readonly #route: Route
+  readonly #route: StreamedRoute
   readonly #envelope: StreamedEnvelope
   /** Null for a request that resumes a stream. */
   readonly #sender: StreamSender | null
@@ -63,8 +75,8 @@ export class StreamedRequest implements ResumingSink {
   /** Ends the wait of a request that resumes a stream. */
   #settle: () => void = () => {}
 
-  constructor(envelope: StreamedEnvelope, route: Route, host: StreamHost) {
-    const { id, type, credit = 0, upload, key, since } = envelope
+  constructor(envelope: StreamedEnvelope, route: StreamedRoute, host: StreamHost) {
+    const { id, type, upload, key, since } = envelope
     this.id = id
     this.type = type
     this.#host = host
@@ -73,10 +85,11 @@ export class StreamedRequest implements ResumingSink {
     this.begun = new Promise((resolve) => {
       this.#begin = resolve
     })
+    const isOver = (): boolean => this.#isGone || this.#isAnswered
     const isResuming = since !== undefined && key !== undefined
-    this.#sender = isResuming ? null : this.#createSender(credit)
+    this.#sender = isResuming ? null : createSender(this, envelope, route, this.#name, host)
     this.#source = this.#local = this.#sender
-    this.#receiver = upload && !isResuming ? this.#createReceiver() : null
+    this.#receiver = upload && !isResuming ? createReceiver({ id, isOver }, route, host) : null
   }
 
   /** Aborts when the client cancels, and when the stream cannot go on; undefined for a resumed one. */
@@ -161,6 +174,11 @@ export class StreamedRequest implements ResumingSink {
     if (this.#local === null) return
     if (!this.#isAnswered) this.#tellLost(this.#local.items)
     this.cancel(streamFault('ERR_KOAWS_STREAM_LOST'))
+  }
+
+  /** The handler has settled, or is not called. */
+  settled(): void {
+    this.#host.settled(this)
   }
 
   // ---- the sink of the items
@@ -259,43 +277,51 @@ export class StreamedRequest implements ResumingSink {
     this.#host.forget(this)
     this.#settle()
   }
+}
 
-  #createSender(credit: number): StreamSender {
-    const host = this.#host
-    const { streams } = host
-    const name = this.#name
-    const sender: StreamSender = new StreamSender(
-      {
-        id: this.id,
-        resume: name === null ? null : streams.options.resume,
-        idle: streams.options.idle,
-        held: streams.held,
-        count: (reason) => host.count(reason),
-        encode: (value) => host.encode(this.#route, value),
-        forgotten: () => name !== null && streams.forget(name, sender),
-      },
-      this,
-      credit,
-    )
-    if (name !== null && !streams.keep(name, sender)) {
-      throw streamFault('ERR_KOAWS_STREAM', undefined, 'The key belongs to another stream.')
-    }
-    return sender
+/** Makes the sender of a request. @throws MessageError if what it may have to keep cannot be kept */
+function createSender(
+  request: StreamedRequest,
+  { credit = 0 }: StreamedEnvelope,
+  route: StreamedRoute,
+  name: string | null,
+  host: StreamHost,
+): StreamSender {
+  const { streams } = host
+  const sender: StreamSender = new StreamSender(
+    {
+      id: request.id,
+      resume: name === null ? null : streams.options.resume,
+      idle: streams.options.idle,
+      held: streams.held,
+      count: (reason) => host.count(reason),
+      encode: (value) => host.encode(route, value),
+      forgotten: () => name !== null && streams.forget(name, sender),
+    },
+    request,
+    credit,
+  )
+  if (name !== null && !streams.keep(name, sender)) {
+    throw streamFault('ERR_KOAWS_STREAM', undefined, 'The key belongs to another stream.')
   }
+  return sender
+}
 
-  #createReceiver(): StreamReceiver {
-    const host = this.#host
-    return new StreamReceiver({
-      idle: host.streams.options.idle,
-      held: host.streams.held,
-      grant: (bytes) => host.send(creditText(this.id, bytes)),
-      stop: () => {
-        if (!this.#isGone && !this.#isAnswered) host.send(cancelText(this.id))
-      },
-      check: (data) => host.check(this.#route, data),
-      idled: () => host.count('streamIdle'),
-    })
-  }
+function createReceiver(
+  { id, isOver }: { readonly id: number; isOver(): boolean },
+  route: StreamedRoute,
+  host: StreamHost,
+): StreamReceiver {
+  return new StreamReceiver({
+    idle: host.streams.options.idle,
+    held: host.streams.held,
+    grant: (bytes) => host.send(creditText(id, bytes)),
+    stop: () => {
+      if (!isOver()) host.send(cancelText(id))
+    },
+    check: (data) => host.check(route, data),
+    idled: () => host.count('streamIdle'),
+  })
 }
 
 /** Returns the error for a handler with a stream that the request did not ask for; ends the stream. */

@@ -15,7 +15,7 @@ import type { Service } from './service.ts'
 import { StreamedRequest, type StreamHost } from './streamed-request.ts'
 
 /** What the requests of one connection ask of their conversation. */
-export interface StreamsHost extends Omit<StreamHost, 'forget'> {
+export interface StreamsHost extends Omit<StreamHost, 'forget' | 'settled'> {
   /** Answers a request with an error. */
   refuse(body: ErrorBody, id: number, type: string): void
 }
@@ -33,22 +33,22 @@ export class StreamedRequests {
     const forget = (request: StreamedRequest): void => {
       if (this.#byId.get(request.id) === request) this.#byId.delete(request.id)
     }
-    this.#host = { ...host, forget }
+    this.#host = { ...host, forget, settled: (request) => this.#settled(request) }
   }
 
-  /** Takes a request. Returns null if it was refused: it is answered then. */
-  open(envelope: StreamedEnvelope, route: Route): StreamedRequest | null {
+  /** Takes a request. Returns undefined if it was refused: it is answered then. */
+  open(envelope: StreamedEnvelope, route: Route): StreamedRequest | undefined {
     const { id, type } = envelope
     const host = this.#host
     if (this.#byId.has(id)) {
       host.offend(streamFaultBody('ERR_KOAWS_STREAM', undefined, 'The id is in use'), id)
-      return null
+      return undefined
     }
     const isFull = this.#running.size >= host.streams.options.perConnection
     if (isFull || !host.streams.enter(host.user)) {
       host.count('streamLimit')
       host.refuse(streamFaultBody('ERR_KOAWS_STREAM_LIMIT'), id, type)
-      return null
+      return undefined
     }
     try {
       const request = new StreamedRequest(envelope, route, host)
@@ -58,12 +58,11 @@ export class StreamedRequests {
     } catch (error) {
       host.streams.leave(host.user)
       host.refuse(exposedBody(error) ?? INTERNAL, id, type)
-      return null
+      return undefined
     }
   }
 
-  /** The handler of a request has settled, or was not called. */
-  settled(request: StreamedRequest): void {
+  #settled(request: StreamedRequest): void {
     if (!this.#running.delete(request)) return
     this.#host.streams.leave(this.#host.user)
     if (this.#running.size > 0) return

@@ -140,11 +140,14 @@ export type UploadType<P> =
     ? string
     : TypesWith<DefinitionOf<P>, { readonly upload: StandardSchema }> & ClientType<P>
 
-/** An item that a server's handler yields. It is sent unchanged: the schema is not run. */
+/**
+ * An item that a server's handler yields; never for a type without a stream. It is sent unchanged: the
+ * schema is not run.
+ */
 export type StreamGiven<P, T> =
   Schema<P, T, 'stream'> extends StandardSchema
     ? Serializable<SchemaInput<Schema<P, T, 'stream'>>>
-    : unknown
+    : never
 
 /** An item as the client receives it: in JSON form, since a client has no schemas. */
 export type StreamItem<P, T> =

@@ -4,6 +4,7 @@ import { itemSize, MAX_CREDIT, type StreamAnswer } from '../protocol/streams.ts'
 import { isAbortOf } from './abort.ts'
 import { streamFault } from './faults.ts'
 import type { HeldBytes } from './held-bytes.ts'
+import { KeptItems } from './kept-items.ts'
 
 /** The client's end of a stream: a connection of this instance, or of another one. */
 export interface StreamSink {
@@ -32,12 +33,7 @@ export interface SenderHost {
   forgotten(): void
 }
 
-interface Kept {
-  readonly json: string
-  readonly size: number
-}
-
-/** What the generator may do next. */
+/** The generator of a handler. */
 type Iteration = AsyncIterator<unknown, unknown> | Iterator<unknown, unknown>
 
 /**
@@ -51,12 +47,10 @@ export class StreamSender {
   #sink: StreamSink | null
   /** What the client allows, in bytes. */
   #credit: number
-  /** Kept items; the first has the index `#first`. Without `resume`, sent items are not kept. */
-  readonly #kept: Kept[] = []
-  #first = 0
+  /** The items that may have to be sent again. Without `resume`, sent items are not kept. */
+  readonly #kept: KeptItems
   /** The index of the next item to send. */
   #next = 0
-  #bytes = 0
   #iterator: Iteration | null = null
   #returning: Promise<unknown> | null = null
   #answer: StreamAnswer | null = null
@@ -70,6 +64,7 @@ export class StreamSender {
 
   constructor(host: SenderHost, sink: StreamSink, credit: number) {
     this.#host = host
+    this.#kept = new KeptItems(host.held)
     this.#sink = sink
     this.#credit = Math.min(credit, MAX_CREDIT)
   }
@@ -91,7 +86,7 @@ export class StreamSender {
 
   /** The number of items so far. */
   get items(): number {
-    return this.#first + this.#kept.length
+    return this.#kept.end
   }
 
   /**
@@ -129,7 +124,7 @@ export class StreamSender {
   /** Grants credit; `items` is the number of items that the client has taken. */
   grant(bytes: number, items: number): void {
     this.#credit = Math.min(this.#credit + bytes, MAX_CREDIT)
-    this.#forget(Math.min(items, this.#next))
+    this.#kept.forget(Math.min(items, this.#next))
     this.#pump()
   }
 
@@ -146,7 +141,7 @@ export class StreamSender {
     if (this.#isOver) return
     this.#isOver = true
     this.#rest()
-    this.#forget(this.items)
+    this.#kept.forget(this.items)
     const sink = this.#sink
     this.#sink = null
     this.#stop(reason)
@@ -178,12 +173,12 @@ export class StreamSender {
   /** Goes on at another sink, after `since` items. Returns false if that is not possible. */
   attach(sink: StreamSink, since: number, credit: number): boolean {
     if (this.#isOver || this.#host.resume === null) return false
-    if (since < this.#first || since > this.items) return false
+    if (since < this.#kept.first || since > this.items) return false
     if (this.#sink && this.#sink !== sink) this.#sink.replaced()
     this.#sink = sink
     this.#rest()
     this.#next = since
-    this.#forget(since)
+    this.#kept.forget(since)
     this.#credit = Math.min(credit, MAX_CREDIT)
     this.#isAnswered = false
     this.#pump()
@@ -196,7 +191,7 @@ export class StreamSender {
 
   /** Whether the generator may make an item now. */
   get #mayGoOn(): boolean {
-    if (this.#host.resume !== null && this.#bytes >= MAX_CREDIT) return false
+    if (this.#host.resume !== null && this.#kept.bytes >= MAX_CREDIT) return false
     return this.#sink === null || (this.#credit > 0 && this.#next === this.items)
   }
 
@@ -206,14 +201,12 @@ export class StreamSender {
     const json = host.encode(value)
     const size = itemSize(host.id, json)
     if (host.resume !== null) {
-      host.held.add(size)
-      this.#kept.push({ json, size })
-      this.#bytes += size
+      this.#kept.add(json, size)
       this.#pump()
       return
     }
     this.#credit -= size
-    this.#first++
+    this.#kept.skip()
     this.#next++
     this.#sink?.item(json, this.#next - 1)
   }
@@ -221,7 +214,7 @@ export class StreamSender {
   /** Sends what is kept, as far as the credit allows, and then the answer. */
   #pump(): void {
     while (this.#sink && this.#credit > 0 && this.#next < this.items) {
-      const { json, size } = this.#kept[this.#next - this.#first] as Kept
+      const { json, size } = this.#kept.at(this.#next)
       this.#credit -= size
       this.#next++
       this.#sink.item(json, this.#next - 1)
@@ -255,16 +248,6 @@ export class StreamSender {
   #expired(): void {
     this.#host.count('streamLost')
     this.cancel(streamFault('ERR_KOAWS_STREAM_LOST', this.items))
-  }
-
-  #forget(items: number): void {
-    const gone = this.#kept.splice(0, Math.max(0, items - this.#first))
-    if (gone.length === 0) return
-    this.#first += gone.length
-    let bytes = 0
-    for (const { size } of gone) bytes += size
-    this.#bytes -= bytes
-    this.#host.held.add(-bytes)
   }
 
   /** Stops the generator. A handler that has answered has ended by itself. */

@@ -327,7 +327,7 @@ export class HostileMessages {
       'koaws:presence',
       'koaws:subscribe',
       'koaws:unsubscribe',
-      'koaws:cancel',
+      'koaws:later',
       'koaws:',
       'koaws:__proto__',
       `koaws:${'x'.repeat(this.below(260))}`,

@@ -1,4 +1,4 @@
-// Opens the history of a hub, and connects it to the rooms and users of the hub. Also names the record of retries.
+// Opens the parts of a hub that have their own folders: history, the record of retries, streams.
 
 import { topicOf } from '../backplane/order.ts'
 import type { FrameDeflate } from '../connection/frame.ts'
@@ -6,11 +6,17 @@ import { History } from '../history/history.ts'
 import type { ResolvedHistory } from '../history/options.ts'
 import { partsOf } from '../history/place.ts'
 import type { OpenHistory } from '../history/store.ts'
+import type { RelayLine } from '../streams/notes.ts'
+import type { ResolvedStreamsOptions } from '../streams/options.ts'
+import { StreamRelay } from '../streams/relay.ts'
+import { Streams } from '../streams/streams.ts'
+import type { Drops } from './drops.ts'
 import type { LocalMembers } from './local-members.ts'
 import type { RoomWatcher } from './rooms.ts'
 import type { Roster } from './roster.ts'
 
 export { openRetries, type Retries } from '../retry/retries.ts'
+export type { ResolvedStreamsOptions, Streams }
 
 /** The options of a hub that concern history. */
 export interface HistoryParts {
@@ -57,4 +63,23 @@ export function openHistory(
   roster.rooms.watchers.push(watch('rooms'))
   roster.userWatcher = watch('users')
   return history
+}
+
+/**
+ * Opens the streams of a hub.
+ *
+ * @param instances gets the relay that resumes streams of other instances; null without a backplane
+ */
+export function openStreams(
+  options: ResolvedStreamsOptions,
+  drops: Drops,
+  instances: { streams: StreamRelay | null } | null,
+  line: RelayLine,
+): Streams {
+  const streams = new Streams(options, (reason) => drops.add(reason))
+  if (instances) {
+    streams.relay = new StreamRelay(line, (name) => streams.find(name))
+    instances.streams = streams.relay
+  }
+  return streams
 }
