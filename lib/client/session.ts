@@ -49,7 +49,7 @@ export type Fields = Readonly<Record<string, unknown>>
 /** The callbacks of a session. */
 export interface SessionOwner {
   /** Returns the first message of the client. */
-  resume(): string
+  resumption(): string
   onWelcome(session: Session, welcome: Fields): void
   /**
    * Receives a message that does not concern the connection itself. A push may arrive before the
@@ -147,7 +147,7 @@ export function createSession(context: Context, owner: SessionOwner): Session {
   const onOpen = (): void => {
     if (socket?.protocol === KOAWS_V1) {
       wait('welcome')
-      session.send(owner.resume())
+      session.send(owner.resumption())
     } else end(4613, `the server does not speak ${KOAWS_V1}`)
   }
 
