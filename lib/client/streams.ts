@@ -57,7 +57,8 @@ function begin(
   if (!Number.isInteger(size) || size < 1 || size > LARGEST) {
     throw new TypeError(`${type}: "credit" must be an integer from 1 to ${LARGEST}.`)
   }
-  if (resume && upload) throw new TypeError(`${type}: an upload cannot be resumed.`)
+  const uploads = upload !== undefined || !receives
+  if (resume && uploads) throw new TypeError(`${type}: an upload cannot be resumed.`)
   if (signal?.aborted) throw signal.reason
 
   const { pending, localError } = engine
@@ -95,7 +96,7 @@ function begin(
     get text() {
       const since = resumable ? `,"since":${renew()}` : ''
       const credit = receives ? granted : undefined
-      const fields = JSON.stringify({ id, key, credit, upload: upload ? true : undefined })
+      const fields = JSON.stringify({ id, key, credit, upload: uploads ? true : undefined })
       return `${text.slice(0, -1)}${since},${fields.slice(1)}`
     },
     /** Never too old: a server that has forgotten the stream says so. */
@@ -160,8 +161,8 @@ function begin(
   const onSilence = (): void =>
     abandon(localError(item, 'TIMEOUT', `the server sent nothing for ${timeout} ms`, 408))
 
-  const take = ({ type: kind, data, error, text: whole = '' }: Incoming): void => {
-    if (kind === 'koaws:item') onItem(data ?? null, byteLength(whole))
+  const take = ({ type: kind, data, error, text: whole }: Incoming): void => {
+    if (kind === 'koaws:item') onItem(data ?? null, whole)
     else if (kind === 'koaws:credit') sending?.grant(Object(data).bytes)
     else if (kind === 'koaws:cancel') sending?.stop()
     else {
@@ -178,11 +179,13 @@ function begin(
     for (const reader of readers.splice(0)) reader.resolve(END)
   }
 
-  const onItem = (data: unknown, bytes: number): void => {
-    if (granted <= 0) {
+  /** Without a text, the item was above the option `maxMessage`. */
+  const onItem = (data: unknown, whole: string | undefined): void => {
+    if (granted <= 0 || !whole) {
       abandon(localError(item, 'MALFORMED', 'the server sent more than it may', 400))
       return
     }
+    const bytes = byteLength(whole)
     granted -= bytes
     received++
     const reader = readers.shift()
@@ -254,7 +257,7 @@ function begin(
       void stream.return()
       return stream
     }
-    if (upload) {
+    if (uploads) {
       sending = createUpload(upload, {
         send: sendItem,
         end() {

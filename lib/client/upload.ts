@@ -33,7 +33,7 @@ export interface UploadOwner {
  *
  * @throws TypeError when the source is not iterable
  */
-export function createUpload(source: Source<unknown>, owner: UploadOwner): Upload {
+export function createUpload(source: Source<unknown> | undefined, owner: UploadOwner): Upload {
   const iterator = iterate(source)
   let credit = 0
   let running = true
@@ -91,7 +91,7 @@ export function createUpload(source: Source<unknown>, owner: UploadOwner): Uploa
   }
 }
 
-function iterate(source: Source<unknown>): AsyncIterator<unknown> | Iterator<unknown> {
+function iterate(source: Source<unknown> | undefined): AsyncIterator<unknown> | Iterator<unknown> {
   const { [Symbol.asyncIterator]: async, [Symbol.iterator]: sync } = Object(source)
   const begin = async ?? sync
   if (typeof begin !== 'function') throw new TypeError('The source of an upload must be iterable.')
