@@ -18,7 +18,7 @@ import type { Client, PushOptions, PushResult } from './types.ts'
 
 /**
  * Creates a client of a koaws server that speaks `koaws.v1` (docs/protocol.md). It opens no
- * connection before the first `on`, `subscribe`, `push`, `request` or `open`. From then on it keeps
+ * connection before the first `on`, `subscribe`, `push`, `request`, `stream`, `upload` or `open`. From then on it keeps
  * a connection: it reconnects after a close, unless the close code is final.
  *
  * @example

@@ -61,7 +61,8 @@ export interface ClientStream<Item = unknown, Reply = unknown> {
 }
 
 /** What the core of a client gives the part `streams.ts`, which is another file in a page. */
-export interface Engine {
+export interface StreamEngine {
+  /** Returns the next request id. */
   nextId(): number
   /** The pending requests and streams by id, in order. */
   readonly pending: Map<unknown, Pending>
@@ -79,12 +80,14 @@ export interface Engine {
    * @throws RequestError `ERR_KOAWS_TOO_LARGE`
    */
   post(item: Omit<Outgoing, 'fail'>): unknown
+  /** Makes an error of the client itself. */
   localError(
     item: Omit<Outgoing, 'fail'>,
     code: LocalCode,
     why: string,
     status?: number,
   ): RequestError
+  /** Makes an error from the error object of the server. */
   remoteError(error: unknown, type: unknown): RequestError
 }
 
@@ -100,5 +103,5 @@ export interface StreamRequest {
   readonly left: boolean
 }
 
-/** Makes the function that begins streams. */
-export type Streams = (engine: Engine) => (request: StreamRequest) => ClientStream
+/** The function `streams()` of `koaws/client/streams`. Its argument has no stable form. */
+export type Streams = (engine: StreamEngine) => (request: StreamRequest) => ClientStream

@@ -2,8 +2,8 @@
 import { assertType, encode } from './envelope.ts'
 import type {
   ClientStream,
-  Engine,
   Source,
+  StreamEngine,
   StreamOptions,
   Streams,
   UploadOptions,
@@ -21,7 +21,7 @@ interface Streamer {
 }
 
 /** Makes the functions that begin streams. Without `part`, the first call loads it. */
-export function createStreamer(engine: Engine, part: Streams | undefined): Streamer {
+export function createStreamer(engine: StreamEngine, part: Streams | undefined): Streamer {
   let begin: ReturnType<Streams> | undefined
 
   const stream = (
