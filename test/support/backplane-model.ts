@@ -456,7 +456,7 @@ class ModelRun {
   }
 
   /**
-   * Kills or closes an instance, and starts another. One that another does not hear goes on: what it
+   * Kills or closes an instance, and starts another. An instance that another does not hear goes on: what it
    * sent is known as lost only when it is heard again.
    */
   async #end(instance: Instance): Promise<void> {
