@@ -1,5 +1,5 @@
 // Patterns of room names in options: a name, a prefix followed by `*`, or a RegExp.
-import { type Check, describe } from './validate.ts'
+import { type Check, describe, isName } from './validate.ts'
 
 /** Rooms in an option: a name, a prefix followed by `*`, a RegExp from `^` to `$`, or a list of these. */
 export type Patterns = string | RegExp | readonly (string | RegExp)[]
@@ -13,7 +13,11 @@ const pattern: Check = (value) => {
   if (typeof value !== 'string' || value === '') {
     return `must be a name, a prefix followed by *, a RegExp, or a list of these, not ${describe(value)}.`
   }
-  return /\*./.test(value) ? `holds ${describe(value)}: a * is allowed only at the end.` : null
+  if (/\*./.test(value)) return `holds ${describe(value)}: a * is allowed only at the end.`
+  const beginning = value.replace(/\*$/, '')
+  return beginning === '' || isName(beginning)
+    ? null
+    : `holds ${describe(value)}, which matches no room: a name is a well-formed string of 1 to 255 bytes.`
 }
 
 /** Checks an option with patterns. */

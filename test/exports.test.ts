@@ -376,6 +376,18 @@ describe('the built package', () => {
     expect(run('commonjs', program)).to.deep.equal([])
   })
 
+  it('loads without koa, which a front end does not install', () => {
+    const program = `
+      import { register } from 'node:module'
+      register('data:text/javascript,' + encodeURIComponent(
+        'export const resolve = (name, context, next) => { if (name === "koa") throw new Error("koa"); return next(name, context) }'))
+      const failed = []
+      for (const name of ['', '/client', '/testing', '/redis', '/cluster', '/otel', '/prometheus', '/inspector', '/asyncapi'])
+        await import('koaws' + name).catch(({ message }) => failed.push(name + ': ' + message))
+      console.log(JSON.stringify(failed))`
+    expect(run('module', program)).to.deep.equal([])
+  })
+
   it('shows its package.json and hides its files', () => {
     const program = `
       const code = (name) => { try { require(name); return null } catch (error) { return error.code } }

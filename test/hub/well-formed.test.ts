@@ -89,6 +89,8 @@ describe('a string with a lone surrogate', () => {
       () => bearer({ cookie: name }),
       () => bearer({ query: name }),
       () => makeHub({ hosts: [name] }),
+      () => makeHub({ history: { rooms: ['r*', name] } }),
+      () => makeHub({ presence: { rooms: `${name}*`, info: () => null } }),
       () =>
         makeHub().route(
           `/${name}`,

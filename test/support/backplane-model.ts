@@ -285,6 +285,8 @@ class ModelRun {
   readonly #instances: Instance[] = []
   /** Instances that were killed or closed: their messages are judged regardless. */
   readonly #ended = new Map<string, { at: number; isKill: boolean }>()
+  /** Instances that one other did not hear in this round. */
+  readonly #unheard = new Set<string>()
   readonly #messages = new Map<string, Message>()
   #published = 0
   #deliveries = 0
@@ -397,7 +399,7 @@ class ModelRun {
       for (const room of rooms) there.join(again, room)
     } else if (dice < 0.15) this.#fault(instance)
     else if (dice < 0.18) this.#heal(instance)
-    else if (dice < 0.1802) await this.#end(instance)
+    else if (dice < 0.183) await this.#end(instance)
     for (let i = Math.floor(this.#random() * this.#options.burst); i > 0; i--)
       this.#publish(this.#pick(this.#instances))
     if (this.#random() < 0.6) await turn()
@@ -411,6 +413,7 @@ class ModelRun {
     this.faults[name] = (this.faults[name] ?? 0) + 1
     const others = this.#instances.filter((one) => one !== instance).map(({ id }) => id)
     faults[name]?.(instance.id, others)
+    if (name === 'not heard by one') this.#unheard.add(instance.id)
   }
 
   /**
@@ -452,8 +455,12 @@ class ModelRun {
     this.#options.engine.heal(instance.id)
   }
 
-  /** Kills or closes an instance, and starts another. */
+  /**
+   * Kills or closes an instance, and starts another. An instance that another does not hear goes on: what it
+   * sent is known as lost only when it is heard again.
+   */
   async #end(instance: Instance): Promise<void> {
+    if (this.#unheard.has(instance.id)) return
     const { engine } = this.#options
     const isKill = engine.kill !== undefined && this.#random() < 0.5
     this.faults[isKill ? 'kill' : 'close'] = (this.faults[isKill ? 'kill' : 'close'] ?? 0) + 1
@@ -569,6 +576,7 @@ class ModelRun {
       instance.losses.length = 0
     }
     this.#messages.clear()
+    this.#unheard.clear()
   }
 
   #room(): string {

@@ -5,6 +5,7 @@ import { expect } from 'chai'
 import koaWs, { accept, type KoaWsOptions, messages, type OriginPolicy } from '../../lib/index.ts'
 import { checkOrigin } from '../../lib/listener/origin.ts'
 import { normalizedHosts, normalizedOrigins } from '../../lib/listener/origin-entries.ts'
+import { forgetWarnings } from '../../lib/warn.ts'
 import { selfSigned } from '../support/certificate.ts'
 import { KEY } from '../support/raw.ts'
 import {
@@ -321,6 +322,29 @@ describe('ctx.state.user.exp', () => {
       expect(await socket.nextJson()).to.deep.equal([null])
     })
   }
+
+  it('that is ignored causes one warning in a process, which names the option', async () => {
+    const warnings: Error[] = []
+    const hear = (warning: Error & { code?: string }): void => {
+      if (warning.code === 'KOAWS_EXP') warnings.push(warning)
+    }
+    forgetWarnings()
+    process.on('warning', hear)
+    try {
+      const site = await serve((app) => {
+        app.use((ctx, next) => {
+          ctx.state['user'] = { exp: 1500 }
+          return next()
+        })
+        app.use(accept((connection) => connection.send('in')))
+      })
+      for (let i = 0; i < 3; i++) await (await openSocket(site.port)).next()
+      expect(warnings.map(({ message }) => message)).to.have.lengthOf(1)
+      expect(warnings[0]?.message).to.contain('exp is 1500').and.contain('"expiresAt"')
+    } finally {
+      process.off('warning', hear)
+    }
+  })
 
   for (const [exp, expected] of [
     [seconds + 60, 'in'],

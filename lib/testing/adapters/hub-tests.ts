@@ -1,7 +1,6 @@
 // Tests of hubs over an adapter.
 import { strict as assert } from 'node:assert'
 import { channel } from 'node:diagnostics_channel'
-import Koa from 'koa'
 import type { LostEvent } from '../../diagnostics.ts'
 import { accept, type Hub, type KoaWsOptions, koaWs } from '../../index.ts'
 import { type TestApp, type TestSocket, testApp } from '../test-app.ts'
@@ -24,11 +23,18 @@ class Instance {
   readonly #app: TestApp
   #guests = 0
 
-  constructor(subject: AdapterSubject, options: KoaWsOptions = {}) {
+  private constructor(hub: Hub, app: TestApp) {
+    this.hub = hub
+    this.#app = app
+  }
+
+  static async start(subject: AdapterSubject, options: KoaWsOptions = {}): Promise<Instance> {
+    // Tests of a page load `koaws/testing` too, and koa may be absent there.
+    const { default: Koa } = await import('koa')
     const app = new Koa()
     app.silent = true
-    this.hub = koaWs({ adapter: subject.adapter(), ...options })
-    app.use(this.hub)
+    const hub = koaWs({ adapter: subject.adapter(), ...options })
+    app.use(hub)
     app.use(
       accept(
         async (connection, ctx) => {
@@ -42,7 +48,7 @@ class Instance {
         { user: (ctx) => ctx.query['user'] as string | undefined },
       ),
     )
-    this.#app = testApp(app)
+    return new Instance(hub, testApp(app))
   }
 
   /** Connects a client that is in the given rooms. */
@@ -74,7 +80,7 @@ async function instances(
   after: (undo: () => unknown) => void,
   count: number,
 ): Promise<Instance[]> {
-  const all = Array.from({ length: count }, () => new Instance(subject))
+  const all = await Promise.all(Array.from({ length: count }, () => Instance.start(subject)))
   for (const one of all) after(() => one.close())
   await acquainted(all)
   return all
@@ -255,8 +261,10 @@ export function hubTests(make: MakeSubject): AdapterTest[] {
       async (subject, after) => {
         const { cut, heal } = faultsOf(subject)
         const [one, two] = [
-          new Instance({ adapter: () => ({ ...bound(subject), maxQueued: { messages: 5 } }) }),
-          new Instance(subject),
+          await Instance.start({
+            adapter: () => ({ ...bound(subject), maxQueued: { messages: 5 } }),
+          }),
+          await Instance.start(subject),
         ]
         for (const each of [one, two]) after(() => each.close())
         await acquainted([one, two])
@@ -303,7 +311,7 @@ export function hubTests(make: MakeSubject): AdapterTest[] {
       assert.deepEqual((await one.hub.all().members()).missing, [])
       three.hub.room('r').send('on')
       await expectNext([a], 'on')
-      const next = new Instance(subject)
+      const next = await Instance.start(subject)
       after(() => next.close())
       await acquainted([one, three, next])
     }),
