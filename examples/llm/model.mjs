@@ -34,7 +34,7 @@ export async function* generate(
   }
 }
 
-/** Makes the tokens of an answer: each word is followed by one that follows it in the corpus. */
+/** Makes the tokens of an answer: after each word comes a word that follows it in the corpus. */
 function* tokensOf(prompt) {
   const random = randomOf(prompt)
   let word = '.'
