@@ -1,5 +1,6 @@
 // The message handlers of the server.
 import { messages } from 'koaws'
+import { generate } from '../llm/model.mjs'
 import { chatProtocol } from './chat.protocol.mjs'
 import { findPerson, logOf } from './rooms.mjs'
 import { createWhoIsThere } from './who-is-there.mjs'
@@ -31,6 +32,10 @@ export function makeChat(hub, { instance } = {}) {
     .on('typing', ({ connection }) => {
       // Volatile, because a late typing indicator is useless.
       connection.to(connection.state.room).volatile().push('isTyping', personOf(connection))
+    })
+    // The assistant. A page that was away goes on with the same answer, if it is back within a minute.
+    .on('ask', ({ data: { question, begun }, signal }) => generate(question, { begun, signal }), {
+      resume: true,
     })
 
   /** Sends to all other pages of the room. The page of the sender gets the reply. */

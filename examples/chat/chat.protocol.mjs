@@ -21,6 +21,10 @@ export const chatProtocol = protocol({
     reply: z.object({ id: messageId, time }),
   },
   typing: {},
+  ask: {
+    data: z.object({ question: text, begun: z.string().max(4_000).optional() }), // begun: what the page has of the answer
+    stream: z.string(), // the words, one by one
+  },
 
   // From the server.
   you: { push: person.extend({ instance: z.string().optional() }) }, // instance: the name of this instance

@@ -1,10 +1,10 @@
-// The files of the page, and the client of koaws, one file of the package.
+// The files of the page, and the client of koaws: two files of the package.
 import { readdirSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import Router from '@koa/router'
 
 const PUBLIC = new URL('public/', import.meta.url)
-const CLIENT = new URL('../koaws-client.js', import.meta.resolve('koaws/client'))
+const CLIENT = ['koaws-client.js', 'koaws-client-streams.js'] // the second one is loaded at the first stream
 
 /** Middleware that answers with a file. */
 export function file(url) {
@@ -20,7 +20,9 @@ export const loginPage = file(new URL('login.html', PUBLIC))
 export const roomPage = file(new URL('room.html', PUBLIC))
 
 export const files = new Router()
-files.get('/koaws-client.js', file(CLIENT))
+for (const name of CLIENT) {
+  files.get(`/${name}`, file(new URL(`../${name}`, import.meta.resolve('koaws/client'))))
+}
 for (const name of readdirSync(PUBLIC)) {
   if (!name.endsWith('.html')) files.get(`/${name}`, file(new URL(name, PUBLIC)))
 }

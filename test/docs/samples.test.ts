@@ -967,6 +967,30 @@ const table: Record<string, Entry[]> = {
     },
   ],
 
+  'docs/guides/streams.md server.mjs': [
+    {
+      check: async ({ port }) => {
+        const socket = await talk(port, '/')
+        socket.json({ type: 'ask', id: 1, credit: 1_000, data: { prompt: 'hi' } })
+        for (const token of ['You', ' asked:', ' hi'])
+          expect(await hear(socket)).to.deep.equal({ type: 'koaws:item', id: 1, data: { token } })
+        expect(await hear(socket)).to.include({ type: 'koaws:reply', id: 1 })
+      },
+    },
+  ],
+  'docs/guides/streams.md client.mjs': [
+    {
+      beside: 'server.mjs',
+      prints: lines(
+        'You asked: What is a stream? (6 tokens)',
+        'You',
+        'You asked: Are you still there?',
+        '{ characters: 18 }',
+      ),
+    },
+  ],
+  'docs/guides/streams.md test/streams.test.ts': [mocha(/1 passing/)],
+
   'docs/guides/validation.md schemas.mjs': [
     {
       check: async ({ port }) => {

@@ -1,4 +1,5 @@
 // The field for a message, and its receiver.
+import { ASSISTANT } from './assistant.js'
 import { TYPING } from './typing.js'
 
 export function createComposer(form, { isMe, onSay, onTyping }) {
@@ -36,6 +37,7 @@ export function createComposer(form, { isMe, onSay, onTyping }) {
 
   /** Returns the receiver of a private message, or undefined for the whole room. */
   function receiver() {
+    if (to.value === ASSISTANT.id) return ASSISTANT
     return people.find(({ id }) => id === to.value)
   }
 
@@ -43,11 +45,12 @@ export function createComposer(form, { isMe, onSay, onTyping }) {
   function showReceivers(present) {
     const chosen = receiver()
     people = present.filter((person) => !isMe(person))
-    const gone = chosen && !people.some(({ id }) => id === chosen.id)
+    const gone = chosen && chosen !== ASSISTANT && !people.some(({ id }) => id === chosen.id)
     to.replaceChildren(
       new Option('Everybody', ''),
       ...people.map(({ name, id }) => new Option(name, id)),
       ...(gone ? [new Option(`${chosen.name} (left)`, chosen.id)] : []),
+      new Option(ASSISTANT.name, ASSISTANT.id),
     )
     if (gone) people.push(chosen)
     to.value = chosen?.id ?? ''

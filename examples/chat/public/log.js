@@ -59,6 +59,35 @@ export function createLog(root, { isMe, latest, onRetry }) {
     onRetry(message)
   }
 
+  /** Shows an answer that grows, to this page only, with a button that calls `onStop`. */
+  function growing({ id, from, onStop }) {
+    const item = addMessage(keyOf(id, from), { from, text: '', to: { id: 'me' } })
+    const words = item.querySelector('.text')
+    const stop = element('button', 'quiet stop', 'Stop')
+    stop.type = 'button'
+    stop.addEventListener('click', onStop)
+    item.ariaBusy = 'true' // a screen reader reads it when it is complete
+    item.append(stop)
+
+    return {
+      get text() {
+        return words.textContent
+      },
+      add(text) {
+        words.append(text)
+        scrolling.follow()
+      },
+      end(note = '') {
+        if (document.activeElement === stop) root.focus()
+        stop.remove()
+        item.ariaBusy = 'false'
+        confirm(item, Date.now())
+        if (note) item.querySelector('.meta').prepend(`${note} `)
+        scrolling.follow()
+      },
+    }
+  }
+
   function notice(text) {
     add(element('li', 'notice', text))
   }
@@ -110,7 +139,7 @@ export function createLog(root, { isMe, latest, onRetry }) {
     group(list.firstElementChild)
   }
 
-  return { said, sending, confirmed, failed, notice, missed }
+  return { said, sending, confirmed, failed, growing, notice, missed }
 }
 
 /** True if it is grouped with the message above: same users, short time between. */

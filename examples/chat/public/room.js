@@ -1,5 +1,6 @@
 // The page of a room: one client of koaws, and the parts of the page that it updates.
 import { connect } from '/koaws-client.js'
+import { ASSISTANT, createAssistant } from './assistant.js'
 import { createComposer } from './composer.js'
 import { createDelivery } from './delivery.js'
 import { $ } from './dom.js'
@@ -34,6 +35,7 @@ const members = createMembers($('#members'), {
   onChange: membersChanged,
 })
 const deliver = createDelivery(client, log, toasts)
+const ask = createAssistant(client, log, toasts)
 
 document.title = `${room} – Chat`
 $('#room').textContent = room
@@ -80,7 +82,11 @@ function membersChanged(people) {
 function say(text, to) {
   const said = { id: newId(), text, to }
   log.sending(said)
-  void deliver(said)
+  if (to !== ASSISTANT) void deliver(said)
+  else {
+    log.confirmed(said.id, Date.now())
+    void ask(said.id, text)
+  }
 }
 
 function tellTyping() {

@@ -24,6 +24,8 @@ export interface ChatOptions {
   secret?: string
   /** The result of `Math.random()` in the process, for example for the delay after a shutdown. */
   random?: number
+  /** The time between two words of the assistant, in milliseconds. */
+  pause?: number
 }
 
 /** Starts the example, and waits for the line with its URL. */
@@ -31,13 +33,14 @@ export async function startChat({
   port = 0,
   secret = 'a secret',
   random,
+  pause = 40,
 }: ChatOptions = {}): Promise<Chat> {
   const chance =
     random === undefined
       ? []
       : ['--import', `data:text/javascript,Math.random = () => ${random}`.replaceAll(' ', '%20')]
   const child = spawn(process.execPath, [...chance, SERVER], {
-    env: { ...process.env, PORT: String(port), SECRET: secret },
+    env: { ...process.env, PORT: String(port), SECRET: secret, TOKEN_PAUSE: String(pause) },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   children.add(child)
