@@ -8,6 +8,9 @@ type Read = { readonly value: string } | { readonly problem: string }
 const ORIGIN = /^([a-z][a-z0-9+.-]*):\/\/([^\s/?#@\\]*)$/i
 const SOCKETS: Record<string, string> = { ws: 'http', wss: 'https' }
 
+/** A host name that the URL parser takes and no page has: an empty label, or an escaped wildcard. */
+const UNUSABLE = /^\.|\.\.|\*/
+
 const never = (entry: string, why: string): Read => ({
   problem: `holds ${describe(entry)}, which never matches: ${why}`,
 })
@@ -41,7 +44,8 @@ export function readOrigin(entry: string): Read {
       : { value: entry.toLowerCase() }
   }
   try {
-    return { value: new URL(entry).origin }
+    const { origin, hostname } = new URL(entry)
+    return UNUSABLE.test(hostname) ? { problem: noOrigin(entry) } : { value: origin }
   } catch {
     return { problem: noOrigin(entry) }
   }
@@ -71,6 +75,7 @@ export function readHost(entry: string): Read {
     if (/[\s?#@\\]/.test(name)) throw new TypeError(name)
     // The URL parser normalizes the host only for schemes with a default port, such as http.
     const { hostname } = new URL(`http://${name}`)
+    if (UNUSABLE.test(hostname)) throw new TypeError(name)
     return { value: port === undefined ? hostname : `${hostname}:${Number(port)}` }
   } catch {
     return {
