@@ -7,6 +7,7 @@
  */
 export {
   type DefinitionOf,
+  type HandlerOptions,
   type Message,
   type MessageHandler,
   type MessageMiddleware,
