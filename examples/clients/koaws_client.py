@@ -52,13 +52,13 @@ class Client:
         return message.get("data")
 
     def stream(self, type, done=None, resume=False, timeout=120, credit=65536, **data):
-        """The items of the server, for `async for`; then `done(reply)`. `timeout`: the longest silence. Leaving the loop
-        cancels the request, at once inside of `contextlib.aclosing`. With `resume` it survives a reconnect."""
+        """The items of the server, for `async for`; then `done(reply)`. Leaving the loop cancels the request, at once
+        inside of `contextlib.aclosing`. `resume`: it survives a reconnect. `timeout`: the longest silence, in s."""
         key = {"key": secrets.token_urlsafe(16)} if resume else {}
         return self._exchange({"type": type, "credit": credit, **key, **data}, timeout, done)
 
     async def upload(self, type, source, timeout=120, **data):
-        """Sends the items of an iterable, which may be async, as the server takes them. Returns the data of the reply."""
+        """Sends the items of an iterable, which may be async, as the server takes them. The data of the reply."""
         replies = []
         async for _ in self._exchange({"type": type, "upload": True, **data}, timeout, replies.append, source):
             pass

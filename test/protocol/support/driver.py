@@ -158,7 +158,7 @@ def data_of(message):
 
 
 async def main():
-    orders = asyncio.StreamReader()
+    orders = asyncio.StreamReader(limit=1 << 24)
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(orders), sys.stdin
     )
