@@ -1,6 +1,6 @@
 // Bundles the client into ES modules: dist/koaws-client.js and dist/koaws-client-streams.js for
-// pages, minified, and dist/client/index.js for Node, readable, which replaces the output of tsc.
-// The part for streams is loaded on demand. The core imports it by the name of its file.
+// pages, minified, and dist/client/index.js and dist/client/streams.js for Node, readable, which
+// replace the output of tsc. The client imports its part for streams on demand, by the name of its file.
 import { writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
@@ -28,7 +28,6 @@ const withoutStreams = (path) => ({
 /** @type {import('esbuild').BuildOptions} */
 const client = {
   absWorkingDir: fileURLToPath(new URL('..', import.meta.url)),
-  entryPoints: ['lib/client/index.ts'],
   bundle: true,
   sourcemap: true,
   format: 'esm',
@@ -90,7 +89,8 @@ const names = await bundleForPages('lib/client/index.ts', 'koaws-client.js', {})
 await bundleForPages('lib/client/streams.ts', 'koaws-client-streams.js', names)
 await build({
   ...client,
-  outfile: 'dist/client/index.js',
+  entryPoints: ['lib/client/index.ts', 'lib/client/streams.ts'],
+  outdir: 'dist/client',
   platform: 'neutral',
   sourcesContent: false, // lib/ is in the package
   plugins: [withoutStreams('./streams.js')],

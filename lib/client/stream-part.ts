@@ -28,9 +28,10 @@ const SILENCE = 120_000
  * import { fakeServer } from 'koaws/testing'
  *
  * const server = fakeServer() // in a page: leave out the option WebSocket
+ * server.on('ask', () => ({ tokens: 0 }))
+ *
  * const client = connect('wss://app.example/chat', { streams, WebSocket: server.WebSocket })
- * client.stream('ask', { prompt: 'hi' })
- * console.log((await server.received('ask')).data) // { prompt: 'hi' }
+ * console.log(await client.stream('ask', { prompt: 'hi' }).reply) // { tokens: 0 }
  * client.close()
  * ```
  *

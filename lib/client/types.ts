@@ -143,8 +143,8 @@ export interface ClientOf<P extends ProtocolDefinition> {
     ...rest: DataAndOptions<ClientData<P, T>, RequestOptions>
   ): Promise<ReplyTaken<P, T>>
   /**
-   * Sends a request that the server answers with a stream of items and then a reply, and returns the
-   * stream. `rest` is the data, then the options. Connects, if the client has not started; waits in the queue until a
+   * Sends a request of a `type` that the server answers with a stream of items and then a reply, and
+   * returns the stream. `rest` is the data, then the options. Connects, if the client has not started; waits in the queue until a
    * connection opens. Leaving the loop over the stream, or `signal`, cancels the request. The first
    * stream loads the code of streams, unless `connect()` got it with the option `streams`.
    *

@@ -128,7 +128,7 @@ export type AnswerGiven<P, T> =
 export type ReplyChecked<P, T> =
   Schema<P, T, 'reply'> extends StandardSchema ? SchemaOutput<Schema<P, T, 'reply'>> : unknown
 
-/** The types whose answer follows a stream of items; any string without a protocol. */
+/** The types that have a stream of items before the answer; any string without a protocol. */
 export type StreamType<P> =
   IsOpen<P> extends true
     ? string

@@ -206,6 +206,27 @@ describe('client.stream()', () => {
     client.close()
   })
 
+  it('survives messages of a hostile server', async () => {
+    const { client, last, answer, errors } = await ask()
+    for (const message of [
+      '{"type":"koaws:credit","id":1}',
+      '{"type":"koaws:credit","id":1,"data":null}',
+      '{"type":"koaws:credit","id":1,"data":{"bytes":1e999}}',
+      '{"type":"koaws:cancel","id":1,"data":7}',
+      '{"type":"koaws:item","id":1,"data":{"__proto__":{"polluted":1}}}',
+      '{"type":"koaws:item","id":1,"error":{},"text":7,"data":[]}',
+      '{"type":"koaws:error","id":1,"error":{"code":"ERR_KOAWS_STREAM_LOST","data":"x"}}',
+    ]) {
+      last.receive(message)
+    }
+    expect((await answer.next()).value).to.have.own.property('__proto__')
+    expect(await answer.next()).to.deep.equal({ done: false, value: [] })
+    expect(await rejection(answer.next())).to.include({ code: 'ERR_KOAWS_STREAM_LOST' })
+    expect(({} as Record<string, unknown>)['polluted']).to.equal(undefined)
+    expect(errors).to.deep.equal([])
+    client.close()
+  })
+
   describe('credit', () => {
     it('is granted when half of the window was taken, in bytes of UTF-8', async () => {
       const { client, last, answer } = await ask({ credit: 200 })

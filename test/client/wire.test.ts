@@ -281,26 +281,28 @@ describe('the bundle of the client', () => {
       cwd: root,
       encoding: 'utf8',
     })
-    expect(stdout).to.match(/^koaws\/client: \d+ bytes gzipped/)
+    expect(stdout).to.match(/^koaws-client\.js: \d+ bytes gzipped/)
+    expect(stdout).to.match(/^koaws-client-streams\.js: \d+ bytes gzipped/m)
     expect(status).to.equal(0)
   })
 
-  it('is one readable file without imports for Node', async () => {
-    const url = new URL('../../dist/client/index.js', import.meta.url)
-    const text = await readFile(url, 'utf8')
-    expect(Math.max(...text.split('\n').map((line) => line.length))).to.be.below(300)
-    expect(text).to.not.match(/^import /m)
-    expect(Object.keys(await import(url.href)).sort()).to.deep.equal([
-      'RequestError',
-      'connect',
-      'protocol',
-    ])
-  })
+  for (const [name, names] of [
+    ['index', ['RequestError', 'connect', 'protocol']],
+    ['streams', ['streams']],
+  ] as const) {
+    it(`is one readable file without imports for Node: ${name}.js`, async () => {
+      const url = new URL(`../../dist/client/${name}.js`, import.meta.url)
+      const text = await readFile(url, 'utf8')
+      expect(Math.max(...text.split('\n').map((line) => line.length))).to.be.below(300)
+      expect(text).to.not.match(/^import /m)
+      expect(Object.keys(await import(url.href)).sort()).to.deep.equal(names)
+    })
+  }
 
   it('is the target of each condition in the exports of the package', () => {
-    const resolve = (...conditions: string[]): string => {
+    const resolve = (name: string, ...conditions: string[]): string => {
       const args = conditions.map((condition) => `--conditions=${condition}`)
-      const program = `console.log(import.meta.resolve('koaws/client'))`
+      const program = `console.log(import.meta.resolve('${name}'))`
       const { stdout } = spawnSync(
         process.execPath,
         [...args, '--input-type=module', '-e', program],
@@ -308,12 +310,20 @@ describe('the bundle of the client', () => {
       )
       return stdout.trim().replace(/.*\/dist\//, '')
     }
-    expect(resolve()).to.equal('client/index.js')
-    expect(resolve('browser')).to.equal('koaws-client.js')
+    expect(resolve('koaws/client')).to.equal('client/index.js')
+    expect(resolve('koaws/client', 'browser')).to.equal('koaws-client.js')
+    expect(resolve('koaws/client/streams')).to.equal('client/streams.js')
+    expect(resolve('koaws/client/streams', 'browser')).to.equal('koaws-client-streams.js')
   })
 
-  it('of pages uses no import, require, Buffer or process', async () => {
-    const text = await readFile(new URL('../../dist/koaws-client.js', import.meta.url), 'utf8')
-    expect(text).to.not.match(/\bimport\b|\brequire\b|\bBuffer\b|\bprocess\b/)
-  })
+  for (const [name, imports] of [
+    ['koaws-client.js', ['import("./koaws-client-streams.js")']],
+    ['koaws-client-streams.js', []],
+  ] as const) {
+    it(`of pages uses no require, Buffer, process or other import: ${name}`, async () => {
+      const text = await readFile(new URL(`../../dist/${name}`, import.meta.url), 'utf8')
+      expect(text.match(/\bimport\b\W*[^)]*\)?/g) ?? []).to.deep.equal(imports)
+      expect(text).to.not.match(/\brequire\b|\bBuffer\b|\bprocess\b/)
+    })
+  }
 })
