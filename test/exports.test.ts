@@ -182,6 +182,7 @@ const TESTING_TYPES = [
   'AdapterSubject',
   'AdapterTest',
   'ConnectOptions',
+  'FakeRequest',
   'FakeServer',
   'FakeServerOptions',
   'HistoryMessages',
