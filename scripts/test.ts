@@ -1,6 +1,7 @@
 // npm test:           the fast tests; skips those of missing programs
 // npm run test:all:   every test; fails if a program is missing
-// Both run the files side by side, and then the flows again over HTTP/2. Other arguments go to mocha:
+// Both run the files side by side, and then the flows again over HTTP/2. The fast tests leave out LONG, to end within
+// three minutes, and the flows of LONG over HTTP/2. Other arguments go to mocha:
 // npm test -- -g rejects, npm test -- test/listener/origin.test.ts
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -22,7 +23,30 @@ const LONG = [
   'hub/signals',
   'interop/by-hand',
   'adapters/redis/faults',
+  'adapters/redis/history/model',
+  'history/model',
+  'adapters/cluster/retry/processes',
+  'adapters/cluster/history/processes',
+  'adapters/cluster/retry/pm2',
   'connection/congestion',
+  'adapters/redis/suite',
+  'adapters/cluster/retry/store',
+  'adapters/redis/history/cluster',
+  'adapters/redis/retry/store',
+  'history/membership',
+  'adapters/redis/refusals',
+  'adapters/redis/history/store',
+  'adapters/cluster/headcount',
+  'asyncapi/document',
+  'middleware/compatibility',
+  'examples/load-test',
+  'examples/browser',
+  'adapters/redis/history/session',
+  'adapters/cluster/large',
+  'client/browser',
+  'examples/docker',
+  'messages/hostile',
+  'hub/file-limit',
   'adapters/redis/link',
   'adapters/cluster/link',
   'examples/restart',
@@ -62,12 +86,13 @@ const jobs = process.env['JOBS'] ?? String(availableParallelism() + 2)
 const side = jobs === '1' ? [] : ['--parallel', '--jobs', jobs]
 const flags = words.filter((word) => !word.endsWith('.test.ts'))
 const chosen = words.filter((word) => word.endsWith('.test.ts'))
+const fast = all ? [] : LONG.flatMap((file) => ['--ignore', file])
 const runs =
   chosen.length > 0
     ? [[...flags, ...chosen]]
     : [
         [...side, ...flags, ...testFiles()],
-        [...side, ...flags, '--config', 'test/http2/flows.mocharc.json'],
+        [...side, ...flags, ...fast, '--config', 'test/http2/flows.mocharc.json'],
       ]
 let failed = false
 // The second command runs even if the first one fails.
