@@ -498,25 +498,29 @@ describe('asyncapi()', () => {
 
     it('allow the messages of streams', () => {
       const find = validators(documentOf(PROTOCOLS['with streams'] ?? {}))
-      const allows = (action: string, message: Wire): boolean =>
+      const allows = (action: 'send' | 'receive', message: { type: string }): boolean =>
         find(action, message.type).some((validate) => validate(message))
       const ask = { type: 'ask', id: 1, credit: 65_536, data: { text: 'hi' } }
       expect(allows('receive', ask)).to.equal(true)
-      expect(allows('receive', { ...ask, again: true, key: 'x'.repeat(16), since: 0 })).to.equal(
-        true,
-      )
-      expect(allows('receive', { ...ask, credit: 0 })).to.equal(false)
-      expect(allows('receive', { type: 'ask', id: 1, data: { text: 'hi' } })).to.equal(false)
-      expect(allows('receive', { type: 'put', id: 1 })).to.equal(false)
-      expect(allows('receive', { type: 'put', id: 1, upload: true })).to.equal(true)
-      const item = (data: unknown): Wire => ({ type: 'koaws:item', id: 1, data }) as Wire
+      const again = { ...ask, again: true, key: 'x'.repeat(16), since: 0 }
+      expect(allows('receive', again)).to.equal(true)
+      const without = { ...ask, credit: 0 }
+      expect(allows('receive', without)).to.equal(false)
+      const bare = [
+        { type: 'ask', id: 1, data: { text: 'hi' } },
+        { type: 'put', id: 1 },
+      ]
+      for (const message of bare) expect(allows('receive', message)).to.equal(false)
+      const put = { type: 'put', id: 1, upload: true }
+      expect(allows('receive', put)).to.equal(true)
+      const item = (data: unknown) => ({ type: 'koaws:item', id: 1, data })
       for (const data of [{ text: 'hi' }, null, 'a line'])
         expect(allows('send', item(data)), String(data)).to.equal(true)
       expect(allows('send', item(7))).to.equal(false)
       expect(allows('receive', item('a part'))).to.equal(true)
       expect(allows('receive', item(null))).to.equal(false)
-      const part = (type: string, data?: object): Wire => ({ type, id: 1, ...(data && { data }) })
-      for (const action of ['send', 'receive']) {
+      const part = (type: string, data?: object) => ({ type, id: 1, ...(data && { data }) })
+      for (const action of ['send', 'receive'] as const) {
         expect(allows(action, part('koaws:credit', { bytes: 1 }))).to.equal(true)
         expect(allows(action, part('koaws:cancel'))).to.equal(true)
         expect(allows(action, part('koaws:end'))).to.equal(action === 'receive')
