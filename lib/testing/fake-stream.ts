@@ -1,5 +1,6 @@
-// `FakeStream`: one request of a client at a fake server, with its items in both directions. The
-// client's own parts serve the other direction here; a stream is not resumed.
+// `FakeStream`: one request of a client at a fake server, with its items in both directions.
+//
+// The parts of the client that count credit serve the other direction here. A stream is not resumed.
 import { byteLength } from '../client/envelope.ts'
 import { createStreamItems, END, type StreamItems } from '../client/stream-items.ts'
 import { createUpload, type Upload } from '../client/upload.ts'
