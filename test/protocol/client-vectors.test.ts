@@ -1,6 +1,12 @@
 import { WebSocket } from 'ws'
 import { type ClientStream, connect, RequestError } from '../../lib/client/index.ts'
-import { type ClientStatus, type ClientUnderTest, Heard, type Outcome, testClient } from './support/client-run.ts'
+import {
+  type ClientStatus,
+  type ClientUnderTest,
+  Heard,
+  type Outcome,
+  testClient,
+} from './support/client-run.ts'
 import type { Action, App, Json } from './support/vectors.ts'
 
 describe('the client and docs/protocol-vectors.json', () => {
@@ -75,7 +81,12 @@ class OwnClient implements ClientUnderTest {
     })
   }
 
-  #request({ request: [type, data], as, timeout, retry }: Extract<Action, { request: unknown }>): void {
+  #request({
+    request: [type, data],
+    as,
+    timeout,
+    retry,
+  }: Extract<Action, { request: unknown }>): void {
     this.#keep(as, this.#client.request(type, data, { timeout, retry }))
   }
 
