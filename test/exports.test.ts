@@ -184,6 +184,7 @@ const TESTING_TYPES = [
   'AdapterSubject',
   'AdapterTest',
   'ConnectOptions',
+  'FakeRequest',
   'FakeServer',
   'FakeServerOptions',
   'HistoryMessages',

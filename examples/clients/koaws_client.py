@@ -1,5 +1,5 @@
 """A client of the subprotocol koaws.v1 (docs/protocol.md). Python 3.10, websockets 10."""
-import asyncio, base64, collections, inspect, json, logging, math, random, re, secrets, time
+import asyncio, base64, collections, contextlib, inspect, json, logging, math, random, re, secrets, time
 import websockets
 
 STOP = {1000, 1002, 1003, 1005, 1007, 1008, 1009, 1010}  # and 3000 to 4999, except:
@@ -18,6 +18,7 @@ class Client:
         self.history = History(self._deliver, positions, reload)
         self._listeners, self._answers, self._tasks, self._last_id = {}, {}, set(), 0
         self._open, self._attempt, self._denied = asyncio.Event(), 0, False
+        self._streams = {}  # queues for the items, credit and cancel of the server, by id
         self._again, self._window = {}, 0  # requests to send again, and how long the server recognizes them, in s
 
     def on(self, type, listener):
@@ -38,7 +39,7 @@ class Client:
         if retry:
             data["key"] = secrets.token_urlsafe(16)
         if retry and self._window:
-            self._again[id] = (time.monotonic(), {"type": type, "id": id, **data})
+            self._again[id] = (time.monotonic(), lambda: {"type": type, "id": id, **data})
         self._answers[id] = answer = asyncio.get_running_loop().create_future()
         try:
             await self._send_first(type, id=id, **data)
@@ -49,6 +50,77 @@ class Client:
         if "error" in message:
             raise RequestError(message["error"])
         return message.get("data")
+
+    def stream(self, type, done=None, resume=False, timeout=120, credit=65536, **data):
+        """The items of the server, for `async for`; then `done(reply)`. Leaving the loop cancels the request, at once
+        inside of `contextlib.aclosing`. `resume`: it survives a reconnect. `timeout`: the longest silence, in s."""
+        key = {"key": secrets.token_urlsafe(16)} if resume else {}
+        return self._exchange({"type": type, "credit": credit, **key, **data}, timeout, done)
+
+    async def upload(self, type, source, timeout=120, **data):
+        """Sends the items of an iterable, which may be async, as the server takes them. The data of the reply."""
+        replies = []
+        async for _ in self._exchange({"type": type, "upload": True, **data}, timeout, replies.append, source):
+            pass
+        return replies[0]
+
+    async def _exchange(self, request, timeout, done, source=None):
+        await asyncio.wait_for(self._open.wait(), timeout)
+        request["id"] = self._last_id = id = self._last_id + 1
+        taken, owed, grants, sending = 0, 0, asyncio.Queue(), None
+        self._streams[id] = parts = asyncio.Queue()
+        self._answers[id] = answer = asyncio.get_running_loop().create_future()
+        answer.add_done_callback(parts.put_nowait)  # after the last item
+
+        def again():  # the server sends again what was not taken
+            nonlocal owed
+            owed = 0
+            while not parts.empty():
+                parts.get_nowait()
+            return {**request, "since": taken}
+
+        if "key" in request:
+            self._again[id] = (math.inf, again)
+        try:
+            await self._send_first(**request)
+            sending = source is not None and self._start(self._send_items(id, source, grants))
+            while (part := await asyncio.wait_for(parts.get(), timeout)) is not answer:
+                match part:
+                    case {"type": "koaws:item"} if "credit" in request:
+                        taken, owed = taken + 1, owed + part[SIZE]
+                        if owed * 2 >= request["credit"]:
+                            grant, owed = {"bytes": owed, "items": taken}, 0
+                            await self._send_part("koaws:credit", id, data=grant)
+                        yield part.get("data")
+                    case {"type": "koaws:credit", "data": {"bytes": int() as more}}:
+                        grants.put_nowait(more)
+                    case {"type": "koaws:cancel"} if sending:
+                        sending.cancel()
+            if "error" in (message := answer.result()):
+                raise RequestError(message["error"])
+            done and done(message.get("data"))
+        finally:
+            for table in (self._streams, self._answers, self._again):
+                table.pop(id, None)
+            sending and sending.cancel()
+            if answer.cancel() or not answer.exception() and "key" in request:
+                await self._send_part("koaws:cancel", id)
+
+    async def _send_items(self, id, source, grants):
+        try:
+            credit = await grants.get()
+            async for item in source if hasattr(source, "__aiter__") else each(source):
+                credit -= await send(self._ws, "koaws:item", id=id, data=item)
+                while credit <= 0 or not grants.empty():
+                    credit += await grants.get()
+            await send(self._ws, "koaws:end", id=id)
+        except Exception as error:
+            await self._send_part("koaws:cancel", id)
+            id in self._answers and (self._answers[id].done() or self._answers[id].set_exception(error))
+
+    async def _send_part(self, type, id, **data):
+        with contextlib.suppress(websockets.ConnectionClosed):
+            await send(self._ws, type, id=id, **data)
 
     async def _send_first(self, type, id, **data):
         try:
@@ -61,7 +133,7 @@ class Client:
         """Sends what has no answer, in order: section 3.7."""
         for id, (since, message) in list(self._again.items()):
             if time.monotonic() - since < self._window:
-                await send(ws, **message, again=True)
+                await send(ws, **message(), again=True)
             else:
                 self._fail(id, "the server does not recognize it any more")
 
@@ -145,7 +217,10 @@ class Client:
                 await send(ws, "koaws:auth", id=self._last_id, data={"token": token})
             case {"type": "koaws:bye", "data": {"after": int() | float() as after}}:
                 self._return_at = time.time() + after / 1000
+            case {"type": "koaws:item" | "koaws:credit" | "koaws:cancel", "id": int() as id}:
+                id in self._streams and self._streams[id].put_nowait({**message, SIZE: len(text.encode())})
             case {"type": "koaws:reply" | "koaws:error", "id": int() as id}:
+                self._again.pop(id, None)
                 if (answer := self._answers.get(id)) and not answer.done():
                     answer.set_result(message)
             case {"type": "koaws:error"}:
@@ -187,6 +262,7 @@ class Client:
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 class History:
     """The positions in rooms with history: section 3.6. Store `positions`, and pass them to the next client.
@@ -308,7 +384,12 @@ def is_up_to(position, other):
     return is_position(other) and other.split(".")[0] == epoch and int(offset) <= int(other.split(".")[1])
 
 async def send(ws, type, **fields):
-    await ws.send(json.dumps({"type": type, **fields}))
+    await ws.send(text := json.dumps({"type": type, **fields}))
+    return len(text)
+
+async def each(items):
+    for item in items:
+        yield item
 
 async def result_of(value):
     return await value if inspect.isawaitable(value) else value

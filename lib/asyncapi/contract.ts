@@ -6,6 +6,7 @@ import { jsonText, type Side, say } from './gaps.ts'
 import { type Located, valueAt } from './located.ts'
 import { isJsonSchema } from './schema-walk.ts'
 import { serverFindings } from './servers.ts'
+import { ITEM } from './stream-envelopes.ts'
 
 /**
  * Compares two AsyncAPI 3 documents, and returns what may fail for clients that know the old one.
@@ -55,6 +56,7 @@ export function checkContract(before: unknown, after: unknown): ContractFinding[
   serverFindings(before, after, findings)
   const known = operationsOf(after)
   for (const old of operationsOf(before)) {
+    if (STREAM_PARTS.has(old.type)) continue // they come and go with the types that have items
     const same = known.filter(({ type }) => type === old.type)
     const now = same.find(({ action }) => action === old.action)
     if (now) compareOperations(old, now, findings)
@@ -71,6 +73,8 @@ export function checkContract(before: unknown, after: unknown): ContractFinding[
   }
   return findings.list
 }
+
+const STREAM_PARTS: ReadonlySet<string> = new Set(['koaws:credit', 'koaws:end', 'koaws:cancel'])
 
 /** An operation of a document. */
 interface Operation {
@@ -188,7 +192,13 @@ function compareOperations(old: Operation, now: Operation, findings: Findings): 
   } else if (old.reply && now.reply) {
     const side = clientSends ? 'output' : 'input'
     compareMessages(old, side, old.reply, now.reply, now, findings)
+    const [sent, sends] = [old.reply, now.reply].map((list) => list.some(isItem))
+    if (sent && !sends) findings.add('The server no longer sends items.', now.at, old.type)
   }
+}
+
+function isItem({ type }: Message): boolean {
+  return type === ITEM
 }
 
 /** Compares each message of the sender with the message of the receiver that has its type. */

@@ -6,6 +6,7 @@ import {
   errorMessage,
   type OwnMessage,
   ownMessages,
+  type RequestStreams,
   replyMessage,
   serverMessage,
   sharedSchemas,
@@ -16,6 +17,7 @@ import { isNever } from './located.ts'
 import { identifierFor, Names } from './names.ts'
 import { type ResolvedOptions, resolveOptions } from './options.ts'
 import { handshakeBinding, securityOf } from './security.ts'
+import { ITEM, itemMessage, streamMessages } from './stream-envelopes.ts'
 import type {
   AsyncApiDocument,
   AsyncApiMessage,
@@ -86,7 +88,10 @@ export function asyncapi(protocol: Protocol, options: AsyncApiOptions): AsyncApi
     entries.map(([type]) => type),
   )
   const draft = new Draft(resolved)
-  draft.addProtocol()
+  draft.addProtocol({
+    stream: entries.some(([, { stream }]) => stream !== undefined),
+    upload: entries.some(([, { upload }]) => upload !== undefined),
+  })
   for (const [type, entry] of entries) draft.add(type, entry)
   return draft.document()
 }
@@ -112,7 +117,7 @@ class Draft {
   }
 
   /** Adds the messages of koaws.v1 itself. */
-  addProtocol(): void {
+  addProtocol(streams: RequestStreams): void {
     const { refresh, history, presence, security } = this.#options
     const authenticate = security.some((way) => way.in === 'message')
     this.#message(REPLY, 'koaws:reply', 'A reply.', replyMessage(ANY))
@@ -129,11 +134,13 @@ class Draft {
       channel: CHANNEL_REFERENCE,
       messages: [messageReference(ERROR)],
     }
-    for (const own of ownMessages({ authenticate, refresh, history, presence })) this.#addOwn(own)
+    const own = ownMessages({ authenticate, refresh, history, presence })
+    for (const one of [...own, ...streamMessages(streams)]) this.#addOwn(one)
   }
 
-  #addOwn({ type, action, summary, payload, reply }: OwnMessage): void {
-    const name = type.replace(':', '_')
+  #addOwn(own: OwnMessage): void {
+    const { type, action, summary, payload, reply } = own
+    const name = own.name ?? type.replace(':', '_')
     this.#operationNames.reserve(name)
     this.#message(name, type, summary, payload)
     if (reply !== undefined)
@@ -156,18 +163,40 @@ class Draft {
     const part = push ? 'push' : 'data'
     const data = this.#data(entry[part], id, { type, part, from })
     const answered = !push || entry.reply !== undefined
-    const payload = push ? serverMessage(type, data, answered, history) : clientMessage(type, data)
+    const streams = { stream: entry.stream !== undefined, upload: entry.upload !== undefined }
+    const payload = push
+      ? serverMessage(type, data, answered, history)
+      : clientMessage(type, data, streams)
     const summary = push
       ? `The server sends ${quote(type)}${answered ? ', and asks for an answer if it has an id.' : '.'}`
-      : `A client sends ${quote(type)}, and gets an answer if it has an id.`
+      : `A client sends ${quote(type)}${sequelOf(streams)}`
     const name = this.#message(this.#messageNames.take(id), type, summary, payload)
     this.#operations[id] = {
       action: push ? 'send' : 'receive',
       summary,
       channel: CHANNEL_REFERENCE,
-      messages: [messageReference(name)],
-      ...(answered && answeredWith(this.#reply(type, id, entry.reply, push ? 'client' : 'server'))),
+      messages: [name, ...this.#items(type, id, entry.upload, 'upload')].map(messageReference),
+      ...(answered &&
+        answeredWith(
+          ...this.#items(type, id, entry.stream, 'stream'),
+          this.#reply(type, id, entry.reply, push ? 'client' : 'server'),
+        )),
     }
+  }
+
+  /** Adds the items of a type. Returns the name of their message; none without a schema. */
+  #items(
+    type: string,
+    id: string,
+    schema: StandardSchema | undefined,
+    part: 'stream' | 'upload',
+  ): string[] {
+    if (schema === undefined) return []
+    const from = part === 'stream' ? 'server' : 'client'
+    const payload = itemMessage(this.#value(schema, id, { type, part, from }))
+    const name = this.#messageNames.take(`${id}.${part}`)
+    const summary = `An item of the ${from}, for ${quote(type)}.`
+    return [this.#message(name, ITEM, summary, payload)]
   }
 
   /** Adds the reply to a type, and returns the name of its message. */
@@ -178,13 +207,17 @@ class Draft {
     from: 'client' | 'server',
   ): string {
     if (schema === undefined) return REPLY
-    const place: SchemaPlace = { type, part: 'reply', from }
-    const { schema: data, optional } = this.#data(schema, id, place)
-    const absent: JsonSchema = { type: 'null' } // a reply of undefined arrives as null
-    const payload =
-      data === null ? absent : optional && from === 'server' ? { anyOf: [data, absent] } : data
+    const payload = this.#value(schema, id, { type, part: 'reply', from })
     const name = this.#messageNames.take(`${id}.reply`)
     return this.#message(name, 'koaws:reply', `The reply to ${quote(type)}.`, replyMessage(payload))
+  }
+
+  /** Returns the schema of a value that is always present: undefined arrives as null. */
+  #value(schema: StandardSchema, id: string, place: SchemaPlace): JsonSchema {
+    const { schema: data, optional } = this.#data(schema, id, place)
+    const absent: JsonSchema = { type: 'null' }
+    if (data === null) return absent
+    return optional && place.from === 'server' ? { anyOf: [data, absent] } : data
   }
 
   #data(schema: StandardSchema | true | undefined, id: string, place: SchemaPlace): EnvelopeData {
@@ -270,13 +303,19 @@ function messageReference(name: string): AsyncApiReference {
   return reference('channels', CHANNEL, 'messages', name)
 }
 
-function answeredWith(name: string): Pick<AsyncApiOperation, 'reply'> {
+function answeredWith(...names: readonly string[]): Pick<AsyncApiOperation, 'reply'> {
   return {
     reply: {
       channel: CHANNEL_REFERENCE,
-      messages: [messageReference(name), messageReference(ERROR)],
+      messages: [...names, ERROR].map(messageReference),
     },
   }
+}
+
+/** Returns the end of a sentence about a request. */
+function sequelOf({ stream, upload }: RequestStreams): string {
+  if (!stream && !upload) return ', and gets an answer if it has an id.'
+  return `${upload ? ' and items' : ''}, and gets ${stream ? 'items and then ' : ''}an answer.`
 }
 
 function quote(type: string): string {

@@ -12,7 +12,9 @@ const ID: JsonSchema = {
 }
 
 const TEXT: JsonSchema = { type: 'string' }
-const COUNT: JsonSchemaObject = { type: 'integer', minimum: 0 }
+/** A number of things. */
+export const COUNT: JsonSchemaObject = { type: 'integer', minimum: 0 }
+const CREDIT: JsonSchemaObject = { ...COUNT, minimum: 1 }
 const TIME: JsonSchema = { type: ['integer', 'null'], description: 'Epoch milliseconds.' }
 
 const POSITION: JsonSchema = {
@@ -39,7 +41,7 @@ export function object(
 }
 
 /** The places of the shared parts. */
-const SHARED = {
+export const SHARED: Readonly<Record<'id' | 'error', { readonly $ref: string }>> = {
   id: reference('components', 'schemas', 'koaws_id'),
   error: reference('components', 'schemas', 'koaws_error'),
 }
@@ -86,7 +88,8 @@ function errorSchema(): JsonSchema {
   )
 }
 
-const typeField = (type: string): JsonSchema => ({ type: 'string', const: type })
+/** Returns the schema of the field `type`. */
+export const typeField = (type: string): JsonSchema => ({ type: 'string', const: type })
 
 /** How the data of a message travel: the schema, or null without data. */
 export interface EnvelopeData {
@@ -97,11 +100,31 @@ export interface EnvelopeData {
 const dataField = ({ schema, optional }: EnvelopeData): Record<string, JsonSchema> =>
   schema === null ? {} : { [optional ? 'data?' : 'data']: schema }
 
-/** Returns the envelope of a message that clients send. With an `id`, it is a request. */
-export function clientMessage(type: string, data: EnvelopeData): JsonSchema {
+/** The items of a request. */
+export interface RequestStreams {
+  /** Whether the server sends items. */
+  readonly stream: boolean
+  /** Whether the client sends items. */
+  readonly upload: boolean
+}
+
+/**
+ * Returns the envelope of a message that clients send. With an `id`, it is a request; a message with
+ * items always is.
+ */
+export function clientMessage(
+  type: string,
+  data: EnvelopeData,
+  { stream, upload }: RequestStreams,
+): JsonSchema {
   return object({
     type: typeField(type),
-    'id?': SHARED.id,
+    [stream || upload ? 'id' : 'id?']: SHARED.id,
+    ...(stream && {
+      credit: { ...CREDIT, description: 'How many bytes of items the server may send for now.' },
+      'since?': { ...COUNT, description: 'The items received of a stream that is resumed.' },
+    }),
+    ...(upload && { upload: { type: 'boolean', const: true } }),
     'key?': {
       type: 'string',
       pattern: '^[A-Za-z0-9_-]{16,64}$',
@@ -148,6 +171,8 @@ export function replyMessage(data: JsonSchema): JsonSchema {
 /** A message of the protocol itself. */
 export interface OwnMessage {
   readonly type: string
+  /** The name of its operation, if another operation has the type. */
+  readonly name?: string
   readonly action: 'send' | 'receive'
   readonly summary: string
   readonly payload: JsonSchema

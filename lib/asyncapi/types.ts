@@ -67,7 +67,7 @@ export interface SchemaPlace {
   /** The message type. */
   readonly type: string
   /** The part of its entry. */
-  readonly part: 'data' | 'push' | 'reply'
+  readonly part: 'data' | 'push' | 'reply' | 'stream' | 'upload'
   /** The side that sends the value. */
   readonly from: 'client' | 'server'
 }
@@ -144,9 +144,9 @@ export interface AsyncApiOperation {
   readonly action: 'receive' | 'send'
   /** The channel. */
   readonly channel: AsyncApiReference
-  /** The message. */
+  /** The message, and the items of an upload after it. */
   readonly messages: readonly AsyncApiReference[]
-  /** The answer: the reply, or the error in place of it. */
+  /** The answer: the items of a stream, and then the reply, or the error in place of it. */
   readonly reply?: {
     readonly channel: AsyncApiReference
     readonly messages: readonly AsyncApiReference[]

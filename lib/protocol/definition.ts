@@ -161,6 +161,12 @@ export type UploadGiven<P, T> =
     ? ArrivingElement<SchemaInput<Schema<P, T, 'upload'>>>
     : unknown
 
+/** The same item on the wire, before the schema runs. */
+export type UploadWire<P, T> =
+  Schema<P, T, 'upload'> extends StandardSchema
+    ? SerializedElement<SchemaInput<Schema<P, T, 'upload'>>>
+    : unknown
+
 /** An item that the server's handler receives: the output of the schema. */
 export type UploadItem<P, T> =
   Schema<P, T, 'upload'> extends StandardSchema ? SchemaOutput<Schema<P, T, 'upload'>> : unknown

@@ -2,6 +2,7 @@
 
 export { fakeServer } from './fake-server.ts'
 export type {
+  FakeRequest,
   FakeServer,
   FakeServerOptions,
   HistoryMessages,

@@ -12,6 +12,8 @@ import type {
   ReplyTaken,
   ServerRequestType,
   ServerType,
+  StreamGiven,
+  UploadWire,
   WireData,
 } from '../protocol/definition.ts'
 import type { Recovery, RoomPosition } from '../protocol/history.ts'
@@ -29,6 +31,25 @@ export interface ReceivedMessage {
   /** Whether a request with `retry` was sent before. */
   readonly again?: boolean
 }
+
+/** A request of a client, for the handler of a fake server. */
+export interface FakeRequest<Item = unknown> {
+  /**
+   * The items of the client, in JSON form.
+   *
+   * @throws Error `ERR_KOAWS_STREAM` for a request that is not an upload
+   */
+  readonly upload: AsyncIterableIterator<Item>
+  /** Aborts when the client cancels a request with a stream, or its connection ends. */
+  readonly signal: AbortSignal
+}
+
+/** What a handler returns: the reply, or for a stream the items and then the reply. */
+type FakeAnswer<P, T> = [StreamGiven<P, T>] extends [never]
+  ? ReplyGiven<P, T> | Promise<ReplyGiven<P, T>>
+  :
+      | AsyncGenerator<StreamGiven<P, T>, ReplyGiven<P, T>>
+      | Generator<StreamGiven<P, T>, ReplyGiven<P, T>>
 
 /** What a client presents in its first message on a connection. */
 export interface PresentedPositions {
@@ -90,11 +111,14 @@ export interface FakeServerOf<P extends ProtocolDefinition> {
    * error with `code` and `status` is sent as it is, any other as `internal`. A request with `retry` that
    * is sent again gets the answer of the first time. A request without a
    * handler is answered with `ERR_KOAWS_UNKNOWN_TYPE`. Data are not checked against the protocol.
+   * A generator sends its items as the client grants credit, and returns the reply. Streams are not
+   * resumed: the end of the connection cancels them, and a client that asks for the rest gets
+   * `ERR_KOAWS_STREAM_LOST`.
    * Returns a function that removes the handler.
    */
   on<T extends ClientType<P>>(
     type: T,
-    handler: (data: WireData<P, T>) => ReplyGiven<P, T> | Promise<ReplyGiven<P, T>>,
+    handler: (data: WireData<P, T>, request: FakeRequest<UploadWire<P, T>>) => FakeAnswer<P, T>,
   ): () => void
   /**
    * Pushes a message of a `type` to every open connection. `rest` is the data, and then the place

@@ -1,18 +1,27 @@
 // `fakeServer()`: a server in memory, for tests of code that uses `koaws/client`.
+import { byteLength } from '../client/envelope.ts'
 import { fieldsOf } from '../fields.ts'
 import type { Protocol } from '../protocol/definition.ts'
 import { bearerToken, isBearerEntry, KOAWS_V1 } from '../protocol/subprotocol.ts'
 import type {
+  FakeRequest,
   FakeServer,
   FakeServerOptions,
   PresentedPositions,
   ReceivedMessage,
 } from './fake-server-types.ts'
+import { FakeStream, type StreamFields } from './fake-stream.ts'
 import { FakeWebSocket } from './fake-web-socket.ts'
 
-interface Envelope extends ReceivedMessage {
+interface Envelope extends ReceivedMessage, StreamFields {
+  readonly id?: number
+  /** Of a request that resumes a stream. */
+  readonly since?: number
   readonly error?: { readonly message: string }
 }
+
+/** A handler, without the types of a protocol. */
+type Handler = (data: unknown, request: FakeRequest) => unknown
 
 type Reader = { type: string | undefined; resolve: (message: ReceivedMessage) => void }
 type Asker = {
@@ -56,7 +65,9 @@ export function fakeServer<const P = Protocol>(
   const readers: Reader[] = []
   const tokens: string[] = []
   const resumes: PresentedPositions[] = []
-  const handlers = new Map<string, (data: unknown) => unknown>()
+  const handlers = new Map<string, Handler>()
+  /** The open requests with a stream or an upload, by id. */
+  const streams = new Map<FakeWebSocket, Map<number, FakeStream>>()
   const open = new Set<FakeWebSocket>()
   const askers = new Map<number, Asker>()
   /** The answers to requests with `retry`, by their keys. */
@@ -110,6 +121,12 @@ export function fakeServer<const P = Protocol>(
     else if (type === 'koaws:ping') send(socket, { type: 'koaws:reply', id, data: null })
     else if (type === 'koaws:reply' || type === 'koaws:error') onAnswer(message)
     else if (!type.startsWith('koaws:')) onApplicationMessage(socket, message)
+    else if (PARTS.has(type)) {
+      streams
+        .get(socket)
+        ?.get(id ?? 0)
+        ?.hear(type, message.data, byteLength(text))
+    }
   }
 
   const onAuth = (socket: FakeWebSocket, { id, data }: Envelope): void => {
@@ -127,7 +144,7 @@ export function fakeServer<const P = Protocol>(
     else asker.reject(Object.assign(new Error(error?.message), error))
   }
 
-  const onApplicationMessage = (socket: FakeWebSocket, message: ReceivedMessage): void => {
+  const onApplicationMessage = (socket: FakeWebSocket, message: Envelope): void => {
     received.push(message)
     const index = readers.findIndex(({ type }) => type === undefined || type === message.type)
     if (index < 0) unread.push(message)
@@ -136,19 +153,40 @@ export function fakeServer<const P = Protocol>(
   }
 
   /** Handles a message. A request with a key is handled once; others with the key get its answer. */
-  const handle = async (socket: FakeWebSocket, message: ReceivedMessage) => {
-    const { id, key } = message
-    const answer = (key !== undefined && answers.get(key)) || answerTo(message)
+  const handle = async (socket: FakeWebSocket, message: Envelope) => {
+    const { id, key, credit, upload } = message
+    const stream = new FakeStream(message, (part) => send(socket, part))
+    if (id !== undefined && (credit !== undefined || upload)) {
+      await handleStream(socket, message, id, stream)
+      return
+    }
+    const answer = (key !== undefined && answers.get(key)) || answerTo(message, stream)
     if (key !== undefined) answers.set(key, answer)
     const text = await answer
     if (id !== undefined || 'error' in text) send(socket, { ...text, id })
   }
 
-  const answerTo = async ({ type, id, data }: ReceivedMessage): Promise<object> => {
+  const handleStream = async (
+    socket: FakeWebSocket,
+    message: Envelope,
+    id: number,
+    stream: FakeStream,
+  ) => {
+    const open = streams.get(socket) ?? new Map<number, FakeStream>()
+    streams.set(socket, open.set(id, stream))
+    const answer = await answerTo(message, stream)
+    if (!stream.isOver) send(socket, { ...answer, id })
+    open.delete(id)
+  }
+
+  const answerTo = async (message: Envelope, stream: FakeStream): Promise<object> => {
+    const { type, id, data, since } = message
     const handler = handlers.get(type)
     try {
+      if (since !== undefined) throw LOST
       if (!handler && id !== undefined) throw unknownType(type)
-      return { type: 'koaws:reply', data: (await handler?.(data)) ?? null }
+      const reply = await stream.run(() => handler?.(data, stream))
+      return { type: 'koaws:reply', data: reply ?? null }
     } catch (error) {
       return { type: 'koaws:error', about: type, error: errorObject(error) }
     }
@@ -156,6 +194,8 @@ export function fakeServer<const P = Protocol>(
 
   const onEnd = (socket: FakeWebSocket): void => {
     open.delete(socket)
+    for (const stream of streams.get(socket)?.values() ?? []) stream.cancel()
+    streams.delete(socket)
     for (const [id, asker] of askers) {
       if (asker.socket !== socket) continue
       askers.delete(id)
@@ -189,7 +229,7 @@ export function fakeServer<const P = Protocol>(
       return attempts
     },
     on(type, handler) {
-      handlers.set(type, handler as (data: unknown) => unknown)
+      handlers.set(type, handler as Handler)
       return () => {
         if (handlers.get(type) === handler) handlers.delete(type)
       }
@@ -236,6 +276,16 @@ export function fakeServer<const P = Protocol>(
     },
   }
   return server as unknown as FakeServer<P>
+}
+
+/** The messages of a stream. */
+const PARTS = new Set(['koaws:item', 'koaws:credit', 'koaws:end', 'koaws:cancel'])
+
+/** Answers a request that resumes a stream: nothing is kept. */
+const LOST = {
+  code: 'ERR_KOAWS_STREAM_LOST',
+  message: 'The stream cannot go on.',
+  status: 503,
 }
 
 function send(socket: FakeWebSocket, message: object): void {

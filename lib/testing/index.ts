@@ -9,6 +9,7 @@ export type {
 export { adapterSuite } from './adapters/suite.ts'
 export { fakeServer } from './fake-server.ts'
 export type {
+  FakeRequest,
   FakeServer,
   FakeServerOptions,
   HistoryMessages,

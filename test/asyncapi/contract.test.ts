@@ -52,6 +52,49 @@ describe('checkContract()', () => {
     expect(between(definition, definition)).to.deep.equal([])
   })
 
+  describe('in streams and uploads', () => {
+    const plain = { ask: { data: a, reply: a } }
+    const stream = { ask: { data: a, reply: a, stream: a } }
+    const upload = { ask: { data: a, reply: a, upload: a } }
+
+    it('finds nothing between equal types, and when a type with items is new', () => {
+      const both = { ask: { data: a, stream: ab, upload: ab } }
+      expect(between(both, both)).to.deep.equal([])
+      expect(between({}, both)).to.deep.equal([])
+      expect(between(stream, { ...stream, put: { upload: a } })).to.deep.equal([])
+    })
+
+    it('finds other items', () => {
+      expect(between({ ask: { stream: ab } }, { ask: { stream: a } })).to.deep.equal([
+        '/components/schemas/ask.stream ask: The server no longer always sends the field "b".',
+        '/components/schemas/ask.stream ask: The server no longer sends the field "b".',
+      ])
+      expect(between({ ask: { stream: a } }, { ask: { stream: ab } })).to.deep.equal([])
+      expect(between({ ask: { upload: a } }, { ask: { upload: ab } })).to.deep.equal([
+        '/components/schemas/ask.upload ask: Clients must now send the field "b".',
+      ])
+      expect(between({ ask: { upload: ab } }, { ask: { upload: a } })).to.deep.equal([])
+    })
+
+    it('finds a stream or an upload that a type gets or loses', () => {
+      expect(between(plain, stream)).to.deep.include.members([
+        '/components/messages/ask/payload ask: Clients must now send the field "credit".',
+      ])
+      expect(between(plain, upload)).to.deep.include.members([
+        '/components/messages/ask/payload ask: Clients must now send the field "upload".',
+      ])
+      expect(between(stream, plain)).to.deep.equal([
+        '/operations/ask ask: The server no longer sends items.',
+      ])
+      expect(between(upload, plain)).to.deep.equal([
+        '/operations/ask ask: Clients may no longer send the message "koaws:item".',
+      ])
+      expect(between({ ...stream, put: { upload: a } }, stream)).to.deep.equal([
+        '/operations/put put: The type was removed: the server no longer accepts it.',
+      ])
+    })
+  })
+
   describe('in what clients send', () => {
     it('finds a new required field, but not a new optional or a removed field', () => {
       expect(input(a, ab)).to.deep.equal([`${DATA} say: Clients must now send the field "b".`])

@@ -119,6 +119,12 @@ const PROTOCOLS: Record<string, ProtocolDefinition> = {
     bell: { push: true },
     wake: { push: true, reply: z.boolean() },
   },
+  'with streams': {
+    ask: { data: text, stream: text, reply: z.number() },
+    lines: { stream: z.string().optional() },
+    put: { upload: z.string(), reply: z.number() },
+    both: { data: text, stream: text, upload: text, reply: text },
+  },
   'with odd names': Object.fromEntries(
     [
       'a/b',
@@ -183,6 +189,27 @@ describe('asyncapi()', () => {
       const { diagnostics } = await parser.parse(JSON.stringify(document))
       expect(diagnostics).to.not.deep.equal([])
     }).timeout(120_000)
+  })
+
+  it('shows the items of a request beside its message and its answers', () => {
+    const { operations } = documentOf(PROTOCOLS['with streams'] ?? {})
+    const names = (list: readonly { $ref: string }[] = []): string[] =>
+      list.map(({ $ref }) => $ref.replace('#/channels/connection/messages/', ''))
+    const shown = Object.entries(operations).map(([name, { action, messages: sent, reply }]) =>
+      [name, action, ...names(sent), ...(reply ? ['|', ...names(reply.messages)] : [])].join(' '),
+    )
+    expect(shown).to.include.members([
+      'ask receive ask | ask.stream ask.reply koaws_error',
+      'lines receive lines | lines.stream koaws_reply koaws_error',
+      'put receive put put.upload | put.reply koaws_error',
+      'both receive both both.upload | both.stream both.reply koaws_error',
+      'koaws_credit receive koaws_credit',
+      'koaws_cancel receive koaws_cancel',
+      'koaws_end receive koaws_end',
+      'koaws_grant send koaws_grant',
+      'koaws_stop send koaws_stop',
+    ])
+    expect(Object.keys(documentOf({ say: {} }).operations)).to.not.include('koaws_cancel')
   })
 
   it('shows each type from the point of view of the server, with its answers', () => {
@@ -467,6 +494,37 @@ describe('asyncapi()', () => {
         'receive koaws:reply',
         'receive koaws:ping',
       ])
+    })
+
+    it('allow the messages of streams', () => {
+      const find = validators(documentOf(PROTOCOLS['with streams'] ?? {}))
+      const allows = (action: 'send' | 'receive', message: { type: string }): boolean =>
+        find(action, message.type).some((validate) => validate(message))
+      const ask = { type: 'ask', id: 1, credit: 65_536, data: { text: 'hi' } }
+      expect(allows('receive', ask)).to.equal(true)
+      const again = { ...ask, again: true, key: 'x'.repeat(16), since: 0 }
+      expect(allows('receive', again)).to.equal(true)
+      const without = { ...ask, credit: 0 }
+      expect(allows('receive', without)).to.equal(false)
+      const bare = [
+        { type: 'ask', id: 1, data: { text: 'hi' } },
+        { type: 'put', id: 1 },
+      ]
+      for (const message of bare) expect(allows('receive', message)).to.equal(false)
+      const put = { type: 'put', id: 1, upload: true }
+      expect(allows('receive', put)).to.equal(true)
+      const item = (data: unknown) => ({ type: 'koaws:item', id: 1, data })
+      for (const data of [{ text: 'hi' }, null, 'a line'])
+        expect(allows('send', item(data)), String(data)).to.equal(true)
+      expect(allows('send', item(7))).to.equal(false)
+      expect(allows('receive', item('a part'))).to.equal(true)
+      expect(allows('receive', item(null))).to.equal(false)
+      const part = (type: string, data?: object) => ({ type, id: 1, ...(data && { data }) })
+      for (const action of ['send', 'receive'] as const) {
+        expect(allows(action, part('koaws:credit', { bytes: 1 }))).to.equal(true)
+        expect(allows(action, part('koaws:cancel'))).to.equal(true)
+        expect(allows(action, part('koaws:end'))).to.equal(action === 'receive')
+      }
     })
 
     it('allow what a server sends, and what it accepts', async () => {

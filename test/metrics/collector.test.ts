@@ -1,8 +1,9 @@
+import { once } from 'node:events'
 import { expect } from 'chai'
 import { accept, memoryAdapter, messages } from '../../lib/index.ts'
 import { Collector } from '../../lib/metrics/collector.ts'
 import { cleanUp, eventually, openSocket, rejected, serve } from '../support/server.ts'
-import { ask, serveMessages, talk } from '../support/talk.ts'
+import { ask, hear, serveMessages, talk } from '../support/talk.ts'
 
 /** Returns all series of an instrument as text and value. */
 function read(collector: Collector, name: string): [string, number][] {
@@ -45,6 +46,30 @@ describe('Collector', () => {
     expect(read(collector, 'koaws.messages.refused')).to.deep.equal([['unknownType', 1]])
     expect(read(collector, 'koaws.upgrades.limited')).to.deep.equal([['origin', 1]])
     expect(read(collector, 'koaws.slow_consumers')).to.deep.equal([['', 0]])
+    collector.stop()
+  })
+
+  it('counts the drops of streams', async () => {
+    const chat = messages().on('wait', async function* ({ signal }) {
+      yield 1
+      await once(signal, 'abort')
+    })
+    const { hub, port } = await serveMessages(chat, {}, { streams: { perConnection: 1 } })
+    const socket = await talk(port)
+    const wait = { type: 'wait', credit: 65_536 }
+    socket.send(JSON.stringify({ ...wait, id: 1 }))
+    expect(await hear(socket)).to.include({ type: 'koaws:item' })
+    socket.send(JSON.stringify({ ...wait, id: 2 }))
+    expect(await hear(socket)).to.have.nested.property('error.code', 'ERR_KOAWS_STREAM_LIMIT')
+    socket.send(JSON.stringify({ type: 'koaws:item', id: 1 }))
+    expect(await hear(socket)).to.have.nested.property('error.code', 'ERR_KOAWS_STREAM')
+    await eventually(() => hub.status().drops['streamCredit'] === 1)
+    const collector = new Collector(hub, { http: false, runtime: false })
+    collector.read()
+    expect(read(collector, 'koaws.drops')).to.deep.include.members([
+      ['streamCredit', 1],
+      ['streamLimit', 1],
+    ])
     collector.stop()
   })
 

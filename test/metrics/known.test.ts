@@ -40,7 +40,8 @@ describe('the known values of attributes', () => {
     expect(counters).to.have.length.above(30)
     // These count in `koaws.drops`.
     expect(counters.filter((name) => !DROPS.has(name))).to.deep.equal([
-      ...['badName', 'retryAnswers', 'retryUnknown', 'streamIdle', 'streamLost', 'streamMemory'],
+      ...['badName', 'retryAnswers', 'retryUnknown'],
+      ...['streamCredit', 'streamIdle', 'streamLimit', 'streamLost', 'streamMemory'],
     ])
     expect([...DROPS.keys()].filter((name) => !counters.includes(name))).to.deep.equal([])
   })

@@ -1,5 +1,5 @@
 import { WebSocket } from 'ws'
-import { connect, RequestError } from '../../lib/client/index.ts'
+import { type ClientStream, connect, RequestError } from '../../lib/client/index.ts'
 import {
   type ClientStatus,
   type ClientUnderTest,
@@ -13,6 +13,9 @@ describe('the client and docs/protocol-vectors.json', () => {
   testClient(async (url, app) => new OwnClient(url, app), 'all')
 })
 
+/** Stands for the end of a stream. */
+const END = Symbol('end')
+
 /** Errors that the client makes itself, without an answer. */
 const WITHOUT_ANSWER = new Set(['ERR_KOAWS_TIMEOUT', 'ERR_KOAWS_CLOSED'])
 
@@ -21,6 +24,8 @@ class OwnClient implements ClientUnderTest {
   readonly heard = new Heard()
   readonly tellsAbsence = true
   readonly #client: ReturnType<typeof connect>
+  /** By the name of the stream. */
+  readonly #streams = new Map<string, ClientStream>()
 
   /** Ends the reload that began last. */
   #reloaded: (position: string) => void = () => {}
@@ -51,6 +56,10 @@ class OwnClient implements ClientUnderTest {
     if ('on' in action) this.#listen(action)
     else if ('push' in action) this.#client.push(...action.push)
     else if ('request' in action) this.#request(action)
+    else if ('stream' in action) this.#stream(action)
+    else if ('take' in action) this.#take(action)
+    else if ('leave' in action) await this.#streams.get(action.leave)?.return()
+    else if ('upload' in action) this.#upload(action)
     else if ('reloaded' in action) this.#reloaded(action.reloaded)
     else this.#client.close()
   }
@@ -72,13 +81,41 @@ class OwnClient implements ClientUnderTest {
     })
   }
 
-  #request({ request: [type, data], as, timeout, retry }: Extract<Action, { as: string }>): void {
-    const settle = (outcome: Outcome): void => {
-      this.heard.results.set(as, outcome)
-    }
-    this.#client.request(type, data, { timeout, retry }).then(
-      (value) => settle({ value: value as Json | undefined }),
-      (error) => settle(outcomeOf(error)),
+  #request({
+    request: [type, data],
+    as,
+    timeout,
+    retry,
+  }: Extract<Action, { request: unknown }>): void {
+    this.#keep(as, this.#client.request(type, data, { timeout, retry }))
+  }
+
+  #stream(action: Extract<Action, { stream: unknown }>): void {
+    const [type, data] = action.stream
+    const { as, credit, resume } = action
+    const stream = this.#client.stream(type, data, { credit, resume })
+    this.#streams.set(as, stream)
+    this.#keep(as, stream.reply)
+  }
+
+  #take({ take, as }: Extract<Action, { take: string }>): void {
+    const item = this.#streams
+      .get(take)
+      ?.next()
+      .then(({ done, value }) => (done ? END : value))
+    this.#keep(as, item)
+  }
+
+  #upload({ upload: [type, data], items, as }: Extract<Action, { items: Json[] }>): void {
+    this.#keep(as, this.#client.upload(type, data, items))
+  }
+
+  /** Keeps the outcome under a name. */
+  #keep(name: string, outcome: Promise<unknown> | undefined): void {
+    const { results } = this.heard
+    outcome?.then(
+      (value) => results.set(name, value === END ? { ended: true } : { value: value as Json }),
+      (error) => results.set(name, outcomeOf(error)),
     )
   }
 }

@@ -16,5 +16,5 @@ describe('examples/clients/koaws_client.py and docs/protocol-vectors.json', () =
     expect(python?.complaints ?? '').to.equal('')
   })
 
-  testClient(async (url, app) => python.client(url, app), ['3.7'])
+  testClient(async (url, app) => python.client(url, app), ['3.7', '3.8'])
 })

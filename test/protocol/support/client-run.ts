@@ -18,8 +18,12 @@ import {
   vectorsFor,
 } from './vectors.ts'
 
-/** The outcome of a request. */
-export type Outcome = { value: Json | undefined } | { error: Json } | { lost: string }
+/** The outcome of a request, or of asking a stream for an item. */
+export type Outcome =
+  | { value: Json | undefined }
+  | { error: Json }
+  | { lost: string }
+  | { ended: true }
 
 /** The results, messages and errors that the application of a client got. */
 export class Heard {
@@ -221,7 +225,7 @@ class ClientRun {
     else expect(data, what).to.equal(this.#client.tellsAbsence ? undefined : null)
   }
 
-  async #expectResult(step: { result: string; value?: Json; error?: Json }): Promise<void> {
+  async #expectResult(step: Extract<Step, { result: string }>): Promise<void> {
     const { results } = this.#client.heard
     await eventually(() => results.has(step.result), `the result of ${step.result}`)
     const outcome = results.get(step.result) as Outcome
@@ -231,7 +235,7 @@ class ClientRun {
     } else if ('value' in step) {
       if (!('value' in outcome)) throw new Error(`not a value: ${JSON.stringify(outcome)}`)
       this.#assertData(step.value, outcome.value, step.result)
-    } else expect(outcome, step.result).to.have.property('lost')
+    } else expect(outcome, step.result).to.have.property(step.ended ? 'ended' : 'lost')
   }
 
   async #expectReport(code: string): Promise<void> {

@@ -41,6 +41,7 @@ class Application:
     def __init__(self):
         self.client = None
         self.tasks = set()
+        self.streams = {}
 
     async def obey(self, order):
         if "make" in order:
@@ -78,7 +79,20 @@ class Application:
         elif "push" in action:
             self.start(self.client.push(action["push"][0], **data_of(action["push"])))
         elif "request" in action:
-            self.start(self.request(action))
+            name, data = action["as"], data_of(action["request"])
+            retry = {"retry": True} if "retry" in action else {}
+            timeout = {"timeout": action["timeout"] / 1000} if "timeout" in action else {}
+            self.start(self.finish(name, self.client.request(action["request"][0], **timeout, **retry, **data)))
+        elif "stream" in action:
+            self.stream(action)
+        elif "take" in action:
+            stream, name = self.streams[action["take"]]
+            self.start(self.finish(action["as"], anext(stream), name))
+        elif "leave" in action:
+            self.start(self.streams[action["leave"]][0].aclose())
+        elif "upload" in action:
+            data = data_of(action["upload"])
+            self.start(self.finish(action["as"], self.client.upload(action["upload"][0], action["items"], **data)))
         elif "reloaded" in action:
             self.reloading.set_result(action["reloaded"])
         else:
@@ -93,20 +107,31 @@ class Application:
 
         return heard
 
-    async def request(self, action):
-        name, options = action["as"], data_of(action["request"])
-        if "retry" in action:
-            options["retry"] = action["retry"]
-        if "timeout" in action:
-            options["timeout"] = action["timeout"] / 1000
+    def stream(self, action):
+        name, options = action["as"], data_of(action["stream"])
+        if "credit" in action:
+            options["credit"] = action["credit"]
+        if "resume" in action:
+            options["resume"] = action["resume"]
+
+        def done(reply):
+            tell(result=name, outcome={"value": reply})
+
+        self.streams[name] = (self.client.stream(action["stream"][0], done, **options), name)
+
+    async def finish(self, name, coroutine, stream=None):
+        """Tells the outcome; an error of a stream also under its name."""
         try:
-            value = await self.client.request(action["request"][0], **options)
+            outcome = {"value": await coroutine}
+        except StopAsyncIteration:
+            outcome = {"ended": True}
         except RequestError as error:
-            tell(result=name, outcome={"error": error.args[0]})
+            outcome = {"error": error.args[0]}
         except Exception as error:
-            tell(result=name, outcome={"lost": repr(error)})
-        else:
-            tell(result=name, outcome={"value": value})
+            outcome = {"lost": repr(error)}
+        tell(result=name, outcome=outcome)
+        if stream and ("error" in outcome or "lost" in outcome):
+            tell(result=stream, outcome=outcome)
 
     async def end(self):
         if self.client.running:
@@ -133,7 +158,7 @@ def data_of(message):
 
 
 async def main():
-    orders = asyncio.StreamReader()
+    orders = asyncio.StreamReader(limit=1 << 24)
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(orders), sys.stdin
     )

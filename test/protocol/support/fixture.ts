@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import Router from '@koa/router'
 import type { Context, Middleware } from 'koa'
 import { z } from 'zod'
@@ -22,6 +23,8 @@ const types = protocol({
   fail: {},
   swallow: {},
   leave: {},
+  spell: { data: z.object({ texts: z.array(z.string()) }), stream: z.string(), reply: z.number() },
+  join: { upload: z.string(), reply: z.string() },
 })
 
 const chat = messages(types)
@@ -51,6 +54,26 @@ const chat = messages(types)
   })
   .on('swallow', () => 'never')
   .on('leave', ({ connection }) => connection.close(1000, 'left'))
+  .on(
+    'spell',
+    async function* (message) {
+      for (const text of message.data.texts) {
+        if (text === 'forbidden') message.throw(403, 'Not in this room', { code: 'forbidden' })
+        if (text === 'wait') await once(message.signal, 'abort')
+        yield text
+      }
+      return message.data.texts.length
+    },
+    { resume: true },
+  )
+  .on('join', async ({ upload }) => {
+    let joined = ''
+    for await (const text of upload) {
+      if (text === 'stop') break
+      joined += text
+    }
+    return joined
+  })
 
 const HOUR = 3600
 

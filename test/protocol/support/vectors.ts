@@ -15,6 +15,10 @@ export type Action =
   | { on: string; answer?: Json; fail?: string }
   | { push: [type: string, data?: Json] }
   | { request: [type: string, data?: Json]; as: string; timeout?: number; retry?: true }
+  | { stream: [type: string, data?: Json]; as: string; credit?: number; resume?: true }
+  | { take: string; as: string }
+  | { leave: string }
+  | { upload: [type: string, data?: Json]; items: Json[]; as: string }
   | { close: true }
   | { reloaded: string }
 
@@ -36,7 +40,7 @@ export type Step =
   | { close: number | number[] | { $like: number }; reason?: Json; by?: 'client' }
   | { do: Action }
   | { received: [type: string, data?: Json] }
-  | { result: string; value?: Json; error?: Json; lost?: true }
+  | { result: string; value?: Json; error?: Json; lost?: true; ended?: true }
   | { reported: string }
   | { then: Then }
 
