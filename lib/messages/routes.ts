@@ -9,7 +9,7 @@ import { isStream } from '../streams/iteration.ts'
 import { check, describe, validate } from '../validate.ts'
 import { attemptOf, type Message, streamedOf } from './message.ts'
 import { unasked } from './stream-errors.ts'
-import type { StreamedRoute } from './streamed-request.ts'
+import type { StreamedRoute } from './stream-route.ts'
 
 /** Any message, where nothing depends on its types. */
 // biome-ignore lint/suspicious/noExplicitAny: see above

@@ -11,7 +11,7 @@ import type { ResolvedMessagesOptions } from './options.ts'
 import { pushCheck } from './push-check.ts'
 import type { Route, Routes } from './routes.ts'
 import { checkOutgoing, checkReply } from './schema.ts'
-import type { StreamedRoute } from './streamed-request.ts'
+import type { StreamedRoute } from './stream-route.ts'
 
 export type OpenHook = (connection: Connection, ctx: Context) => unknown
 export type CloseHook = (connection: Connection, info: CloseInfo) => unknown

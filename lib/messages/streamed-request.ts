@@ -3,7 +3,6 @@
 import { closedError } from '../connection/ending.ts'
 import { fieldsOf, isIntegerWithin } from '../fields.ts'
 import type { Envelope, ErrorBody } from '../protocol/envelope.ts'
-import type { StandardSchema } from '../protocol/standard-schema.ts'
 import {
   answerText,
   cancelText,
@@ -23,16 +22,7 @@ import { StreamSender } from '../streams/stream-sender.ts'
 import { type StreamDrop, type Streams, streamName } from '../streams/streams.ts'
 import { isThenable } from '../thenable.ts'
 import { afterAnswer, unasked, withoutItems } from './stream-errors.ts'
-
-/** The route of a request with a stream. */
-export interface StreamedRoute {
-  readonly type: string
-  /** The schemas of the items that the server sends, and of those of the client. */
-  readonly stream: StandardSchema | undefined
-  readonly upload: StandardSchema | undefined
-  /** Whether the stream can be resumed. */
-  readonly resume: boolean
-}
+import type { StreamedRoute } from './stream-route.ts'
 
 /** What a request with a stream asks of its conversation. */
 export interface StreamHost {
@@ -41,6 +31,8 @@ export interface StreamHost {
   readonly path: string
   /** Sends a text of the protocol, if the connection is open. */
   send(text: string): void
+  /** Sends an item; tells the request if it is dropped. */
+  sendItem(text: string, request: StreamedRequest, index: number): void
   count(reason: StreamDrop): void
   /** The client has broken the protocol. */
   offend(body: ErrorBody, id: number): void
@@ -197,8 +189,15 @@ export class StreamedRequest implements ResumingSink {
 
   // ---- the sink of the items
 
-  item(json: string): void {
-    this.#host.send(itemText(this.id, json))
+  item(json: string, index: number): void {
+    this.#host.sendItem(itemText(this.id, json), this, index)
+  }
+
+  /** The item with this index was dropped, since the client is too slow: the stream cannot go on. */
+  dropped(index: number): void {
+    if (this.#isGone || this.#isAnswered) return
+    this.#tellLost(index)
+    this.cancel(streamFault('ERR_KOAWS_STREAM_LOST', index))
   }
 
   answer(answer: StreamAnswer): void {

@@ -119,6 +119,15 @@ export function streamsOf(
     user: connection.userId,
     path: connection.path,
     send: (text) => answerer.send(text),
+    sendItem: (text, request, index) => {
+      if (core.outbox?.takesAll !== false) answerer.send(text)
+      else {
+        // With `slowConsumer: 'drop'`, a client that is too slow does not get it.
+        connection.send(text, (error) => {
+          if (error) request.dropped(index)
+        })
+      }
+    },
     count: (reason) => answerer.count(reason),
     offend: (body, id) => answerer.offend(body, id),
     refuse: (body, id, type) => answerer.replyError(body, id, type),

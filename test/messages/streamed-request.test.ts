@@ -119,7 +119,7 @@ describe('a request with a stream', () => {
       begin(socket, 'count', 1, { credit: PLENTY, data: { to: 2 } })
       const { items, answer } = await hearAll(socket, 1)
       expect([items, answer.error?.code]).to.deep.equal([[1], 'internal'])
-      expect(errors.map(({ error }) => error.code)).to.deep.equal(['ERR_KOAWS_INVALID'])
+      expect(errors.map(({ error }) => error['code'])).to.deep.equal(['ERR_KOAWS_INVALID'])
     })
 
     it('are written at once for one turn', async () => {
@@ -248,7 +248,7 @@ describe('a request with a stream', () => {
         const { items, answer } = await hearAll(socket, 1)
         expect([items, answer.data]).to.deep.equal([[], 'early'])
         await soon(() =>
-          expect(errors.map(({ error }) => error.code)).to.deep.equal([
+          expect(errors.map(({ error }) => error['code'])).to.deep.equal([
             'ERR_KOAWS_ALREADY_REPLIED',
           ]),
         )
@@ -357,7 +357,9 @@ describe('a request with a stream', () => {
     ] as const) {
       it(`is required by ${kind}: otherwise ERR_KOAWS_STREAM, and it does not run`, async () => {
         runs = 0
-        const { port, errors } = await serveMessages(messages().on('go', handler))
+        const { port, errors } = await serveMessages(
+          messages().on('go', handler as () => Generator<number>),
+        )
         const socket = await talk(port)
         expect((await ask(socket, 'go', undefined, 3)).error?.code).to.equal('ERR_KOAWS_STREAM')
         socket.json({ type: 'go' })
@@ -668,7 +670,9 @@ describe('a request with a stream', () => {
       begin(socket, 'take', 1, { upload: true })
       expect((await hearAll(socket, 1)).answer.data).to.equal('early')
       await soon(() =>
-        expect(errors.map(({ error }) => error.code)).to.deep.equal(['ERR_KOAWS_ALREADY_REPLIED']),
+        expect(errors.map(({ error }) => error['code'])).to.deep.equal([
+          'ERR_KOAWS_ALREADY_REPLIED',
+        ]),
       )
     })
 

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { expect } from 'chai'
+import type { Context } from 'koa'
 import { type KoaWsOptions, messages } from '../../lib/index.ts'
 import { cleanUp, deferred, eventually, type Site, soon, turn } from '../support/server.ts'
 import { begin, hearAll, hearMany, item, KEY, PLENTY, ping, streamsOf } from '../support/streams.ts'
@@ -15,13 +16,51 @@ function aborted(signal: AbortSignal): Promise<void> {
 function site(chat: Parameters<typeof serveMessages>[0], options: KoaWsOptions = {}) {
   return serveMessages(
     chat,
-    { user: (ctx) => (ctx.query['user'] as string | undefined) ?? null } as never,
+    { user: (ctx: Context) => (ctx.query['user'] as string | undefined) ?? null } as never,
     options,
   )
 }
 
 const drops = (hub: Site['hub']): Record<string, number> =>
   hub.status().drops as unknown as Record<string, number>
+
+describe("a client that is too slow, with slowConsumer: 'drop'", () => {
+  afterEach(cleanUp)
+
+  it('loses the stream, and gets no later item of it', async () => {
+    const go = deferred<void>()
+    let hasEnded = false
+    let waiting = (): number => 0
+    const chat = messages().on('go', async function* ({ connection }) {
+      waiting = () => connection.bufferedAmount
+      try {
+        yield 1
+        connection.send(Buffer.alloc(16 * 1024 * 1024))
+        yield 2
+        await go.promise
+        yield 3
+      } finally {
+        hasEnded = true
+      }
+    })
+    const { port, hub } = await serveMessages(
+      chat,
+      {},
+      { slowConsumer: 'drop', maxBufferedAmount: 64 * 1024 },
+    )
+    const socket = await talk(port)
+    socket.pause()
+    begin(socket, 'go', 5)
+    await soon(() => expect(hub.status().drops).to.include({ streamLost: 1 }))
+    await soon(() => expect(hasEnded).to.equal(true))
+    go.resolve()
+    socket.resume()
+    expect(await hear(socket)).to.deep.equal(item(5, 1))
+    expect(((await socket.next()) as Buffer).length).to.equal(16 * 1024 * 1024)
+    await soon(() => expect(waiting()).to.equal(0))
+    expect((await ask(socket, 'koaws:ping', undefined, 6)).id).to.equal(6)
+  })
+})
 
 describe('the requests with streams of a connection', () => {
   afterEach(cleanUp)
