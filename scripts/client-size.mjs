@@ -1,11 +1,13 @@
-// Prints the size of dist/koaws-client.js, and exits with 1 if it exceeds its limit.
+// Prints the sizes of the client's files for pages, and exits with 1 if one exceeds its limit.
 import { readFileSync } from 'node:fs'
 import { gzipSync } from 'node:zlib'
 
-/** Bytes, gzipped. */
-const LIMIT = 6_656
+/** Bytes, gzipped. A page loads the part for streams with its first stream. */
+const LIMITS = { 'koaws-client.js': 7_168, 'koaws-client-streams.js': 2_176 }
 
-const bundle = readFileSync(new URL('../dist/koaws-client.js', import.meta.url))
-const size = gzipSync(bundle, { level: 9 }).length
-console.log(`koaws/client: ${size} bytes gzipped, of ${LIMIT} (${bundle.length} minified)`)
-if (size > LIMIT) process.exitCode = 1
+for (const [name, limit] of Object.entries(LIMITS)) {
+  const bundle = readFileSync(new URL(`../dist/${name}`, import.meta.url))
+  const size = gzipSync(bundle, { level: 9 }).length
+  console.log(`${name}: ${size} bytes gzipped, of ${limit} (${bundle.length} minified)`)
+  if (size > limit) process.exitCode = 1
+}

@@ -185,16 +185,17 @@ function errorsPage(): string {
   lines.push(
     '## Errors of the client',
     '',
-    '`client.request()` of `koaws/client` rejects with these, and with the errors of the server. Each is a `RequestError`. Its `sent`',
+    '`request()`, `stream()` and `upload()` of `koaws/client` reject with these, and with the errors of the server. Each is a `RequestError`. Its `sent`',
     'says whether the message was sent; then the request may have been carried out.',
     '',
     '| Code | When |',
     '|---|---|',
-    '| `ERR_KOAWS_TIMEOUT` | no answer came within `timeout` |',
+    '| `ERR_KOAWS_TIMEOUT` | no answer came within `timeout`; for a stream, nothing came for so long |',
     '| `ERR_KOAWS_CLOSED` | the connection ended before the answer, or the client is stopped |',
     '| `ERR_KOAWS_QUEUE_FULL` | the client is not connected, and its queue is full (option `queue`); retryable |',
     '| `ERR_KOAWS_TOO_LARGE` | the message is larger than `maxMessage` of the server |',
-    '| `ERR_KOAWS_MALFORMED` | given to `onError`: the server sent an invalid message |',
+    '| `ERR_KOAWS_CANCELLED` | the application left the loop over the stream, or called `return()` |',
+    '| `ERR_KOAWS_MALFORMED` | given to `onError`: the server sent an invalid message; for a stream, more than the client allowed |',
     '| `ERR_KOAWS_NO_WEBSOCKET` | thrown by `connect()`, as an `Error`: this runtime has no WebSocket class; pass one |',
     '',
   )
@@ -461,6 +462,18 @@ export const optionSections: readonly OptionsSection[] = [
     intro: 'How a client waits for an answer.',
   },
   {
+    file: 'lib/client/stream-types.ts',
+    type: 'StreamOptions',
+    title: 'client.stream(type, data, options)',
+    intro: 'How a client receives a stream, and sends one during it.',
+  },
+  {
+    file: 'lib/client/stream-types.ts',
+    type: 'UploadOptions',
+    title: 'client.upload(type, data, source, options)',
+    intro: 'How a client sends a stream of items.',
+  },
+  {
     file: 'lib/client/types.ts',
     type: 'PushOptions',
     title: 'client.push(type, data, options)',
@@ -495,6 +508,7 @@ const NAMED_TYPES = {
   ],
   upgrades: ['FromContext', 'SubprotocolChooser'],
   client: ['TokenSource', 'Token', 'WebSocketClass'],
+  types: ['Source', 'Streams'],
   asyncapi: [
     'AsyncApiInfo',
     'AsyncApiServer',
@@ -531,7 +545,10 @@ function optionsPage(): string {
 }
 
 /** Base interfaces, and the files that define them. */
-const BASES: Readonly<Record<string, string>> = { RuleOptions: 'lib/connection/rules.ts' }
+const BASES: Readonly<Record<string, string>> = {
+  RuleOptions: 'lib/connection/rules.ts',
+  UploadOptions: 'lib/client/stream-types.ts',
+}
 
 /** Returns the properties of an interface in the order of the source, and those of its base. */
 export function optionsOf(file: string, type: string): DocumentedOption[] {

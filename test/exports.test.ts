@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import * as asyncapi from '../lib/asyncapi/index.ts'
 import * as client from '../lib/client/index.ts'
+import * as streams from '../lib/client/streams.ts'
 import * as koaws from '../lib/index.ts'
 import * as inspector from '../lib/inspector/index.ts'
 import * as otel from '../lib/otel/index.ts'
@@ -140,11 +141,13 @@ const TYPES = [
   'UpgradeEvent',
   'UserLimit',
 ]
+const STREAMS_VALUES = ['streams']
 const CLIENT_VALUES = ['RequestError', 'connect', 'protocol']
 const CLIENT_TYPES = [
   'Client',
   'ClientData',
   'ClientState',
+  'ClientStream',
   'ClientType',
   'ConnectOptions',
   'DefinitionOf',
@@ -165,9 +168,11 @@ const CLIENT_TYPES = [
   'Resync',
   'RoomPosition',
   'ServerType',
+  'StreamOptions',
   'Token',
   'TokenSource',
   'Unrecovered',
+  'UploadOptions',
   'WebSocketClass',
   'WebSocketLike',
 ]
@@ -239,9 +244,11 @@ describe('the public names', () => {
     expect(koaws.default).to.equal(koaws.koaWs)
   })
 
-  it('of koaws/client are these', () => {
+  it('of koaws/client and koaws/client/streams are these', () => {
     expect(Object.keys(client).sort()).to.deep.equal(CLIENT_VALUES)
     expect(typesOf('lib/client/index.ts')).to.deep.equal(CLIENT_TYPES)
+    expect(Object.keys(streams)).to.deep.equal(STREAMS_VALUES)
+    expect(typesOf('lib/client/streams.ts')).to.deep.equal([])
   })
 
   it('of koaws/testing are these', () => {
@@ -281,6 +288,7 @@ describe('the public names', () => {
     expect(Object.keys(exports)).to.deep.equal([
       '.',
       './client',
+      './client/streams',
       './redis',
       './cluster',
       './otel',
@@ -318,6 +326,7 @@ describe('the built package', () => {
       `import * as m from ${JSON.stringify(name)}; console.log(JSON.stringify(${names}))`
     expect(run('module', program('koaws'))).to.deep.equal([...VALUES, 'module.exports'].sort())
     expect(run('module', program('koaws/client'))).to.deep.equal(CLIENT_VALUES)
+    expect(run('module', program('koaws/client/streams'))).to.deep.equal(STREAMS_VALUES)
     expect(run('module', program('koaws/testing'))).to.deep.equal(TESTING_VALUES)
     expect(run('module', program('koaws/asyncapi'))).to.deep.equal(ASYNCAPI_VALUES)
     expect(run('module', program('koaws/redis'))).to.deep.equal(REDIS_VALUES)
@@ -331,6 +340,7 @@ describe('the built package', () => {
       `const m = require(${JSON.stringify(name)}); console.log(JSON.stringify(${names}))`
     expect(run('commonjs', program('koaws'))).to.deep.equal(VALUES)
     expect(run('commonjs', program('koaws/client'))).to.deep.equal(CLIENT_VALUES)
+    expect(run('commonjs', program('koaws/client/streams'))).to.deep.equal(STREAMS_VALUES)
     expect(run('commonjs', program('koaws/testing'))).to.deep.equal(TESTING_VALUES)
     expect(run('commonjs', program('koaws/asyncapi'))).to.deep.equal(ASYNCAPI_VALUES)
     expect(run('commonjs', program('koaws/redis'))).to.deep.equal(REDIS_VALUES)
@@ -383,8 +393,8 @@ describe('the built package', () => {
         .map((name) => name.slice(0, -ending.length))
         .sort()
     const sources = stems('lib', '.ts')
-    // The bundle of lib/client, and the script of the inspector's page.
-    const scripts = ['koaws-client', 'inspector/page/inspector']
+    // The bundles of lib/client, and the script of the inspector's page.
+    const scripts = ['koaws-client', 'koaws-client-streams', 'inspector/page/inspector']
     expect(stems('dist', '.js').filter((stem) => !scripts.includes(stem))).to.deep.equal(sources)
     expect(stems('dist', '.d.ts')).to.deep.equal(sources)
   })

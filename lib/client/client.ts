@@ -13,11 +13,12 @@ import { createRequests, type RequestOptions } from './requests.ts'
 import type { Session } from './session.ts'
 import type { ConnectOptions } from './settings.ts'
 import { createStore } from './store.ts'
+import { createStreamer } from './stream.ts'
 import type { Client, PushOptions, PushResult } from './types.ts'
 
 /**
  * Creates a client of a koaws server that speaks `koaws.v1` (docs/protocol.md). It opens no
- * connection before the first `on`, `subscribe`, `push`, `request` or `open`. From then on it keeps
+ * connection before the first `on`, `subscribe`, `push`, `request`, `stream`, `upload` or `open`. From then on it keeps
  * a connection: it reconnects after a close, unless the close code is final.
  *
  * @example
@@ -52,7 +53,7 @@ export function connect<P = Protocol>(url: string | URL, options: ConnectOptions
   let refresh: Refresh | undefined
 
   const link = createLink(context, store, {
-    resume: history.resume,
+    resumption: history.resumption,
     onWelcome(session, welcome, ready) {
       history.remember(welcome['connection'])
       const open = (): void => {
@@ -71,11 +72,11 @@ export function connect<P = Protocol>(url: string | URL, options: ConnectOptions
     },
     onMessage(session, message) {
       const { type, id, error, about } = message
-      if (!/^koaws:(reply|error)$/.test(type)) {
+      if (!/^koaws:(reply|error|item|credit|cancel)$/.test(type)) {
         if (id) listeners.deliver(message, session)
         else history.take(message)
       } else if (id) {
-        requests.answer(message)
+        requests.pending.get(id)?.answer(message)
       } else if (error) {
         failed(remoteError(error, about))
       }
@@ -142,6 +143,15 @@ export function connect<P = Protocol>(url: string | URL, options: ConnectOptions
       : localError(item, 'QUEUE_FULL', 'the queue is full')
 
   /**
+   * Sends a request of the application, or queues it.
+   *
+   * @throws RequestError when it can do neither
+   */
+  const launch = (item: Outgoing): void => {
+    if (dispatch(item, true) === 'dropped') throw undispatched(item)
+  }
+
+  /**
    * Sends on a connection that `onOpen` functions still prepare; messages of the application wait.
    */
   const onlyOn =
@@ -169,6 +179,19 @@ export function connect<P = Protocol>(url: string | URL, options: ConnectOptions
     },
   })
 
+  const streamer = createStreamer(
+    {
+      nextId: context.nextId,
+      pending: requests.pending,
+      launch,
+      forget: waiting.delete,
+      post: (item) => link.open && transmit(link.open, item),
+      localError,
+      remoteError,
+    },
+    context.streams,
+  )
+
   /** Connects, if the client has not started, and returns the unsubscribe function. */
   const started = (off: () => void): (() => void) => {
     link.start()
@@ -193,6 +216,7 @@ export function connect<P = Protocol>(url: string | URL, options: ConnectOptions
       return started(listeners.on(OPENED, fn))
     },
     ...sender(dispatch, undispatched),
+    ...streamer,
     open: link.connect,
     close(code = 1000, reason?: string) {
       assertClosable(code, reason)

@@ -10,6 +10,8 @@ export interface Incoming {
   readonly id?: number
   /** The length of its text in UTF-16 units, and 1 KiB more. */
   readonly weight: number
+  /** Of a message with an id: its text. */
+  readonly text?: string | undefined
   /** With `position`: the room in which the message has its place. */
   readonly room?: string
   readonly position?: string
@@ -67,7 +69,7 @@ export function decode(text: string): Incoming | undefined {
     const { type, id = 1 } = message
     const weight = text.length + EXTRA_WEIGHT
     return type && isName(type) && Number.isSafeInteger(id) && id > 0
-      ? { ...message, weight }
+      ? { ...message, weight, text: message.id ? text : undefined }
       : undefined
   } catch {
     return undefined // not JSON, or `null`, which cannot be destructured

@@ -26,8 +26,8 @@ export interface RequestErrorInit {
  * may throw it to answer a request of the server: code, message, status, retryable and data go to
  * the server.
  *
- * The client makes the codes `ERR_KOAWS_TIMEOUT`, `ERR_KOAWS_CLOSED`, `ERR_KOAWS_QUEUE_FULL`,
- * `ERR_KOAWS_TOO_LARGE` and `ERR_KOAWS_MALFORMED`. All others come from the server.
+ * The client makes the codes `ERR_KOAWS_TIMEOUT`, `ERR_KOAWS_CLOSED`, `ERR_KOAWS_CANCELLED`,
+ * `ERR_KOAWS_QUEUE_FULL`, `ERR_KOAWS_TOO_LARGE` and `ERR_KOAWS_MALFORMED`. All others come from the server.
  *
  * @example
  * ```js
@@ -93,10 +93,19 @@ export function remoteError(error: unknown, type: unknown): RequestError {
   })
 }
 
+/** The codes of the client's own errors, without their prefix. */
+export type LocalCode =
+  | 'TIMEOUT'
+  | 'CLOSED'
+  | 'QUEUE_FULL'
+  | 'TOO_LARGE'
+  | 'CANCELLED'
+  | 'MALFORMED'
+
 /** Makes a `RequestError` for a message that the client could not deliver. */
 export function localError(
   { type, sent }: { type: string; sent: boolean },
-  code: 'TIMEOUT' | 'CLOSED' | 'QUEUE_FULL' | 'TOO_LARGE',
+  code: LocalCode,
   why: string,
   status = 503,
 ): RequestError {

@@ -17,7 +17,7 @@ export interface History {
   /** Returns a copy of the positions up to which messages were delivered, by room. */
   positions(): Record<string, string>
   /** Returns the first message on a connection, which presents the positions. */
-  resume(): string
+  resumption(): string
   /** Remembers the id of a connection, which the next ones present. */
   remember(connection: unknown): void
   /** Delivers a message without an id: now, after a reload, or not at all. */
@@ -145,7 +145,7 @@ export function createHistory(
 
   return {
     positions: () => toObject(places),
-    resume: () => present([...places].slice(-MAX_POSITIONS)),
+    resumption: () => present([...places].slice(-MAX_POSITIONS)),
     remember(connection) {
       if (isName(connection)) keep(previous, connection, true, MAX_PREVIOUS)
     },

@@ -25,6 +25,7 @@ export { protocol } from './protocol.ts'
 export type { RequestOptions } from './requests.ts'
 export type { ConnectOptions, QueueOptions } from './settings.ts'
 export type { ClientState } from './store.ts'
+export type { ClientStream, StreamOptions, UploadOptions } from './stream-types.ts'
 export type { Token, TokenSource } from './token.ts'
 export type {
   Client,

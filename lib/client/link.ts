@@ -15,7 +15,7 @@ const STABLE = 5_000
 const WAKE_JITTER = 200
 
 /** The callbacks of a link. */
-export interface LinkOwner extends Pick<SessionOwner, 'resume'> {
+export interface LinkOwner extends Pick<SessionOwner, 'resumption'> {
   /**
    * The server welcomed a connection: `ready` opens it for messages. The state is `connecting`
    * until then.
@@ -70,7 +70,7 @@ export function createLink(context: Context, store: Store, owner: LinkOwner): Li
   }
 
   const sessionOwner: SessionOwner = {
-    resume: owner.resume,
+    resumption: owner.resumption,
     onMessage: owner.onMessage,
     onWelcome(next, welcome) {
       owner.onWelcome(next, welcome, () => {

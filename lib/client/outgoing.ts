@@ -1,7 +1,6 @@
 // A message on its way to the server.
 import { byteLength } from './envelope.ts'
 import { localError } from './errors.ts'
-import type { Session } from './session.ts'
 
 /** A message to send, with its fate. */
 export interface Outgoing {
@@ -17,6 +16,13 @@ export interface Outgoing {
   fail(error: unknown): void
 }
 
+/** The part of a session that sends messages. */
+interface Line {
+  readonly maxMessage: number
+  readonly window: number
+  send(this: void, text: string): boolean
+}
+
 /**
  * Sends a message if the connection is open. Sets `sent`, and returns whether it was sent now.
  *
@@ -24,7 +30,7 @@ export interface Outgoing {
  * `ERR_KOAWS_CLOSED` when it was sent before, and the server may not recognize it
  */
 export function transmit(
-  { maxMessage, window, send }: Session,
+  { maxMessage, window, send }: Line,
   item: Omit<Outgoing, 'fail'>,
 ): boolean {
   const { since, text } = item

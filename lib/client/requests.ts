@@ -37,14 +37,16 @@ export interface Requests {
     transmit: (item: Outgoing) => void,
     forget?: (item: Outgoing) => void,
   ): Promise<unknown>
-  /** Settles the pending request that a `koaws:reply` or `koaws:error` answers, if any. */
-  answer(message: Incoming): void
+  /** The pending requests and streams by id, in order. */
+  readonly pending: Map<unknown, Pending>
   /** Calls a function with each pending request, in order. It may settle the request. */
   each(fn: (item: Outgoing) => unknown): void
 }
 
-interface Pending extends Outgoing {
-  reply(value: unknown): void
+/** A request that waits for its answer. */
+export interface Pending extends Outgoing {
+  /** Receives a `koaws:` message with the id of the request. */
+  answer(message: Incoming): void
 }
 
 /** Creates the pending requests. `nextId` counts from 1 over all connections of the client. */
@@ -68,7 +70,12 @@ export function createRequests(nextId: () => number): Requests {
       const fail = settle(reject)
       const text = encode(type, data, id, retry ? randomKey() : undefined)
       const since = retry ? 0 : undefined
-      const item: Pending = { type, text, sent: false, fail, since, reply: settle(resolve) }
+      const succeed = settle(resolve)
+      const answer: Pending['answer'] = ({ type: kind, data: value, error }) => {
+        if (kind === 'koaws:reply') succeed(value ?? null)
+        else if (kind === 'koaws:error') fail(remoteError(error, type))
+      }
+      const item: Pending = { type, text, sent: false, fail, since, answer }
       const onAbort = (): void => fail(signal?.reason)
       pending.set(id, item)
       signal?.addEventListener('abort', onAbort)
@@ -85,12 +92,7 @@ export function createRequests(nextId: () => number): Requests {
 
   return {
     ask,
-    answer({ type, id, data, error }) {
-      const request = pending.get(id)
-      if (!request) return
-      if (type === 'koaws:reply') request.reply(data ?? null)
-      else request.fail(remoteError(error, request.type))
-    },
+    pending,
     each(fn) {
       for (const item of pending.values()) fn(item)
     },

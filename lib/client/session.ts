@@ -1,7 +1,7 @@
 // The life of one WebSocket: token, handshake, welcome, messages, close.
 import { KOAWS_RESUME, KOAWS_V1 } from '../protocol/subprotocol.ts'
 import type { Context } from './context.ts'
-import { byteLength, decode, encode, type Incoming, positive } from './envelope.ts'
+import { byteLength, decode, encode, type Incoming, positive, textOf } from './envelope.ts'
 import { createLiveness } from './liveness.ts'
 import { createTimer } from './timer.ts'
 import { bearerEntry, type Token, takeToken } from './token.ts'
@@ -16,6 +16,9 @@ const AFTER_ERROR = 50
 
 /** The close code of a connection that ended without a close frame. */
 const ABNORMAL = 1006
+
+/** The beginning of an item of a stream, as servers should send it: docs/protocol.md, section 2. */
+const LOST_ITEM = /^{"type":"koaws:item","id":(\d+),/
 
 /** The life of one WebSocket: token, handshake, welcome, messages, close. */
 export interface Session {
@@ -49,7 +52,7 @@ export type Fields = Readonly<Record<string, unknown>>
 /** The callbacks of a session. */
 export interface SessionOwner {
   /** Returns the first message of the client. */
-  resume(): string
+  resumption(): string
   onWelcome(session: Session, welcome: Fields): void
   /**
    * Receives a message that does not concern the connection itself. A push may arrive before the
@@ -147,7 +150,7 @@ export function createSession(context: Context, owner: SessionOwner): Session {
   const onOpen = (): void => {
     if (socket?.protocol === KOAWS_V1) {
       wait('welcome')
-      session.send(owner.resume())
+      session.send(owner.resumption())
     } else end(4613, `the server does not speak ${KOAWS_V1}`)
   }
 
@@ -155,8 +158,14 @@ export function createSession(context: Context, owner: SessionOwner): Session {
     liveness.heard()
     const small = typeof data === 'string' && data.length <= context.maxMessage
     const message = small && decode(data)
-    if (message) deliver(message)
-    else context.malformed()
+    if (message) {
+      deliver(message)
+      return
+    }
+    context.malformed()
+    // A stream cannot go on without an item: an item without text ends it.
+    const [, id] = LOST_ITEM.exec(textOf(data) ?? '') ?? []
+    if (id) owner.onMessage(session, { type: 'koaws:item', id: Number(id), weight: 0 })
   }
 
   const deliver = (message: Incoming): void => {

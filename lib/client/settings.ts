@@ -1,4 +1,5 @@
 // The options of `connect()`: types, defaults and checks.
+import type { Streams } from './stream-types.ts'
 import type { TokenSource } from './token.ts'
 import { webSocketUrl } from './url.ts'
 import type { WebSocketClass } from './web-socket.ts'
@@ -73,6 +74,11 @@ export interface ConnectOptions {
    * refusal. For the messages to the user, `room` is the empty string.
    */
   reload?: ((room: string) => Promise<string | undefined> | string | undefined) | undefined
+  /**
+   * The part of the client for `stream()` and `upload()`, from `koaws/client/streams`. Without it,
+   * the first stream or upload loads the part: a page then loads a file of its own.
+   */
+  streams?: Streams | undefined
 }
 
 /** The options with their defaults. */
@@ -90,6 +96,7 @@ export interface Settings {
   readonly onError: ConnectOptions['onError']
   readonly positions: Readonly<Record<string, string>>
   readonly reload: ConnectOptions['reload']
+  readonly streams: ConnectOptions['streams']
 }
 
 /** The expected types of the options that are not numbers. */
@@ -97,6 +104,7 @@ const KINDS: Record<string, string> = {
   retry: 'function',
   onError: 'function',
   reload: 'function',
+  streams: 'function',
   positions: 'positions object',
   WebSocket: 'function',
   token: 'string or function',
@@ -123,6 +131,7 @@ export function readSettings(url: string | URL, options: ConnectOptions): Settin
     onError: undefined,
     positions: {},
     reload: undefined,
+    streams: undefined,
   }
   const known = settings as unknown as Record<string, unknown>
   if (typeof options !== 'object' || !options) {

@@ -11,11 +11,16 @@ import type {
   ReplyTaken,
   ServerRequestType,
   ServerType,
+  StreamItem,
+  StreamType,
+  UploadGiven,
+  UploadType,
 } from '../protocol/definition.ts'
 import type { Recovery } from '../protocol/history.ts'
 import type { PresenceData } from '../protocol/presence.ts'
 import type { RequestOptions } from './requests.ts'
 import type { ClientState } from './store.ts'
+import type { ClientStream, Source, StreamOptions, UploadOptions } from './stream-types.ts'
 
 /** The options of a push. */
 export interface PushOptions {
@@ -136,6 +141,44 @@ export interface ClientOf<P extends ProtocolDefinition> {
     this: void,
     type: T,
     ...rest: DataAndOptions<ClientData<P, T>, RequestOptions>
+  ): Promise<ReplyTaken<P, T>>
+  /**
+   * Sends a request that the server answers with a stream of items and then a reply, and returns the
+   * stream. `rest` is the data, then the options. Connects, if the client has not started; waits in the queue until a
+   * connection opens. Leaving the loop over the stream, or `signal`, cancels the request. The first
+   * stream loads the code of streams, unless `connect()` got it with the option `streams`.
+   *
+   * Iterator and `reply` reject as `request()` does. When the connection ends, they reject with
+   * `ERR_KOAWS_CLOSED`; with the option `resume`, the stream goes on after the reconnect, or rejects
+   * with `ERR_KOAWS_STREAM_LOST`, where `error.data.items` is the number of items before the loss.
+   * They reject with `ERR_KOAWS_MALFORMED` when the server sends more than the client allowed, with
+   * a TypeError for an invalid option, or with the error of loading the code.
+   */
+  stream<T extends StreamType<P>>(
+    this: void,
+    type: T,
+    ...rest: DataAndOptions<ClientData<P, T>, StreamOptions<UploadGiven<P, T>>>
+  ): ClientStream<StreamItem<P, T>, ReplyTaken<P, T>>
+  /**
+   * Sends a request with a stream of items, and resolves with its reply. Iterates `source` once, as
+   * far as the server grants credit, and calls its `return()` when the request ends early.
+   *
+   * Rejects as `request()` does, with the error of the source, or with a TypeError for an item
+   * without a JSON form. Then, and after `signal` or a timeout, the server learns that the request
+   * is canceled. An upload that the end of the connection interrupts rejects with
+   * `ERR_KOAWS_CLOSED`.
+   *
+   * @param type the name of the message
+   * @param data the data of the request; undefined for a type without data
+   * @param source the items: any iterable or async iterable
+   * @param options timeout and signal
+   */
+  upload<T extends UploadType<P>>(
+    this: void,
+    type: T,
+    data: ClientData<P, T>,
+    source: Source<UploadGiven<P, T>>,
+    options?: UploadOptions,
   ): Promise<ReplyTaken<P, T>>
   /**
    * Connects now if the client is waiting, and starts again if it is stopped. Otherwise does

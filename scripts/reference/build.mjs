@@ -17,6 +17,7 @@ const PAGES = [
   'diagnostics',
   'adapters',
   'client',
+  'client-streams',
   'redis',
   'cluster',
   'otel',

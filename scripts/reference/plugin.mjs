@@ -12,6 +12,7 @@ const RECEIVERS = {
   AdapterTest: 'test',
   Audience: 'audience',
   ClientOf: 'client',
+  ClientStream: 'stream',
   Connection: 'connection',
   ContextWs: 'ctx.ws',
   EchoingLink: 'link',

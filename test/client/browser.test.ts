@@ -16,7 +16,10 @@ type OnPage = {
   states: string[]
 }
 
-const bundle = readFileSync(new URL('../../dist/koaws-client.js', import.meta.url))
+const scripts: Record<string, Buffer> = {}
+for (const name of ['/koaws-client.js', '/koaws-client-streams.js']) {
+  scripts[name] = readFileSync(new URL(`../../dist${name}`, import.meta.url))
+}
 const PAGE = `<!doctype html><title>client</title><link rel="icon" href="data:,">
 <script type="module">
   import { connect } from '/koaws-client.js'
@@ -34,6 +37,8 @@ describe('the client bundle in Chromium', () => {
   let server: Server
   let wss: WebSocketServer
   const offered: string[][] = []
+  /** The paths of the requests. */
+  const loaded: unknown[] = []
 
   before(async () => {
     browser = await launchChromium()
@@ -42,10 +47,12 @@ describe('the client bundle in Chromium', () => {
 
   beforeEach(async () => {
     offered.length = 0
+    loaded.length = 0
     server = createServer((req, res) => {
-      const script = req.url === '/koaws-client.js'
+      loaded.push(req.url)
+      const script = scripts[req.url ?? '']
       res.setHeader('content-type', script ? 'text/javascript' : 'text/html')
-      res.end(script ? bundle : PAGE)
+      res.end(script ?? PAGE)
     })
     wss = new WebSocketServer({
       server,
@@ -96,6 +103,24 @@ describe('the client bundle in Chromium', () => {
     const { id } = JSON.parse(String(question))
     socket.send(JSON.stringify({ type: 'koaws:reply', id, data: { ok: true } }))
     expect(await answer).to.deep.equal({ ok: true })
+  })
+
+  it('loads the code of streams for the first stream', async () => {
+    const [socket] = await Promise.all([welcomed(), load()])
+    expect(loaded).to.deep.equal(['/', '/koaws-client.js'])
+    const asked = once(socket, 'message')
+    const items = page.evaluate(async () => {
+      const stream = (window as unknown as OnPage).client.stream('ask', 'hi')
+      const found: unknown[] = []
+      for await (const item of stream) found.push(item)
+      return [...found, await stream.reply]
+    })
+    const { id, credit } = JSON.parse(String((await asked)[0]))
+    expect(credit).to.equal(65_536)
+    expect(loaded).to.deep.equal(['/', '/koaws-client.js', '/koaws-client-streams.js'])
+    for (const data of ['Hel', 'lo']) socket.send(JSON.stringify({ type: 'koaws:item', id, data }))
+    socket.send(JSON.stringify({ type: 'koaws:reply', id, data: 2 }))
+    expect(await items).to.deep.equal(['Hel', 'lo', 2])
   })
 
   it('reconnects when the connection breaks, and stops when the server closes with 4403', async () => {

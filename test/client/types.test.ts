@@ -5,10 +5,12 @@ import { WebSocket } from 'ws'
 import { z } from 'zod'
 import {
   type Client,
+  type ClientStream,
   connect,
   type Unrecovered,
   type WebSocketClass,
 } from '../../lib/client/index.ts'
+import { streams } from '../../lib/client/streams.ts'
 import { type DefinitionOf, protocol } from '../../lib/protocol/definition.ts'
 import { fakeServer } from '../../lib/testing/index.ts'
 
@@ -19,6 +21,14 @@ const chat = protocol({
   said: { push: z.object({ text: z.string() }) },
   tick: { push: true },
   confirm: { push: z.string(), reply: z.boolean() },
+  ask: {
+    data: z.object({ prompt: z.string() }),
+    stream: z.object({ token: z.string(), at: z.date() }),
+    reply: z.object({ tokens: z.number() }),
+  },
+  feed: { stream: z.number() },
+  save: { data: z.string(), upload: z.object({ part: z.string() }), reply: z.number() },
+  translate: { stream: z.string(), upload: z.string() },
 })
 
 type Chat = Client<DefinitionOf<typeof chat>>
@@ -43,6 +53,34 @@ function compiled(client: Chat): void {
     else expectTypeOf(reason).toEqualTypeOf<Unrecovered>()
     expectTypeOf(missed).toEqualTypeOf<number | null>()
   })
+  expectTypeOf(client.stream('ask', { prompt: 'hi' }, { resume: true })).toEqualTypeOf<
+    ClientStream<{ token: string; at: string }, { tokens: number }>
+  >()
+  expectTypeOf(client.stream('feed').reply).toEqualTypeOf<Promise<unknown>>()
+  expectTypeOf(client.stream('feed')).toExtend<AsyncIterable<number>>()
+  const items: AsyncIterableIterator<number, undefined, unknown> = client.stream('feed')
+  client.stream('translate', undefined, { upload: ['Hund'], credit: 1_024, timeout: 5 })
+  expectTypeOf(client.upload('save', 'a.txt', [{ part: 'x' }])).toEqualTypeOf<Promise<number>>()
+  client.upload('translate', undefined, items as never, { signal: AbortSignal.abort() })
+  expectTypeOf(connect('/chat').stream('any')).toEqualTypeOf<ClientStream<unknown, unknown>>()
+  connect('/chat', { streams }).upload('any', 1, new Set([2]))
+
+  // @ts-expect-error not a stream
+  client.stream('say', { text: 'hi' })
+  // @ts-expect-error not a stream of the server
+  client.stream('save', 'a.txt')
+  // @ts-expect-error wrong data
+  client.stream('ask', { prompt: 7 })
+  // @ts-expect-error no such option
+  client.stream('feed', undefined, { retry: true })
+  // @ts-expect-error wrong item
+  client.stream('translate', undefined, { upload: [7] })
+  // @ts-expect-error not an upload
+  client.upload('ask', { prompt: 'hi' }, [])
+  // @ts-expect-error wrong item
+  client.upload('save', 'a.txt', [{ part: 7 }])
+  // @ts-expect-error not resumed
+  client.upload('save', 'a.txt', [], { resume: true })
   expectTypeOf(client.positions).toEqualTypeOf<Record<string, string>>()
   connect('/chat', { positions: client.positions, reload: async () => undefined })
   connect('/chat', { reload: async (room) => room, positions: undefined })

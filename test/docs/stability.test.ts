@@ -7,6 +7,7 @@ import * as cluster from '../../lib/adapters/cluster/index.ts'
 import * as redis from '../../lib/adapters/redis/index.ts'
 import * as asyncapi from '../../lib/asyncapi/index.ts'
 import * as client from '../../lib/client/index.ts'
+import * as streams from '../../lib/client/streams.ts'
 import { channels } from '../../lib/diagnostics.ts'
 import * as koaws from '../../lib/index.ts'
 import * as inspector from '../../lib/inspector/index.ts'
@@ -34,6 +35,7 @@ describe('docs/stability.md', () => {
   for (const [name, module] of Object.entries({
     koaws,
     'koaws/client': client,
+    'koaws/client/streams': streams,
     'koaws/redis': redis,
     'koaws/cluster': cluster,
     'koaws/otel': otel,

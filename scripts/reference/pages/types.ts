@@ -5,6 +5,7 @@
  *
  * @module types
  */
+export type { Source, Streams } from '../../../lib/client/stream-types.ts'
 export type { ListenerResult } from '../../../lib/client/types.ts'
 export type { Replied } from '../../../lib/messages/message.ts'
 export type {
@@ -18,6 +19,10 @@ export type {
   ReplyGiven,
   ReplyTaken,
   ServerRequestType,
+  StreamItem,
+  StreamType,
+  UploadGiven,
+  UploadType,
   WireData,
 } from '../../../lib/protocol/definition.ts'
 export type { Arriving, Serializable, Serialized } from '../../../lib/protocol/serialized.ts'

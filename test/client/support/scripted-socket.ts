@@ -84,6 +84,9 @@ export interface Sent {
   data?: unknown
   key?: string
   again?: boolean
+  credit?: number
+  upload?: boolean
+  since?: number
   error?: { code: string; message: string; status: number; retryable: boolean; data?: unknown }
 }
 
