@@ -67,8 +67,8 @@ export class Flood {
 
   /** A message that the server has asked for does not count after all. */
   forgive(bytes: number): void {
-    this.#count--
-    this.#bytes -= bytes
+    this.#count = Math.max(0, this.#count - 1)
+    this.#bytes = Math.max(0, this.#bytes - bytes)
   }
 
   /** A wait is over: go on, or wait again for what had been read before. */

@@ -5,6 +5,7 @@ import type { ConnectionCore } from '../connection/core.ts'
 import type { Envelope, ErrorBody } from '../protocol/envelope.ts'
 import { errorAnswer } from '../protocol/streams.ts'
 import { isAbortOf } from '../streams/abort.ts'
+import { isStream } from '../streams/stream-sender.ts'
 import { isThenable } from '../thenable.ts'
 import type { Answerer } from './answerer.ts'
 import { exposedBody, faultBody, INTERNAL } from './error-reply.ts'
@@ -12,7 +13,7 @@ import { carryOut, checkedData, type Done, isOfTheEnd, timed } from './handling.
 import { attemptOf, endReplies, Message, REPLIED, streamedOf } from './message.ts'
 import { attemptAt } from './retry.ts'
 import { type Route, UNREACHED } from './routes.ts'
-import type { StreamedRequest } from './streamed-request.ts'
+import { type StreamedRequest, unasked } from './streamed-request.ts'
 
 /** A message that may be handled. */
 export interface Accepted {
@@ -43,7 +44,7 @@ export class HandlerRunner {
    */
   run(accepted: Accepted): Promise<void> | null {
     const { envelope, route, streamed } = accepted
-    if (streamed?.isGone || this.#isSilenced()) return dropped(streamed)
+    if (streamed?.isDropped || this.#isSilenced()) return dropped(streamed)
     let data: unknown
     let later: Promise<unknown> | null
     try {
@@ -61,7 +62,7 @@ export class HandlerRunner {
   }
 
   #handle({ envelope, route, bytes, streamed }: Accepted, data: unknown): Promise<void> | null {
-    if (streamed?.isGone || this.#isSilenced()) return dropped(streamed)
+    if (streamed?.isDropped || this.#isSilenced()) return dropped(streamed)
     const { connection } = this.#core
     const answerer = this.#answerer
     const { type, id } = envelope
@@ -99,6 +100,7 @@ export class HandlerRunner {
 
   /** @throws what keeps the value from being a reply */
   #handled(message: Message, value: unknown): void {
+    if (isStream(value)) throw unasked(value, message.type) // of an async handler
     if (streamedOf(message)?.isUnanswerable) endReplies(message)
     if (this.#answerer.repeats(message, value)) return
     if (message.replied) {
@@ -114,11 +116,11 @@ export class HandlerRunner {
   #failed(message: Message, error: unknown, done: Done | null): void {
     const { type, id } = message
     const body = exposedBody(error)
-    done?.((body ?? INTERNAL).code)
+    const isExpected = this.#isExpected(message, error)
+    // A client that cancels or leaves is no error of the handler.
+    done?.(isExpected ? undefined : (body ?? INTERNAL).code)
     const unanswered = endReplies(message) || id === undefined
-    if ((body === null || !unanswered) && !this.#isExpected(message, error)) {
-      this.#answerer.report(error, type)
-    }
+    if ((body === null || !unanswered) && !isExpected) this.#answerer.report(error, type)
     if (!unanswered) return
     attemptOf(message)?.failed(body ?? INTERNAL)
     this.#answerError(body ?? INTERNAL, message)
@@ -138,15 +140,15 @@ export class HandlerRunner {
 
   /** The schema has said no, or has failed itself. */
   #unfit(error: unknown, { id, type }: Envelope, streamed: StreamedRequest | undefined): void {
-    const isGone = streamed?.isGone
-    dropped(streamed)
-    if (isGone) return
     const body = exposedBody(error)
-    if (body?.code === 'ERR_KOAWS_INVALID') this.#answerer.misfit(body, id, type)
-    else {
-      this.#answerer.report(error, type)
-      this.#answerer.replyError(INTERNAL, id, type)
-    }
+    const isMisfit = body?.code === 'ERR_KOAWS_INVALID'
+    if (!isMisfit) this.#answerer.report(error, type)
+    if (streamed) {
+      if (isMisfit) this.#answerer.count('invalid')
+      streamed.end(errorAnswer(isMisfit ? body : INTERNAL))
+      streamed.settled()
+    } else if (isMisfit) this.#answerer.misfit(body, id, type)
+    else this.#answerer.replyError(INTERNAL, id, type)
   }
 }
 

@@ -1,6 +1,7 @@
 // One request with a stream, at the connection of its client.
 
 import { closedError } from '../connection/ending.ts'
+import { KoaWsError } from '../errors.ts'
 import { fieldsOf, isIntegerWithin } from '../fields.ts'
 import type { Envelope, ErrorBody } from '../protocol/envelope.ts'
 import type { StandardSchema } from '../protocol/standard-schema.ts'
@@ -53,10 +54,16 @@ export interface StreamHost {
   settled(request: StreamedRequest): void
 }
 
+/** Whether a request goes on with a stream that has begun. */
+export function isResuming({ key, since }: StreamedEnvelope): boolean {
+  return since !== undefined && key !== undefined
+}
+
 /** One request with a stream: what the client sends with its id, and what the handler sends back. */
 export class StreamedRequest implements ResumingSink {
   readonly id: number
   readonly type: string
+  readonly isResuming: boolean
   /** Resolves when the handler was called: the next message need not wait for its end. */
   readonly begun: Promise<void>
   readonly #host: StreamHost
@@ -72,11 +79,14 @@ export class StreamedRequest implements ResumingSink {
   #begin: () => void = () => {}
   #isGone = false
   #isAnswered = false
+  #isCancelled = false
+  /** Credit that came while a resumed stream was looked for. */
+  readonly #early = { bytes: 0, items: 0 }
   /** Ends the wait of a request that resumes a stream. */
   #settle: () => void = () => {}
 
   constructor(envelope: StreamedEnvelope, route: StreamedRoute, host: StreamHost) {
-    const { id, type, upload, key, since } = envelope
+    const { id, type, upload } = envelope
     this.id = id
     this.type = type
     this.#host = host
@@ -86,10 +96,10 @@ export class StreamedRequest implements ResumingSink {
       this.#begin = resolve
     })
     const isOver = (): boolean => this.#isGone || this.#isAnswered
-    const isResuming = since !== undefined && key !== undefined
-    this.#sender = isResuming ? null : createSender(this, envelope, route, this.#name, host)
+    this.isResuming = isResuming(envelope)
+    this.#sender = this.isResuming ? null : createSender(this, envelope, route, this.#name, host)
     this.#source = this.#local = this.#sender
-    this.#receiver = upload && !isResuming ? createReceiver({ id, isOver }, route, host) : null
+    this.#receiver = upload && !this.isResuming ? createReceiver({ id, isOver }, route, host) : null
   }
 
   /** Aborts when the client cancels, and when the stream cannot go on; undefined for a resumed one. */
@@ -108,9 +118,14 @@ export class StreamedRequest implements ResumingSink {
     return this.#sender === null || this.#sender.isOver
   }
 
-  /** Whether nothing more is sent or heard with this id. */
-  get isGone(): boolean {
-    return this.#isGone
+  /** Whether the handler is not to be called any more. A stream that can be resumed outlives its connection. */
+  get isDropped(): boolean {
+    return this.#sender ? this.#sender.isOver : this.#isGone
+  }
+
+  /** Whether the answer was sent. The client may use the id again. */
+  get isAnswered(): boolean {
+    return this.#isAnswered
   }
 
   /**
@@ -134,6 +149,7 @@ export class StreamedRequest implements ResumingSink {
       return await sender.run(result)
     } finally {
       this.#begin()
+      sender.settled()
       // A handler that has not read all: the client stops.
       void this.#receiver?.return()
     }
@@ -158,6 +174,7 @@ export class StreamedRequest implements ResumingSink {
 
   /** Cancels the stream: nothing more is sent, and the generator returns. */
   cancel(reason: unknown): void {
+    this.#isCancelled = true
     this.#leave(reason ?? abortError())
     this.#source?.cancel(reason)
   }
@@ -191,17 +208,18 @@ export class StreamedRequest implements ResumingSink {
     this.#isAnswered = true
     this.#host.send(answerText(this.id, answer))
     this.#settle()
+    this.#receiver?.fail(afterAnswer(this.type))
     if (this.#isKept) return
     this.#leave(undefined)
   }
 
-  replaced(): void {
+  replaced(isLost: boolean): void {
+    if (isLost && !this.#isGone && !this.#isAnswered) this.#tellLost(this.#local?.items)
     this.#leave(closedError())
   }
 
   lost(): void {
-    this.#tellLost(undefined)
-    this.#leave(undefined)
+    this.replaced(true)
   }
 
   get #isKept(): boolean {
@@ -227,6 +245,7 @@ export class StreamedRequest implements ResumingSink {
     const { since = 0, credit = 0 } = this.#envelope
     const { streams } = this.#host
     const name = this.#name
+    if (this.#isGone) return undefined
     if (!canResume || name === null) throw this.#notFound()
     const local = streams.find(name)
     if (local) {
@@ -237,8 +256,12 @@ export class StreamedRequest implements ResumingSink {
       if (!remote) throw this.#notFound()
       this.#source = remote
     }
-    if (this.#isGone) this.#source.detach(this, closedError())
-    else if (!this.#isAnswered) {
+    const { bytes, items } = this.#early
+    if (this.#isCancelled) this.#source.cancel()
+    else if (this.#isGone) this.#source.detach(this, closedError())
+    else if (bytes > 0 || items > 0) this.#source.grant(bytes, items)
+    if (this.#isGone) return undefined
+    if (!this.#isAnswered) {
       await new Promise<void>((resolve) => {
         this.#settle = resolve
       })
@@ -257,16 +280,21 @@ export class StreamedRequest implements ResumingSink {
       const text = '"bytes" and "items" of koaws:credit must be integers from 0'
       this.#host.offend(streamFaultBody('ERR_KOAWS_STREAM', undefined, text), this.id)
       this.cancel(undefined)
-    } else this.#source?.grant(bytes, items)
+    } else if (this.#source) this.#source.grant(bytes, items)
+    else {
+      this.#early.bytes += bytes
+      this.#early.items = Math.max(this.#early.items, items)
+    }
   }
 
   #arrived(data: unknown, bytes: number): void {
-    if (this.#receiver === null || !this.#receiver.arrived(data, bytes)) {
+    const hadCredit = this.#receiver ? this.#receiver.arrived(data, bytes) : false
+    if (hadCredit === false) {
       const text = 'An item without credit'
       this.#host.count('streamCredit')
       this.#host.offend(streamFaultBody('ERR_KOAWS_STREAM', undefined, text), this.id)
       this.cancel(undefined)
-    } else this.#host.forgive(bytes)
+    } else if (hadCredit) this.#host.forgive(bytes)
   }
 
   /** Ends what belongs to the connection. The handler's loop over items of the client ends with the error. */
@@ -337,6 +365,13 @@ export function unasked(stream: object, type: string): Error {
 export function withoutItems(type: string): Error {
   const text = `"${type}" reads items of the client: use client.upload().`
   return streamFault('ERR_KOAWS_STREAM', undefined, text)
+}
+
+function afterAnswer(type: string): KoaWsError {
+  return new KoaWsError(
+    'ERR_KOAWS_ALREADY_REPLIED',
+    `"${type}" was answered before all of message.upload was read: call message.reply() last.`,
+  )
 }
 
 function isCount(value: unknown): value is number {

@@ -12,7 +12,7 @@ import { exposedBody, INTERNAL } from './error-reply.ts'
 import type { Route } from './routes.ts'
 import { checkData } from './schema.ts'
 import type { Service } from './service.ts'
-import { StreamedRequest, type StreamHost } from './streamed-request.ts'
+import { isResuming, StreamedRequest, type StreamHost } from './streamed-request.ts'
 
 /** What the requests of one connection ask of their conversation. */
 export interface StreamsHost extends Omit<StreamHost, 'forget' | 'settled'> {
@@ -27,7 +27,7 @@ export class StreamedRequests {
   readonly #byId = new Map<number, StreamedRequest>()
   /** Those with a handler that has not settled. */
   readonly #running = new Set<StreamedRequest>()
-  #idle: (() => void) | null = null
+  readonly #idle: (() => void)[] = []
 
   constructor(host: StreamsHost) {
     const forget = (request: StreamedRequest): void => {
@@ -40,12 +40,15 @@ export class StreamedRequests {
   open(envelope: StreamedEnvelope, route: Route): StreamedRequest | undefined {
     const { id, type } = envelope
     const host = this.#host
-    if (this.#byId.has(id)) {
+    const former = this.#byId.get(id)
+    if (former?.isAnswered) former.cancel(undefined) // it has the answer, and uses the id again
+    else if (former) {
       host.offend(streamFaultBody('ERR_KOAWS_STREAM', undefined, 'The id is in use'), id)
       return undefined
     }
     const isFull = this.#running.size >= host.streams.options.perConnection
-    if (isFull || !host.streams.enter(host.user)) {
+    const user = this.#userOf(isResuming(envelope))
+    if (isFull || !host.streams.enter(user)) {
       host.count('streamLimit')
       host.refuse(streamFaultBody('ERR_KOAWS_STREAM_LIMIT'), id, type)
       return undefined
@@ -56,7 +59,7 @@ export class StreamedRequests {
       this.#running.add(request)
       return request
     } catch (error) {
-      host.streams.leave(host.user)
+      host.streams.leave(user)
       host.refuse(exposedBody(error) ?? INTERNAL, id, type)
       return undefined
     }
@@ -64,10 +67,14 @@ export class StreamedRequests {
 
   #settled(request: StreamedRequest): void {
     if (!this.#running.delete(request)) return
-    this.#host.streams.leave(this.#host.user)
+    this.#host.streams.leave(this.#userOf(request.isResuming))
     if (this.#running.size > 0) return
-    this.#idle?.()
-    this.#idle = null
+    for (const resolve of this.#idle.splice(0)) resolve()
+  }
+
+  /** The user whose streams are counted. A resumed stream counts where its handler runs. */
+  #userOf(isResumed: boolean): string | undefined {
+    return isResumed ? undefined : this.#host.user
   }
 
   /** Takes a message of a stream. A stream that is not open has ended at the same time. */
@@ -83,7 +90,7 @@ export class StreamedRequests {
   idle(): Promise<void> | null {
     if (this.#running.size === 0) return null
     return new Promise((resolve) => {
-      this.#idle = resolve
+      this.#idle.push(resolve)
     })
   }
 
@@ -94,7 +101,8 @@ export class StreamedRequests {
 
   /** The connection has ended. */
   closed(): void {
-    for (const request of [...this.#byId.values()]) request.closed()
+    // A handler that has answered may go on: its signal aborts, too.
+    for (const request of new Set([...this.#byId.values(), ...this.#running])) request.closed()
   }
 }
 

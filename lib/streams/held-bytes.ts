@@ -4,15 +4,15 @@ import { streamFault } from './faults.ts'
 /** Counts the bytes that the streams of one instance hold, up to a limit. */
 export class HeldBytes {
   readonly #most: number
-  readonly #makeRoom: () => void
+  readonly #makeRoom: (bytes: number) => void
   readonly #refused: () => void
   #total = 0
 
   /**
-   * @param makeRoom called at the limit: it may give bytes back
+   * @param makeRoom called at the limit: it gives so many bytes back, if it can
    * @param refused called with each refusal
    */
-  constructor(most: number, makeRoom: () => void, refused: () => void) {
+  constructor(most: number, makeRoom: (bytes: number) => void, refused: () => void) {
     this.#most = most
     this.#makeRoom = makeRoom
     this.#refused = refused
@@ -27,7 +27,8 @@ export class HeldBytes {
    * @throws MessageError `ERR_KOAWS_STREAM_MEMORY` beyond the limit
    */
   add(bytes: number): void {
-    if (bytes > 0 && this.#total + bytes > this.#most) this.#makeRoom()
+    const excess = bytes > 0 ? this.#total + bytes - this.#most : 0
+    if (excess > 0) this.#makeRoom(excess)
     if (bytes > 0 && this.#total + bytes > this.#most) {
       this.#refused()
       throw streamFault('ERR_KOAWS_STREAM_MEMORY')

@@ -7,9 +7,9 @@ export const NOTE = '{"stream":'
 
 /** One note. The number is that of the request at the instance that asks. */
 export type Note =
-  /** Asks for a stream, after so many items, with so much credit. */
-  | ['pull', number, string, number, number]
-  /** The instance does not have it. */
+  /** Asks for a stream, after so many items, with so much credit; the client has taken so many items. */
+  | ['pull', number, string, number, number, number]
+  /** The instance does not have it, or has it no more. */
   | ['none', number]
   /** Items, from this index. */
   | ['items', number, number, string[]]

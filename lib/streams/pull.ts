@@ -1,5 +1,5 @@
 // `Pull`: a stream of another instance, for a connection of this one.
-import { itemSize } from '../protocol/streams.ts'
+import { itemSize, MAX_CREDIT } from '../protocol/streams.ts'
 import { isNumber, type Note, noteOf, type RelayLine } from './notes.ts'
 import type { StreamSink } from './stream-sender.ts'
 
@@ -26,6 +26,8 @@ const PATIENCE = 3_000
 const REPEAT = 2_000
 /** So many repetitions without a word, and the stream is lost. */
 const MOST_SILENT = 5
+/** How long an answer is remembered, so that the client can say that it has it, in milliseconds. */
+const KEPT = 60_000
 
 /** A stream of another instance, for a connection of this one. */
 export class Pull implements StreamSource {
@@ -42,11 +44,15 @@ export class Pull implements StreamSource {
   #next: number
   /** What the client allows, in bytes of items that were not handed over. */
   #credit: number
-  #taken = 0
+  /** The number of items that the client has taken for certain. */
+  #taken: number
+  /** Asked for anew after a gap at this index. */
+  #askedAt = -1
   /** Repetitions without a word since. */
   #silent = 0
   #hasHeard = false
   #isOver = false
+  #isAnswered = false
   #timer: NodeJS.Timeout
 
   constructor(
@@ -62,8 +68,8 @@ export class Pull implements StreamSource {
     this.#number = number
     this.#name = name
     this.#sink = sink
-    this.#next = since
-    this.#credit = credit
+    this.#next = this.#taken = since
+    this.#credit = Math.min(credit, MAX_CREDIT)
     this.#waiting = peers
     this.#line = line
     this.#found = found
@@ -82,9 +88,10 @@ export class Pull implements StreamSource {
     this.#hasHeard = true
     if (kind === 'none') this.#none(from)
     else if (kind === 'gone') {
-      if (from === this.#peer) this.#end(() => this.#sink.replaced())
+      if (from === this.#peer) this.#end(() => this.#sink.replaced(false))
     } else if (kind === 'items' || kind === 'answer') {
       this.#foundAt(from)
+      if (from !== this.#peer || this.#isAnswered) return
       if (kind === 'items') this.#items(rest)
       else this.#answer(rest)
     }
@@ -96,8 +103,8 @@ export class Pull implements StreamSource {
   }
 
   grant(bytes: number, items: number): void {
-    this.#credit += bytes
-    this.#taken = Math.max(this.#taken, items)
+    this.#credit = Math.min(this.#credit + bytes, MAX_CREDIT)
+    this.#taken = Math.max(this.#taken, Math.min(items, this.#next))
     this.#tell(['grant', this.#number, bytes, this.#taken])
   }
 
@@ -133,8 +140,10 @@ export class Pull implements StreamSource {
 
   #items([first, list]: readonly unknown[]): void {
     if (!isNumber(first) || !Array.isArray(list)) return
-    // A gap: a note was lost. The next repetition asks for what is missing.
-    if (first > this.#next) return
+    if (first > this.#next) {
+      this.#missed()
+      return
+    }
     for (const json of list.slice(this.#next - first)) {
       if (typeof json !== 'string') return
       this.#credit -= itemSize(this.#sink.id, json)
@@ -144,10 +153,22 @@ export class Pull implements StreamSource {
   }
 
   #answer([items, type, json]: readonly unknown[]): void {
-    if (items !== this.#next || typeof json !== 'string') return
-    if (type !== 'koaws:reply' && type !== 'koaws:error') return
+    if (typeof json !== 'string' || (type !== 'koaws:reply' && type !== 'koaws:error')) return
+    if (items !== this.#next) {
+      this.#missed()
+      return
+    }
+    this.#isAnswered = true
     clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => this.#end(() => this.#sink.replaced(false)), KEPT).unref()
     this.#sink.answer({ type, json })
+  }
+
+  /** A note was lost: asks for what is missing, once; the repetition does it again. */
+  #missed(): void {
+    if (this.#askedAt === this.#next || this.#peer === null) return
+    this.#askedAt = this.#next
+    this.#pullFrom(this.#peer)
   }
 
   /** Asks anew after a silence: what was lost comes again. */
@@ -166,9 +187,11 @@ export class Pull implements StreamSource {
   }
 
   #pullFrom(peer: string): boolean {
-    const { name, number } = { name: this.#name, number: this.#number }
-    const credit = Math.max(0, Math.round(this.#credit))
-    return this.#line.tell(peer, noteOf(['pull', number, name, this.#next, credit]))
+    const credit = Math.max(0, this.#credit)
+    return this.#line.tell(
+      peer,
+      noteOf(['pull', this.#number, this.#name, this.#next, credit, this.#taken]),
+    )
   }
 
   #tell(note: Note): void {

@@ -61,7 +61,7 @@ export class StreamRelay {
     if (kind === 'pull') this.#asked(from, number, list)
     else if (kind === 'grant' || kind === 'cancel' || kind === 'leave') {
       this.#serving.get(servingName(from, number))?.heard(kind, list)
-    } else this.#pulls.get(number)?.heard(from, list)
+    } else this.#answered(from, number, list)
     return true
   }
 
@@ -75,14 +75,29 @@ export class StreamRelay {
     for (const pull of [...this.#pulls.values()]) pull.close()
   }
 
-  #asked(from: string, number: number, [, , name, since, credit]: readonly unknown[]): void {
+  #answered(from: string, number: number, list: readonly unknown[]): void {
+    const pull = this.#pulls.get(number)
+    const [kind] = list
+    if (pull) pull.heard(from, list)
+    // Found too late: the request has its answer already.
+    else if (kind === 'items' || kind === 'answer') this.#line.tell(from, noteOf(['leave', number]))
+  }
+
+  #asked(from: string, number: number, [, , ...rest]: readonly unknown[]): void {
+    const [name, since, credit, taken = since] = rest
     const sender = typeof name === 'string' ? this.#find(name) : undefined
     const key = servingName(from, number)
     const serving =
       this.#serving.get(key) ??
       new Serving(from, number, this.#line, () => this.#serving.delete(key))
-    if (!sender || !isNumber(since) || !isNumber(credit) || !serving.serve(sender, since, credit)) {
-      this.#serving.delete(key)
+    const isServed =
+      sender &&
+      isNumber(since) &&
+      isNumber(credit) &&
+      isNumber(taken) &&
+      serving.serve(sender, since, credit, taken)
+    if (!isServed) {
+      serving.leave()
       this.#line.tell(from, noteOf(['none', number]))
       return
     }

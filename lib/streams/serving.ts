@@ -26,10 +26,10 @@ export class Serving implements StreamSink {
   }
 
   /** Connects the stream. Returns false if it cannot go on after so many items. */
-  serve(sender: StreamSender, since: number, credit: number): boolean {
+  serve(sender: StreamSender, since: number, credit: number, taken: number): boolean {
     this.#sender = sender
-    this.#batch = []
-    if (!sender.attach(this, since, credit)) return false
+    this.#drop() // what was not told yet is sent again
+    if (!sender.attach(this, since, credit, taken)) return false
     // The other instance knows by this that the stream is here.
     this.#tell(['items', this.#number, since, []])
     return true
@@ -43,6 +43,7 @@ export class Serving implements StreamSink {
   }
 
   leave(): void {
+    this.#drop()
     this.#sender?.detach(this, undefined)
     this.#ended()
   }
@@ -63,18 +64,22 @@ export class Serving implements StreamSink {
     this.#tell(['answer', this.#number, this.#sender?.items ?? 0, type, json])
   }
 
-  replaced(): void {
+  replaced(isLost: boolean): void {
     this.#sender = null
-    this.#batch = []
-    this.#tell(['gone', this.#number])
+    this.#drop()
+    this.#tell([isLost ? 'none' : 'gone', this.#number])
     this.#ended()
   }
 
   #flush(): void {
     const items = this.#batch
+    this.#drop()
+    if (items.length > 0) this.#tell(['items', this.#number, this.#first, items])
+  }
+
+  #drop(): void {
     this.#batch = []
     this.#length = 0
-    if (items.length > 0) this.#tell(['items', this.#number, this.#first, items])
   }
 
   #tell(note: Note): void {

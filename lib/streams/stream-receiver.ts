@@ -49,7 +49,13 @@ export class StreamReceiver implements AsyncIterableIterator<unknown> {
     return this
   }
 
-  async next(): Promise<IteratorResult<unknown, undefined>> {
+  next(): Promise<IteratorResult<unknown, undefined>> {
+    const item = this.#read()
+    item.catch(ignore) // of a handler that does not wait for it: the process must not end
+    return item
+  }
+
+  async #read(): Promise<IteratorResult<unknown, undefined>> {
     if (!this.#hasBegun && !this.#isOver) {
       this.#hasBegun = true
       this.#grant(WINDOW)
@@ -61,21 +67,25 @@ export class StreamReceiver implements AsyncIterableIterator<unknown> {
 
   /** Stops the client. The handler's loop ended before the items did. */
   return(): Promise<IteratorResult<unknown, undefined>> {
-    if (!this.#isOver) {
-      this.#over(undefined)
-      this.#host.stop()
-    }
+    const isOver = this.#isOver
+    // After the end, too: items that were not read are held.
+    this.#over(this.#error)
+    if (!isOver) this.#host.stop()
     return Promise.resolve({ done: true, value: undefined })
   }
 
-  /** An item of the client has arrived, in a message of so many bytes. Returns false without credit. */
-  arrived(data: unknown, size: number): boolean {
-    if (this.#isOver) return true
-    if (this.#credit <= 0) return false
+  /**
+   * An item of the client has arrived, in a message of so many bytes. Returns whether it had credit;
+   * null if it had none and is ignored, because the items have ended.
+   */
+  arrived(data: unknown, size: number): boolean | null {
+    if (this.#credit <= 0) return this.#isOver ? null : false
     this.#credit -= size
+    if (this.#isOver) return true // it was on its way
     const waiting = this.#waiting.shift()
     if (waiting) {
       this.#rest()
+      if (this.#waiting.length > 0) this.#wait()
       this.#count(size)
       waiting.resolve({ data })
       return true
@@ -94,6 +104,7 @@ export class StreamReceiver implements AsyncIterableIterator<unknown> {
   end(): void {
     if (this.#isOver) return
     this.#isOver = true
+    this.#credit = 0
     this.#rest()
     for (const { resolve } of this.#waiting.splice(0)) resolve(null)
   }
@@ -114,8 +125,12 @@ export class StreamReceiver implements AsyncIterableIterator<unknown> {
     if (this.#isOver) return Promise.resolve(null)
     return new Promise((resolve, reject) => {
       this.#waiting.push({ resolve, reject })
-      this.#timer ??= setTimeout(() => this.#idled(), this.#host.idle).unref()
+      this.#wait()
     })
+  }
+
+  #wait(): void {
+    this.#timer ??= setTimeout(() => this.#idled(), this.#host.idle).unref()
   }
 
   #idled(): void {
@@ -152,3 +167,5 @@ export class StreamReceiver implements AsyncIterableIterator<unknown> {
     this.#timer = undefined
   }
 }
+
+function ignore(): void {}

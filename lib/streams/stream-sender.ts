@@ -1,8 +1,8 @@
 // `StreamSender`: runs the generator of a handler, and sends its items as far as the client's credit allows.
 import { KoaWsError } from '../errors.ts'
-import { itemSize, MAX_CREDIT, type StreamAnswer } from '../protocol/streams.ts'
-import { isAbortOf } from './abort.ts'
-import { streamFault } from './faults.ts'
+import { errorAnswer, itemSize, MAX_CREDIT, type StreamAnswer } from '../protocol/streams.ts'
+import { abortError, isAbortOf } from './abort.ts'
+import { streamFault, streamFaultBody } from './faults.ts'
 import type { HeldBytes } from './held-bytes.ts'
 import { KeptItems } from './kept-items.ts'
 
@@ -12,8 +12,8 @@ export interface StreamSink {
   item(json: string, index: number): void
   /** Sends the answer, after the last item. */
   answer(answer: StreamAnswer): void
-  /** The stream has ended, or the client has resumed it elsewhere: nothing more is sent here. */
-  replaced(): void
+  /** Nothing more is sent here: the stream is lost, or has ended, or was resumed elsewhere. */
+  replaced(isLost: boolean): void
 }
 
 /** What a sender asks of its request. */
@@ -37,6 +37,12 @@ export interface SenderHost {
 type Iteration = AsyncIterator<unknown, unknown> | Iterator<unknown, unknown>
 
 /**
+ * What the timer of a sender waits for: the client to take something, the client to return, or the end
+ * of the time for which an answer is kept.
+ */
+type Timed = 'credit' | 'return' | 'end'
+
+/**
  * Sends the items of one handler. It asks the generator for an item when the one before is sent and the
  * client has credit. With `resume`, it keeps what the client may not have received, and the generator goes
  * on without a connection until that is full.
@@ -44,26 +50,35 @@ type Iteration = AsyncIterator<unknown, unknown> | Iterator<unknown, unknown>
 export class StreamSender {
   readonly #host: SenderHost
   readonly #controller = new AbortController()
+  /** What the message of an item counts beside its data. */
+  readonly #overhead: number
+  /** The items that may have to be sent again. Without `resume`, sent items are not kept. */
+  readonly #kept: KeptItems
   #sink: StreamSink | null
   /** What the client allows, in bytes. */
   #credit: number
-  /** The items that may have to be sent again. Without `resume`, sent items are not kept. */
-  readonly #kept: KeptItems
   /** The index of the next item to send. */
   #next = 0
   #iterator: Iteration | null = null
   #returning: Promise<unknown> | null = null
   #answer: StreamAnswer | null = null
+  /** What the answer counts among the kept bytes. */
+  #answerSize = 0
   /** The answer was handed to the sink. */
   #isAnswered = false
   /** The client has cancelled, left or lost the stream: nothing more is sent. */
   #isOver = false
+  /** The handler has ended: an abort would tell it nothing. */
+  #isSettled = false
+  #isStuck = false
   #fault: unknown
   #wake: (() => void) | null = null
   #timer: NodeJS.Timeout | undefined
+  #timed: Timed | null = null
 
   constructor(host: SenderHost, sink: StreamSink, credit: number) {
     this.#host = host
+    this.#overhead = itemSize(host.id, '')
     this.#kept = new KeptItems(host.held)
     this.#sink = sink
     this.#credit = Math.min(credit, MAX_CREDIT)
@@ -112,7 +127,8 @@ export class StreamSender {
     } catch (error) {
       if (!isAbortOf(error, this.signal)) {
         this.#return()
-        await this.#returned()
+        // The first error counts, as in a `for await` loop.
+        await this.#returning?.catch(ignore)
         throw error
       }
     }
@@ -121,66 +137,74 @@ export class StreamSender {
     return undefined
   }
 
+  /** The handler has ended, so that nothing of it is stopped any more. */
+  settled(): void {
+    this.#isSettled = true
+  }
+
   /** Grants credit; `items` is the number of items that the client has taken. */
   grant(bytes: number, items: number): void {
+    const before = this.#next + this.#kept.first
     this.#credit = Math.min(this.#credit + bytes, MAX_CREDIT)
     this.#kept.forget(Math.min(items, this.#next))
     this.#pump()
+    // Only progress gives the client more time: a credit of 0 bytes does not.
+    if (this.#next + this.#kept.first > before) this.#timed = null
+    this.#arm()
   }
 
   /** Ends the stream with an answer, after the items; after a fault without them. */
   end(answer: StreamAnswer): void {
     if (this.#isOver || this.#answer) return
-    this.#answer = answer
     if (this.#fault !== undefined) this.#next = this.items
+    const isKept = this.#keep(answer)
+    const isDue = this.#sink !== null && this.#next === this.items
+    this.#answer = isKept || isDue ? answer : MEMORY
     this.#pump()
+    if (!isKept && isDue) this.cancel() // sent, and forgotten: it cannot be sent again
   }
 
   /** Cancels the stream: its signal aborts, and the generator returns. Without a reason, with an `AbortError`. */
-  cancel(reason?: unknown): void {
+  cancel(reason: unknown = abortError(), isLost = false): void {
     if (this.#isOver) return
     this.#isOver = true
-    this.#rest()
+    this.#arm()
     this.#kept.forget(this.items)
+    this.#host.held.add(-this.#answerSize)
     const sink = this.#sink
     this.#sink = null
     this.#stop(reason)
     this.#host.forgotten()
-    sink?.replaced()
-  }
-
-  /** Ends the stream with a fault: `run()` throws it, and the client gets it as the answer. */
-  fail(fault: Error): void {
-    if (this.#isEnding || this.#answer) return
-    this.#fault = fault
-    this.#rest()
-    this.#stop(fault)
+    sink?.replaced(isLost)
   }
 
   /** The sink has gone. Without `resume`, that cancels the stream. */
   detach(sink: StreamSink, reason: unknown): void {
     if (sink !== this.#sink) return
-    const { resume } = this.#host
-    if (resume === null || this.#isOver) {
+    if (this.#host.resume === null) {
       this.cancel(reason)
       return
     }
     this.#sink = null
-    this.#wait(resume, () => this.#expired())
+    this.#arm()
     this.#wake?.()
   }
 
-  /** Goes on at another sink, after `since` items. Returns false if that is not possible. */
-  attach(sink: StreamSink, since: number, credit: number): boolean {
+  /**
+   * Goes on at another sink, after `since` items, of which the client has taken so many for certain.
+   * Returns false if that is not possible.
+   */
+  attach(sink: StreamSink, since: number, credit: number, taken: number = since): boolean {
     if (this.#isOver || this.#host.resume === null) return false
     if (since < this.#kept.first || since > this.items) return false
-    if (this.#sink && this.#sink !== sink) this.#sink.replaced()
+    const old = this.#sink
     this.#sink = sink
-    this.#rest()
+    if (old !== sink) this.#timed = null
     this.#next = since
-    this.#kept.forget(since)
+    this.#kept.forget(Math.min(taken, since))
     this.#credit = Math.min(credit, MAX_CREDIT)
     this.#isAnswered = false
+    if (old !== sink) old?.replaced(false)
     this.#pump()
     return true
   }
@@ -189,8 +213,9 @@ export class StreamSender {
     return this.#isOver || this.#fault !== undefined
   }
 
-  /** Whether the generator may make an item now. */
+  /** Whether the generator may make an item now. After an early answer it may end; an item is an error then. */
   get #mayGoOn(): boolean {
+    if (this.#answer) return true
     if (this.#host.resume !== null && this.#kept.bytes >= MAX_CREDIT) return false
     return this.#sink === null || (this.#credit > 0 && this.#next === this.items)
   }
@@ -199,7 +224,7 @@ export class StreamSender {
     const host = this.#host
     if (this.#answer) throw alreadyAnswered()
     const json = host.encode(value)
-    const size = itemSize(host.id, json)
+    const size = Buffer.byteLength(json) + this.#overhead
     if (host.resume !== null) {
       this.#kept.add(json, size)
       this.#pump()
@@ -207,8 +232,7 @@ export class StreamSender {
     }
     this.#credit -= size
     this.#kept.skip()
-    this.#next++
-    this.#sink?.item(json, this.#next - 1)
+    this.#sink?.item(json, this.#next++)
   }
 
   /** Sends what is kept, as far as the credit allows, and then the answer. */
@@ -216,44 +240,47 @@ export class StreamSender {
     while (this.#sink && this.#credit > 0 && this.#next < this.items) {
       const { json, size } = this.#kept.at(this.#next)
       this.#credit -= size
-      this.#next++
-      this.#sink.item(json, this.#next - 1)
+      this.#sink.item(json, this.#next++)
     }
     if (this.#answer && this.#sink && !this.#isAnswered && this.#next === this.items) {
-      this.#isAnswered = true
-      this.#rest()
+      this.#isAnswered = true // a client that may resume and has it sends koaws:cancel
       this.#sink.answer(this.#answer)
-      if (this.#host.resume === null) this.cancel()
-      else this.#wait(this.#host.resume, () => this.cancel()) // a client that has it sends koaws:cancel
     }
+    this.#arm()
     this.#wake?.()
   }
 
-  /** Waits until something changes. A reader that takes nothing for too long ends the stream. */
+  /** Counts the answer among what is kept. Returns false if it cannot be kept. */
+  #keep({ json }: StreamAnswer): boolean {
+    if (this.#host.resume === null) return true
+    const size = Buffer.byteLength(json)
+    try {
+      this.#host.held.add(size)
+      this.#answerSize = size
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  /** Waits until the generator may go on, or the stream ends. */
   async #room(): Promise<void> {
-    const isIdle = this.#sink !== null
-    if (isIdle) this.#wait(this.#host.idle, () => this.#idled())
-    await new Promise<void>((resolve) => {
-      this.#wake = resolve
-    })
-    this.#wake = null
-    if (isIdle && this.#sink) this.#rest()
+    this.#isStuck = true
+    this.#arm()
+    while (!this.#isEnding && !this.#mayGoOn) {
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
+      this.#wake = null
+    }
+    this.#isStuck = false
+    this.#arm()
   }
 
-  #idled(): void {
-    this.#host.count('streamIdle')
-    this.fail(streamFault('ERR_KOAWS_STREAM_IDLE'))
-  }
-
-  #expired(): void {
-    this.#host.count('streamLost')
-    this.cancel(streamFault('ERR_KOAWS_STREAM_LOST', this.items))
-  }
-
-  /** Stops the generator. A handler that has answered has ended by itself. */
+  /** Stops the generator. */
   #stop(reason: unknown): void {
+    if (!this.#isSettled) this.#controller.abort(reason)
     this.#return()
-    if (!this.#answer) this.#controller.abort(reason)
     this.#wake?.()
   }
 
@@ -274,16 +301,47 @@ export class StreamSender {
     }
   }
 
-  #wait(delay: number, end: () => void): void {
-    clearTimeout(this.#timer)
-    this.#timer = setTimeout(end, delay).unref()
+  get #awaits(): Timed | null {
+    if (this.#isOver) return null
+    if (this.#isAnswered) return this.#host.resume === null ? null : 'end'
+    if (this.#sink === null) return 'return'
+    return this.#answer || (this.#isStuck && this.#fault === undefined) ? 'credit' : null
   }
 
-  #rest(): void {
+  /** Starts the timer that the state asks for; one that runs for the same goes on. */
+  #arm(): void {
+    const awaits = this.#awaits
+    if (awaits === this.#timed) return
+    this.#timed = awaits
     clearTimeout(this.#timer)
-    this.#timer = undefined
+    if (awaits === null) return
+    const { idle, resume } = this.#host
+    const delay = awaits === 'credit' ? idle : (resume ?? 0)
+    this.#timer = setTimeout(() => this.#timeout(awaits), delay).unref()
+  }
+
+  #timeout(awaited: Timed): void {
+    this.#timed = null
+    if (awaited === 'end') this.cancel()
+    else if (awaited === 'return') {
+      this.#host.count('streamLost')
+      this.cancel(streamFault('ERR_KOAWS_STREAM_LOST', this.items))
+    } else {
+      this.#host.count('streamIdle')
+      if (this.#answer === null) {
+        this.#fault = streamFault('ERR_KOAWS_STREAM_IDLE')
+        this.#stop(this.#fault)
+        return
+      }
+      this.#answer = errorAnswer(streamFaultBody('ERR_KOAWS_STREAM_IDLE'))
+      this.#next = this.items
+      this.#pump()
+    }
   }
 }
+
+/** In place of an answer that cannot be kept for a client that is away. */
+const MEMORY = errorAnswer(streamFaultBody('ERR_KOAWS_STREAM_MEMORY'))
 
 /** Returns whether the result of a handler is a stream: an async iterable, or a generator. */
 export function isStream(value: unknown): value is AsyncIterable<unknown> | Iterable<unknown> {

@@ -1,4 +1,5 @@
 // `Streams`: the open streams of one instance, and those that can be resumed.
+import { streamFault } from './faults.ts'
 import { HeldBytes } from './held-bytes.ts'
 import type { ResolvedStreamsOptions } from './options.ts'
 import type { StreamRelay } from './relay.ts'
@@ -35,7 +36,7 @@ export class Streams {
     this.options = options
     this.held = new HeldBytes(
       options.bytes,
-      () => this.#makeRoom(),
+      (bytes) => this.#makeRoom(bytes),
       () => count('streamMemory'),
     )
   }
@@ -82,13 +83,17 @@ export class Streams {
   /** Cancels all streams that can be resumed: the instance ends. */
   close(): void {
     this.#isClosed = true
-    for (const sender of [...this.#resumable.values()]) sender.cancel()
+    for (const sender of [...this.#resumable.values()]) {
+      sender.cancel(streamFault('ERR_KOAWS_STREAM_LOST'), true)
+    }
     this.relay?.close()
   }
 
   /** Forgets the streams that are kept only for their answer, the oldest first. */
-  #makeRoom(): void {
+  #makeRoom(bytes: number): void {
+    const enough = this.held.total - bytes
     for (const sender of this.#resumable.values()) {
+      if (this.held.total <= enough) return
       if (sender.isAnswered) sender.cancel()
     }
   }
