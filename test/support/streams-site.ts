@@ -104,7 +104,8 @@ export class ServedConnection {
     const { time } = this.#host
     const wait = this.#host.authorization()
     if (isDropped(streamed)) {
-      streamed.drop()
+      streamed.cancel(undefined)
+      streamed.settled()
       return
     }
     try {
