@@ -132,6 +132,7 @@ export type {
 export { protocol } from './protocol/definition.ts'
 export type { PresenceData, PresentMember } from './protocol/presence.ts'
 export type { SchemaIssue, SchemaResult, StandardSchema } from './protocol/standard-schema.ts'
+export type { StreamsOptions } from './streams/options.ts'
 export type { TracedMessage, Tracer } from './tracer.ts'
 export type { AcceptOptions, FromContext, SubprotocolChooser } from './upgrade/accept-options.ts'
 export type { AcceptHandler } from './upgrade/chain.ts'

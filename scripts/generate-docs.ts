@@ -390,6 +390,12 @@ export const optionSections: readonly OptionsSection[] = [
     intro: 'What the option `history` takes.',
   },
   {
+    file: 'lib/streams/options.ts',
+    type: 'StreamsOptions',
+    title: 'streams',
+    intro: 'What the option `streams` takes.',
+  },
+  {
     file: 'lib/adapters/redis/adapter.ts',
     type: 'RedisAdapterOptions',
     title: 'redisAdapter(options)',

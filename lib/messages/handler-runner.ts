@@ -5,7 +5,7 @@ import type { ConnectionCore } from '../connection/core.ts'
 import type { Envelope, ErrorBody } from '../protocol/envelope.ts'
 import { errorAnswer } from '../protocol/streams.ts'
 import { isAbortOf } from '../streams/abort.ts'
-import { isStream } from '../streams/stream-sender.ts'
+import { isStream } from '../streams/iteration.ts'
 import { isThenable } from '../thenable.ts'
 import type { Answerer } from './answerer.ts'
 import { exposedBody, faultBody, INTERNAL } from './error-reply.ts'
@@ -13,7 +13,8 @@ import { carryOut, checkedData, type Done, isOfTheEnd, timed } from './handling.
 import { attemptOf, endReplies, Message, REPLIED, streamedOf } from './message.ts'
 import { attemptAt } from './retry.ts'
 import { type Route, UNREACHED } from './routes.ts'
-import { type StreamedRequest, unasked } from './streamed-request.ts'
+import { unasked } from './stream-errors.ts'
+import type { StreamedRequest } from './streamed-request.ts'
 
 /** A message that may be handled. */
 export interface Accepted {

@@ -5,7 +5,8 @@ import type { Connection } from '../connection/connection.ts'
 import { KoaWsError, MessageError, type MessageErrorInit } from '../errors.ts'
 import { type AnyProtocol, type ProtocolDefinition, RESERVED_CODE } from '../protocol/definition.ts'
 import type { Attempt } from '../retry/attempt.ts'
-import { type StreamedRequest, withoutItems } from './streamed-request.ts'
+import { withoutItems } from './stream-errors.ts'
+import type { StreamedRequest } from './streamed-request.ts'
 
 /** Sends replies to messages that are handled by a route `R`. */
 export interface Replier<R> {

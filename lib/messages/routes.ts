@@ -5,10 +5,11 @@ import { OptionsError } from '../errors.ts'
 import type { ProtocolDefinition, ProtocolEntry } from '../protocol/definition.ts'
 import type { StandardSchema } from '../protocol/standard-schema.ts'
 import { KeptReply } from '../retry/attempt.ts'
-import { isStream } from '../streams/stream-sender.ts'
+import { isStream } from '../streams/iteration.ts'
 import { check, describe, validate } from '../validate.ts'
 import { attemptOf, type Message, streamedOf } from './message.ts'
-import { type StreamedRoute, unasked } from './streamed-request.ts'
+import { unasked } from './stream-errors.ts'
+import type { StreamedRoute } from './streamed-request.ts'
 
 /** Any message, where nothing depends on its types. */
 // biome-ignore lint/suspicious/noExplicitAny: see above

@@ -1,7 +1,6 @@
 // One request with a stream, at the connection of its client.
 
 import { closedError } from '../connection/ending.ts'
-import { KoaWsError } from '../errors.ts'
 import { fieldsOf, isIntegerWithin } from '../fields.ts'
 import type { Envelope, ErrorBody } from '../protocol/envelope.ts'
 import type { StandardSchema } from '../protocol/standard-schema.ts'
@@ -10,17 +9,20 @@ import {
   cancelText,
   creditText,
   errorAnswer,
+  isResuming,
   itemText,
   type StreamAnswer,
   type StreamedEnvelope,
 } from '../protocol/streams.ts'
 import { abortError } from '../streams/abort.ts'
 import { streamFault, streamFaultBody } from '../streams/faults.ts'
+import { isStream } from '../streams/iteration.ts'
 import type { ResumingSink, StreamSource } from '../streams/pull.ts'
 import { StreamReceiver } from '../streams/stream-receiver.ts'
-import { isStream, StreamSender } from '../streams/stream-sender.ts'
+import { StreamSender } from '../streams/stream-sender.ts'
 import { type StreamDrop, type Streams, streamName } from '../streams/streams.ts'
 import { isThenable } from '../thenable.ts'
+import { afterAnswer, unasked, withoutItems } from './stream-errors.ts'
 
 /** The route of a request with a stream. */
 export interface StreamedRoute {
@@ -52,11 +54,6 @@ export interface StreamHost {
   forget(request: StreamedRequest): void
   /** The handler has settled, or is not called. */
   settled(request: StreamedRequest): void
-}
-
-/** Whether a request goes on with a stream that has begun. */
-export function isResuming({ key, since }: StreamedEnvelope): boolean {
-  return since !== undefined && key !== undefined
 }
 
 /** One request with a stream: what the client sends with its id, and what the handler sends back. */
@@ -218,10 +215,6 @@ export class StreamedRequest implements ResumingSink {
     this.#leave(closedError())
   }
 
-  lost(): void {
-    this.replaced(true)
-  }
-
   get #isKept(): boolean {
     return this.#sender === null || this.#name !== null
   }
@@ -350,28 +343,6 @@ function createReceiver(
     check: (data) => host.check(route, data),
     idled: () => host.count('streamIdle'),
   })
-}
-
-/** Returns the error for a handler with a stream that the request did not ask for; ends the stream. */
-export function unasked(stream: object, type: string): Error {
-  if ('return' in stream && typeof stream.return === 'function') {
-    void (async () => (stream.return as () => unknown)())().catch(() => {})
-  }
-  const text = `"${type}" has a stream: use client.stream().`
-  return streamFault('ERR_KOAWS_STREAM', undefined, text)
-}
-
-/** Returns the error for a handler that reads items, of a request without. */
-export function withoutItems(type: string): Error {
-  const text = `"${type}" reads items of the client: use client.upload().`
-  return streamFault('ERR_KOAWS_STREAM', undefined, text)
-}
-
-function afterAnswer(type: string): KoaWsError {
-  return new KoaWsError(
-    'ERR_KOAWS_ALREADY_REPLIED',
-    `"${type}" was answered before all of message.upload was read: call message.reply() last.`,
-  )
 }
 
 function isCount(value: unknown): value is number {

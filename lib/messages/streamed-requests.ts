@@ -3,7 +3,7 @@
 import type { Connection } from '../connection/connection.ts'
 import type { ConnectionCore } from '../connection/core.ts'
 import type { Envelope, ErrorBody } from '../protocol/envelope.ts'
-import type { StreamedEnvelope } from '../protocol/streams.ts'
+import { isResuming, type StreamedEnvelope } from '../protocol/streams.ts'
 import { streamFaultBody } from '../streams/faults.ts'
 import { resolveStreamsOptions } from '../streams/options.ts'
 import { Streams } from '../streams/streams.ts'
@@ -12,7 +12,7 @@ import { exposedBody, INTERNAL } from './error-reply.ts'
 import type { Route } from './routes.ts'
 import { checkData } from './schema.ts'
 import type { Service } from './service.ts'
-import { isResuming, StreamedRequest, type StreamHost } from './streamed-request.ts'
+import { StreamedRequest, type StreamHost } from './streamed-request.ts'
 
 /** What the requests of one connection ask of their conversation. */
 export interface StreamsHost extends Omit<StreamHost, 'forget' | 'settled'> {
@@ -41,7 +41,8 @@ export class StreamedRequests {
     const { id, type } = envelope
     const host = this.#host
     const former = this.#byId.get(id)
-    if (former?.isAnswered) former.cancel(undefined) // it has the answer, and uses the id again
+    if (former?.isAnswered)
+      former.cancel(undefined) // it has the answer, and uses the id again
     else if (former) {
       host.offend(streamFaultBody('ERR_KOAWS_STREAM', undefined, 'The id is in use'), id)
       return undefined

@@ -55,3 +55,8 @@ export function isStreamed(envelope: Envelope): envelope is StreamedEnvelope {
   const { id, credit, upload } = envelope
   return id !== undefined && (credit !== undefined || upload === true)
 }
+
+/** Whether a request goes on with a stream that has begun. */
+export function isResuming({ key, since }: StreamedEnvelope): boolean {
+  return since !== undefined && key !== undefined
+}

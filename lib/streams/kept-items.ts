@@ -12,6 +12,8 @@ export class KeptItems {
   readonly #items: Kept[] = []
   #first = 0
   #bytes = 0
+  /** The bytes of the answer. */
+  #answer = 0
 
   constructor(held: HeldBytes) {
     this.#held = held
@@ -57,5 +59,24 @@ export class KeptItems {
     for (const { size } of gone) bytes += size
     this.#bytes -= bytes
     this.#held.add(-bytes)
+  }
+
+  /** Counts the answer, too. Returns false beyond the limit of the instance. */
+  addAnswer(json: string): boolean {
+    const size = Buffer.byteLength(json)
+    try {
+      this.#held.add(size)
+    } catch {
+      return false
+    }
+    this.#answer += size
+    return true
+  }
+
+  /** Forgets everything. */
+  clear(): void {
+    this.forget(this.end)
+    this.#held.add(-this.#answer)
+    this.#answer = 0
   }
 }

@@ -16,8 +16,6 @@ export interface StreamSource {
 export interface ResumingSink extends StreamSink {
   /** The id of the request. */
   readonly id: number
-  /** The instance of the stream has ended, or is silent. */
-  lost(): void
 }
 
 /** How long other instances have to say that they have a stream, in milliseconds. */
@@ -201,7 +199,7 @@ export class Pull implements StreamSource {
     if (this.#isOver) return
     const wasFound = this.#peer !== null
     this.#end(() => {
-      if (wasFound) this.#sink.lost()
+      if (wasFound) this.#sink.replaced(true)
       else this.#found(false)
     })
   }

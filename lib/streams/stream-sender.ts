@@ -4,7 +4,9 @@ import { errorAnswer, itemSize, MAX_CREDIT, type StreamAnswer } from '../protoco
 import { abortError, isAbortOf } from './abort.ts'
 import { streamFault, streamFaultBody } from './faults.ts'
 import type { HeldBytes } from './held-bytes.ts'
+import { Iteration } from './iteration.ts'
 import { KeptItems } from './kept-items.ts'
+import { type Awaited, StreamTimer } from './stream-timer.ts'
 
 /** The client's end of a stream: a connection of this instance, or of another one. */
 export interface StreamSink {
@@ -33,15 +35,6 @@ export interface SenderHost {
   forgotten(): void
 }
 
-/** The generator of a handler. */
-type Iteration = AsyncIterator<unknown, unknown> | Iterator<unknown, unknown>
-
-/**
- * What the timer of a sender waits for: the client to take something, the client to return, or the end
- * of the time for which an answer is kept.
- */
-type Timed = 'credit' | 'return' | 'end'
-
 /**
  * Sends the items of one handler. It asks the generator for an item when the one before is sent and the
  * client has credit. With `resume`, it keeps what the client may not have received, and the generator goes
@@ -59,11 +52,8 @@ export class StreamSender {
   #credit: number
   /** The index of the next item to send. */
   #next = 0
-  #iterator: Iteration | null = null
-  #returning: Promise<unknown> | null = null
+  #iteration: Iteration | null = null
   #answer: StreamAnswer | null = null
-  /** What the answer counts among the kept bytes. */
-  #answerSize = 0
   /** The answer was handed to the sink. */
   #isAnswered = false
   /** The client has cancelled, left or lost the stream: nothing more is sent. */
@@ -73,8 +63,7 @@ export class StreamSender {
   #isStuck = false
   #fault: unknown
   #wake: (() => void) | null = null
-  #timer: NodeJS.Timeout | undefined
-  #timed: Timed | null = null
+  readonly #timer: StreamTimer
 
   constructor(host: SenderHost, sink: StreamSink, credit: number) {
     this.#host = host
@@ -82,6 +71,10 @@ export class StreamSender {
     this.#kept = new KeptItems(host.held)
     this.#sink = sink
     this.#credit = Math.min(credit, MAX_CREDIT)
+    this.#timer = new StreamTimer(
+      (awaited) => (awaited === 'credit' ? host.idle : (host.resume ?? 0)),
+      (awaited) => this.#timeout(awaited),
+    )
   }
 
   /** Aborts when the stream is cancelled, or cannot go on. */
@@ -109,30 +102,29 @@ export class StreamSender {
    * @throws what it throws, and the fault that ended the stream
    */
   async run(iterable: AsyncIterable<unknown> | Iterable<unknown>): Promise<unknown> {
-    const iterator = iterate(iterable)
-    this.#iterator = iterator
-    if (this.#isEnding) this.#return()
+    const iteration = new Iteration(iterable)
+    this.#iteration = iteration
+    if (this.#isEnding) iteration.stop()
     try {
       while (!this.#isEnding) {
         if (!this.#mayGoOn) {
           await this.#room()
           continue
         }
-        const step = await iterator.next()
+        const step = await iteration.next()
         if (step.done) {
-          this.#iterator = null
           if (!this.#isEnding) return step.value
         } else if (!this.#isEnding) this.#put(step.value)
       }
     } catch (error) {
       if (!isAbortOf(error, this.signal)) {
-        this.#return()
+        iteration.stop()
         // The first error counts, as in a `for await` loop.
-        await this.#returning?.catch(ignore)
+        await iteration.stopped(this.signal).catch(ignore)
         throw error
       }
     }
-    await this.#returned()
+    await iteration.stopped(this.signal)
     if (this.#fault !== undefined) throw this.#fault
     return undefined
   }
@@ -149,7 +141,7 @@ export class StreamSender {
     this.#kept.forget(Math.min(items, this.#next))
     this.#pump()
     // Only progress gives the client more time: a credit of 0 bytes does not.
-    if (this.#next + this.#kept.first > before) this.#timed = null
+    if (this.#next + this.#kept.first > before) this.#timer.restart()
     this.#arm()
   }
 
@@ -157,7 +149,7 @@ export class StreamSender {
   end(answer: StreamAnswer): void {
     if (this.#isOver || this.#answer) return
     if (this.#fault !== undefined) this.#next = this.items
-    const isKept = this.#keep(answer)
+    const isKept = this.#host.resume === null || this.#kept.addAnswer(answer.json)
     const isDue = this.#sink !== null && this.#next === this.items
     this.#answer = isKept || isDue ? answer : MEMORY
     this.#pump()
@@ -169,8 +161,7 @@ export class StreamSender {
     if (this.#isOver) return
     this.#isOver = true
     this.#arm()
-    this.#kept.forget(this.items)
-    this.#host.held.add(-this.#answerSize)
+    this.#kept.clear()
     const sink = this.#sink
     this.#sink = null
     this.#stop(reason)
@@ -199,7 +190,7 @@ export class StreamSender {
     if (since < this.#kept.first || since > this.items) return false
     const old = this.#sink
     this.#sink = sink
-    if (old !== sink) this.#timed = null
+    if (old !== sink) this.#timer.restart()
     this.#next = since
     this.#kept.forget(Math.min(taken, since))
     this.#credit = Math.min(credit, MAX_CREDIT)
@@ -250,19 +241,6 @@ export class StreamSender {
     this.#wake?.()
   }
 
-  /** Counts the answer among what is kept. Returns false if it cannot be kept. */
-  #keep({ json }: StreamAnswer): boolean {
-    if (this.#host.resume === null) return true
-    const size = Buffer.byteLength(json)
-    try {
-      this.#host.held.add(size)
-      this.#answerSize = size
-      return true
-    } catch {
-      return false
-    }
-  }
-
   /** Waits until the generator may go on, or the stream ends. */
   async #room(): Promise<void> {
     this.#isStuck = true
@@ -280,48 +258,21 @@ export class StreamSender {
   /** Stops the generator. */
   #stop(reason: unknown): void {
     if (!this.#isSettled) this.#controller.abort(reason)
-    this.#return()
+    this.#iteration?.stop()
     this.#wake?.()
   }
 
-  /** Makes the generator run its `finally`: at once if it is at a `yield`, otherwise at the next. */
-  #return(): void {
-    const iterator = this.#iterator
-    if (iterator === null || this.#returning !== null) return
-    this.#returning = (async () => iterator.return?.())()
-    this.#returning.catch(ignore)
-  }
-
-  /** @throws what the generator throws on its way out, except the reason of the abort */
-  async #returned(): Promise<void> {
-    try {
-      await this.#returning
-    } catch (error) {
-      if (!isAbortOf(error, this.signal)) throw error
-    }
-  }
-
-  get #awaits(): Timed | null {
-    if (this.#isOver) return null
-    if (this.#isAnswered) return this.#host.resume === null ? null : 'end'
-    if (this.#sink === null) return 'return'
-    return this.#answer || (this.#isStuck && this.#fault === undefined) ? 'credit' : null
-  }
-
-  /** Starts the timer that the state asks for; one that runs for the same goes on. */
+  /** Sets the timer that the state asks for. */
   #arm(): void {
-    const awaits = this.#awaits
-    if (awaits === this.#timed) return
-    this.#timed = awaits
-    clearTimeout(this.#timer)
-    if (awaits === null) return
-    const { idle, resume } = this.#host
-    const delay = awaits === 'credit' ? idle : (resume ?? 0)
-    this.#timer = setTimeout(() => this.#timeout(awaits), delay).unref()
+    let awaited: Awaited | null = null
+    if (this.#isOver) awaited = null
+    else if (this.#isAnswered) awaited = this.#host.resume === null ? null : 'end'
+    else if (this.#sink === null) awaited = 'return'
+    else if (this.#answer || (this.#isStuck && this.#fault === undefined)) awaited = 'credit'
+    this.#timer.set(awaited)
   }
 
-  #timeout(awaited: Timed): void {
-    this.#timed = null
+  #timeout(awaited: Awaited): void {
     if (awaited === 'end') this.cancel()
     else if (awaited === 'return') {
       this.#host.count('streamLost')
@@ -343,26 +294,11 @@ export class StreamSender {
 /** In place of an answer that cannot be kept for a client that is away. */
 const MEMORY = errorAnswer(streamFaultBody('ERR_KOAWS_STREAM_MEMORY'))
 
-/** Returns whether the result of a handler is a stream: an async iterable, or a generator. */
-export function isStream(value: unknown): value is AsyncIterable<unknown> | Iterable<unknown> {
-  if (typeof value !== 'object' || value === null) return false
-  return (
-    Symbol.asyncIterator in value ||
-    (Symbol.iterator in value && 'next' in value && typeof value.next === 'function')
-  )
-}
-
 function alreadyAnswered(): KoaWsError {
   return new KoaWsError(
     'ERR_KOAWS_ALREADY_REPLIED',
     'An item came after the answer: return the reply from the generator, or call message.reply() last.',
   )
-}
-
-function iterate(iterable: AsyncIterable<unknown> | Iterable<unknown>): Iteration {
-  return Symbol.asyncIterator in iterable
-    ? iterable[Symbol.asyncIterator]()
-    : iterable[Symbol.iterator]()
 }
 
 function ignore(): void {}

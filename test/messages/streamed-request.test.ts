@@ -1,10 +1,10 @@
 import { expect } from 'chai'
 import { z } from 'zod'
+import { channels } from '../../lib/diagnostics.ts'
 import { type HandledEvent, MessageError, messages, protocol } from '../../lib/index.ts'
 import { cleanUp, deferred, eventually, soon, turn } from '../support/server.ts'
 import { begin, hearAll, hearMany, item, KEY, PLENTY, ping } from '../support/streams.ts'
 import { ask, hear, serveMessages, talk } from '../support/talk.ts'
-import { channels } from '../../lib/diagnostics.ts'
 
 /** Resolves when a signal aborts. */
 function aborted(signal: AbortSignal): Promise<void> {
@@ -258,6 +258,7 @@ describe('a request with a stream', () => {
 
     it('aborts the signal when the connection ends before the handler', async () => {
       const ended = deferred()
+      // biome-ignore lint/correctness/useYield: it has answered
       const chat = messages().on('go', async function* (message) {
         message.reply('early')
         await aborted(message.signal)

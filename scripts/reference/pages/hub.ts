@@ -34,6 +34,7 @@ export {
   type RuleOptions,
   type SignalOptions,
   type SlowConsumerPolicy,
+  type StreamsOptions,
   type TracedMessage,
   type Tracer,
   type UserLimit,

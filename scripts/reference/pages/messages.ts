@@ -8,6 +8,7 @@
 export {
   type DefinitionOf,
   type Message,
+  type HandlerOptions,
   type MessageHandler,
   type MessageMiddleware,
   type Messages,
