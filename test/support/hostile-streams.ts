@@ -92,8 +92,14 @@ export class HostileStreams {
 
   #request(): string {
     const fields: string[] = [`"type":"${this.pick(TYPES)}"`]
-    const add = (name: string, share: number, valid: () => string, odd: readonly string[]): void => {
-      if (this.chance(share)) fields.push(`"${name}":${this.chance(0.85) ? valid() : this.pick(odd)}`)
+    const add = (
+      name: string,
+      share: number,
+      valid: () => string,
+      odd: readonly string[],
+    ): void => {
+      if (this.chance(share))
+        fields.push(`"${name}":${this.chance(0.85) ? valid() : this.pick(odd)}`)
     }
     fields.push(`"id":${this.#id()}`)
     add(
