@@ -72,7 +72,9 @@ describe('docs/stability.md', () => {
   it('names exactly the counters of the code', () => {
     const rows = ['upgrades', 'connections', 'messages', 'instances']
     const named = rows.flatMap((row) => namesIn(lineWith(`| ${row} | `)))
-    const unions = [...source.matchAll(/^export type (?:DropReason|MessageDrop|StreamDrop) =\n(.*?)\n\n/gms)]
+    const unions = [
+      ...source.matchAll(/^export type (?:DropReason|MessageDrop|StreamDrop) =\n(.*?)\n\n/gms),
+    ]
     const ofTypes = unions.flatMap(([, text]) => quotedIn(/^ {2}\| '(\w+)'/gm, text as string))
     expect(ofTypes).to.have.length.above(20)
     const counted = quotedIn(/\b(?:count|drops\.add)\('(\w+)'/g, source)

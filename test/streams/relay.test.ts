@@ -243,7 +243,12 @@ describe('the relay of streams', () => {
     it('ignores notes of another kind, and malformed ones', () => {
       const { a } = pair()
       expect(a.noted('b', '{"ask":1}')).to.equal(false)
-      for (const text of ['{"stream":', '{"stream":7}', '{"stream":["items",1,"x"]}', '{"stream":["pull",1]}']) {
+      for (const text of [
+        '{"stream":',
+        '{"stream":7}',
+        '{"stream":["items",1,"x"]}',
+        '{"stream":["pull",1]}',
+      ]) {
         expect(a.noted('b', text)).to.equal(true)
       }
     })
