@@ -118,7 +118,10 @@ export interface KoaWsOptions extends RuleOptions {
    * History: messages of rooms and users are recorded, and a client that returns gets what it missed. @default off
    */
   history?: HistoryOptions | undefined
-  /** Limits on requests with a stream: their number, time and bytes. */
+  /**
+   * Limits on requests with a stream: their number, time and bytes.
+   * @default { perConnection: 16, perUser: 64, bytes: 67_108_864, idle: 120_000, resume: 60_000 }
+   */
   streams?: StreamsOptions | undefined
   /**
    * The protocol of this hub, made by `protocol()`: `hub.room(…).push()` and the other audiences of the hub take

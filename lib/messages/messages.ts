@@ -188,7 +188,7 @@ export interface OpenMessages<D extends ProtocolDefinition, State = DefaultState
   /** Returns the `audience`: of use with a protocol, which checks its pushes. */
   audience(audience: Audience): Audience
   /**
-   * Sets the `handler` of a `type`, with the `schema` of its data.
+   * Sets the `handler` of a `type`, with the `schema` of its data. `options` say whether its stream can be resumed.
    * @throws OptionsError for a second handler of a type, and after the first connection was served
    */
   on<T extends string, S extends StandardSchema, R>(
@@ -198,7 +198,7 @@ export interface OpenMessages<D extends ProtocolDefinition, State = DefaultState
     options?: HandlerOptions,
   ): OpenMessages<D & Readonly<Record<T, { data: S } & OpenAnswer<R>>>, State>
   /**
-   * Sets the `handler` of a `type` without a check: the handler gets unverified data.
+   * Sets the `handler` of a `type` without a check: the handler gets unverified data. `options` as above.
    * @throws OptionsError for a second handler of a type, and after the first connection was served
    */
   on<T extends string, R>(

@@ -70,10 +70,12 @@ export const DROPS: ReadonlyMap<string, string> = new Map([
     ...['badFrame', 'floodClosed', 'heartbeat', 'maxFragments', 'maxPayload', 'neverAuthenticated'],
     ...['offender', 'slowConsumer'],
   ]),
-  ...rowsOf('koaws.connections.throttled', ['flood', 'maxRooms', 'recoveries', 'retryKeys']),
+  ...rowsOf('koaws.connections.throttled', [
+    ...['flood', 'maxRooms', 'recoveries', 'retryKeys', 'streamLimit'],
+  ]),
   ...rowsOf('koaws.messages.refused', [
     ...['badToken', 'binary', 'invalid', 'malformed', 'prototypeKey', 'tooDeep', 'tooLarge'],
-    ...['unauthenticated', 'unknownType'],
+    ...['streamCredit', 'unauthenticated', 'unknownType'],
   ]),
   ...rowsOf('koaws.messages.dropped', ['dropped', 'unheard', 'unrecorded', 'volatile']),
   ...rowsOf('koaws.backplane.faults', ['backplane', 'foreign', 'lost']),

@@ -13,8 +13,8 @@ export interface StreamsOptions {
    */
   bytes?: number | undefined
   /**
-   * How long a client may take nothing from a stream that waits for it, or send nothing into one that a
-   * handler reads, in milliseconds. After that: `ERR_KOAWS_STREAM_IDLE`. @default 120_000
+   * How long a client may take nothing from a stream that waits for it, or send nothing while a handler
+   * reads its items, in milliseconds. After that: `ERR_KOAWS_STREAM_IDLE`. @default 120_000
    */
   idle?: number | undefined
   /**

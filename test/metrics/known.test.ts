@@ -38,9 +38,9 @@ describe('the known values of attributes', () => {
       [...(cell as string).matchAll(/`(\w+)`/g)].map(([, name]) => name as string),
     )
     expect(counters).to.have.length.above(30)
-    // These three count in `koaws.drops`.
+    // These count in `koaws.drops`.
     expect(counters.filter((name) => !DROPS.has(name))).to.deep.equal([
-      ...['badName', 'retryAnswers', 'retryUnknown'],
+      ...['badName', 'retryAnswers', 'retryUnknown', 'streamIdle', 'streamLost', 'streamMemory'],
     ])
     expect([...DROPS.keys()].filter((name) => !counters.includes(name))).to.deep.equal([])
   })

@@ -7,8 +7,8 @@
  */
 export {
   type DefinitionOf,
-  type Message,
   type HandlerOptions,
+  type Message,
   type MessageHandler,
   type MessageMiddleware,
   type Messages,
