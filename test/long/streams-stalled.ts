@@ -56,7 +56,7 @@ async function server(): Promise<void> {
     let streamed = 0
     for (const connection of hub.localConnections.values()) {
       outboxes += connection.bufferedAmount
-      streamed = coreOf(connection)?.owner?.streams.held.total ?? 0
+      streamed = coreOf(connection).owner?.streams?.held.total ?? 0
     }
     const slowConsumers = hub.status().drops['slowConsumer'] ?? 0
     process.send?.({ outboxes, streams: streamed, made, slowConsumers } satisfies Held)
