@@ -3,7 +3,7 @@ import { watchProcess } from '../long/support/watch.ts'
 import { attackStreams } from '../support/hostile-streams-attack.ts'
 import { cleanUp } from '../support/server.ts'
 
-describe('hostile messages of streams', () => {
+describe('hostile messages of streams @http1', () => {
   afterEach(cleanUp)
 
   it('of every shape, 20,000 in all, get documented answers and leave no handler', async function () {

@@ -38,7 +38,7 @@ const FROM_SERVER = new Set([
 /** A connection ends on its own by an offense of its client, as a slow consumer, or as a flood. */
 const CLOSES = new Set([1005, 1006, 1008, 4400, 4610])
 
-/** Sends hostile messages over some connections at a time, and judges what comes back. */
+/** Sends hostile messages over some connections at a time, and judges the answers. */
 export async function attackStreams(options: {
   readonly seed: number
   readonly messages: number
@@ -67,7 +67,7 @@ export async function attackStreams(options: {
   })
   await Promise.all(lanes)
   await eventually(() => site.hub.status().connections === 0, 'the end of all connections')
-  // Without their connections all streams end: those that can be resumed after 200 ms.
+  // Without their connections all streams end, with `resume` after 200 ms.
   await eventually(() => result.started === result.ended, 'the end of all handlers')
   for (const { error } of site.errors) {
     if (error.message !== 'boom') result.violations.push(`app.on('error'): ${error.stack}`)
