@@ -4,6 +4,7 @@ import { handshakes } from './load-handshake.mjs'
 import { broadcastOver, dropOver, echoOver, idleOver, openOver } from './load-http2.mjs'
 import { dropIdle, idleState, openIdle } from './load-idle.mjs'
 import { closeMessages, openMessages, runMessages } from './load-messages.mjs'
+import { closeStreams, openStreams, runStreams } from './load-streams.mjs'
 import { serve } from './rpc.mjs'
 
 serve({
@@ -20,6 +21,9 @@ serve({
   openChat,
   runChat,
   closeChat,
+  openStreams,
+  runStreams,
+  closeStreams,
   openOver,
   echoOver,
   broadcastOver,

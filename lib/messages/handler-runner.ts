@@ -102,7 +102,10 @@ export class HandlerRunner {
   /** @throws what keeps the value from being a reply */
   #handled(message: Message, value: unknown): void {
     if (isStream(value)) throw unasked(value, message.type) // of an async handler
-    if (streamedOf(message)?.isUnanswerable) endReplies(message)
+    if (streamedOf(message)?.isUnanswerable) {
+      endReplies(message) // what the handler of a canceled request returns is dropped
+      return
+    }
     if (this.#answerer.repeats(message, value)) return
     if (message.replied) {
       if (value !== undefined && value !== UNREACHED && value !== REPLIED) message.reply(value) // throws

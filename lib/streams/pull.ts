@@ -185,10 +185,9 @@ export class Pull implements StreamSource {
   }
 
   #pullFrom(peer: string): boolean {
-    const credit = Math.max(0, this.#credit)
     return this.#line.tell(
       peer,
-      noteOf(['pull', this.#number, this.#name, this.#next, credit, this.#taken]),
+      noteOf(['pull', this.#number, this.#name, this.#next, this.#credit, this.#taken]),
     )
   }
 

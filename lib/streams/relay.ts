@@ -1,5 +1,5 @@
 // `StreamRelay`: resumes streams that run on other instances.
-import { isNumber, listOf, NOTE, noteOf, type RelayLine } from './notes.ts'
+import { isCredit, isNumber, listOf, NOTE, noteOf, type RelayLine } from './notes.ts'
 import { Pull, type ResumingSink, type StreamSource } from './pull.ts'
 import { Serving } from './serving.ts'
 import type { StreamSender } from './stream-sender.ts'
@@ -93,7 +93,7 @@ export class StreamRelay {
     const isServed =
       sender &&
       isNumber(since) &&
-      isNumber(credit) &&
+      isCredit(credit) &&
       isNumber(taken) &&
       serving.serve(sender, since, credit, taken)
     if (!isServed) {

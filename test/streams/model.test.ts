@@ -1,0 +1,37 @@
+import { expect } from 'chai'
+import { STREAM_FLAWS } from '../support/streams-flaws.ts'
+import { createStreamsReport, runStreamsModel } from '../support/streams-model.ts'
+
+describe('the model of streams', () => {
+  it('finds nothing wrong in 2,000 schedules', async function () {
+    this.timeout(300_000)
+    const report = createStreamsReport()
+    for (let seed = 1; seed <= 2_000; seed++) await runStreamsModel(seed, report)
+    expect(report.wrong).to.deep.equal([])
+    expect(report.items).to.be.greaterThan(20_000)
+    expect(report.cuts).to.be.greaterThan(1_000)
+    expect(report.ended).to.be.greaterThan(100)
+    expect(report.lostNotes).to.be.greaterThan(20)
+    expect(report.outcomes).to.include.keys(
+      'done',
+      'left',
+      'aborted',
+      'boom',
+      'ERR_KOAWS_CLOSED',
+      'ERR_KOAWS_STREAM_LOST',
+      'ERR_KOAWS_STREAM_IDLE',
+      'ERR_KOAWS_STREAM_MEMORY',
+    )
+  })
+
+  for (const flaw of STREAM_FLAWS) {
+    it(`finds the wrong variant "${flaw}"`, async function () {
+      this.timeout(120_000)
+      const report = createStreamsReport()
+      for (let seed = 1; seed <= 1_000 && report.wrong.length === 0; seed++) {
+        await runStreamsModel(seed, report, flaw)
+      }
+      expect(report.wrong).to.have.length.above(0)
+    })
+  }
+})
