@@ -47,7 +47,7 @@ type Returned<Reply> =
   | (undefined extends Reply ? Nothing : [Reply] extends [null] ? Nothing : never)
 
 /**
- * The stream of items that a handler returns: a generator, whose return value is the reply, or any other
+ * The stream of items that a handler returns: a generator with the reply as its return value, or any other
  * async iterable, after which the reply is null.
  */
 type Streamed<Item, Reply> =

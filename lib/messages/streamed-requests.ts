@@ -23,7 +23,7 @@ export interface StreamsHost extends Omit<StreamHost, 'forget' | 'settled'> {
 /** The requests with streams of one connection. */
 export class StreamedRequests {
   readonly #host: StreamHost & StreamsHost
-  /** Those that the client may still speak of. */
+  /** The requests that the client may still refer to. */
   readonly #byId = new Map<number, StreamedRequest>()
   /** Those with a handler that has not settled. */
   readonly #running = new Set<StreamedRequest>()
@@ -73,7 +73,7 @@ export class StreamedRequests {
     for (const resolve of this.#idle.splice(0)) resolve()
   }
 
-  /** The user whose streams are counted. A resumed stream counts where its handler runs. */
+  /** The user for the limit. A resumed stream counts where its handler runs. */
   #userOf(isResumed: boolean): string | undefined {
     return isResumed ? undefined : this.#host.user
   }

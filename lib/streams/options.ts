@@ -29,7 +29,7 @@ export type ResolvedStreamsOptions = {
   readonly [Name in keyof StreamsOptions]-?: NonNullable<StreamsOptions[Name]>
 }
 
-/** Checks the option `streams`. @throws OptionsError for one that is unknown or wrong */
+/** Checks the option `streams`. @throws OptionsError for an unknown or wrong option */
 export const streamsCheck: Check = (value) => {
   validate('streams', value, {
     perConnection: check.count,

@@ -1,4 +1,4 @@
-// `Streams`: the open streams of one instance, and those that can be resumed.
+// `Streams`: the open streams of one instance, and the resumable ones.
 import { streamFault } from './faults.ts'
 import { HeldBytes } from './held-bytes.ts'
 import type { ResolvedStreamsOptions } from './options.ts'

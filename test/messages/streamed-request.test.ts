@@ -108,7 +108,7 @@ describe('a request with a stream', () => {
       expect(errors[0]?.error).to.be.instanceOf(TypeError)
     })
 
-    it('end with `internal` for one that the schema rejects with validateOut', async () => {
+    it('end with `internal` for an item that the schema rejects with validateOut', async () => {
       const chat = messages(wire, { validateOut: true }).on('count', function* () {
         yield 1
         yield 'two' as never

@@ -40,8 +40,7 @@ describe('the known values of attributes', () => {
     expect(counters).to.have.length.above(30)
     // These count in `koaws.drops`.
     expect(counters.filter((name) => !DROPS.has(name))).to.deep.equal([
-      ...['badName', 'retryAnswers', 'retryUnknown'],
-      ...['streamCredit', 'streamIdle', 'streamLimit', 'streamLost', 'streamMemory'],
+      ...['badName', 'retryAnswers', 'retryUnknown', 'streamIdle', 'streamLost', 'streamMemory'],
     ])
     expect([...DROPS.keys()].filter((name) => !counters.includes(name))).to.deep.equal([])
   })

@@ -73,6 +73,7 @@ export class ServedConnection {
       user: 'ann',
       path: '/',
       send,
+      sendItem: send,
       count: (reason) => instance.count(reason),
       offend: (body) => host.wrong(`the client has offended: ${body.message}`),
       refuse: (body, id) => send(answerText(id, errorAnswer(body))),
