@@ -7,8 +7,11 @@ export const NOTE = '{"stream":'
 
 /** One note. The number is that of the request at the instance that asks. */
 export type Note =
-  /** Asks for a stream, after so many items, with so much credit; the client has taken so many items. */
-  | ['pull', number, string, number, number, number]
+  /**
+   * Asks for a stream, after so many items, with so much credit; the client has taken so many items. The
+   * last part tells whether the instance has been asked before.
+   */
+  | ['pull', number, string, number, number, number, boolean]
   /** The instance does not have it, or has it no more. */
   | ['none', number]
   /** Items, from this index. */

@@ -187,7 +187,10 @@ export class Pull implements StreamSource {
   #pullFrom(peer: string): boolean {
     return this.#line.tell(
       peer,
-      noteOf(['pull', this.#number, this.#name, this.#next, this.#credit, this.#taken]),
+      noteOf([
+        ...(['pull', this.#number, this.#name, this.#next, this.#credit, this.#taken] as const),
+        this.#peer !== null,
+      ]),
     )
   }
 

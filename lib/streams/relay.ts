@@ -84,12 +84,15 @@ export class StreamRelay {
   }
 
   #asked(from: string, number: number, [, , ...rest]: readonly unknown[]): void {
-    const [name, since, credit, taken = since] = rest
+    const [name, since, credit, taken = since, isRepeated] = rest
     const sender = typeof name === 'string' ? this.#find(name) : undefined
     const key = servingName(from, number)
-    const serving =
-      this.#serving.get(key) ??
-      new Serving(from, number, this.#line, () => this.#serving.delete(key))
+    const served = this.#serving.get(key)
+    if (isRepeated === true && !served && sender?.isAttached) {
+      this.#line.tell(from, noteOf(['gone', number])) // again: the first such note was lost
+      return
+    }
+    const serving = served ?? new Serving(from, number, this.#line, () => this.#serving.delete(key))
     const isServed =
       sender &&
       isNumber(since) &&

@@ -87,6 +87,11 @@ export class StreamSender {
     return this.#isOver
   }
 
+  /** Whether a connection has the stream now. */
+  get isAttached(): boolean {
+    return this.#sink !== null
+  }
+
   /** Whether the client was given the answer, so that only a cut would need what is kept. */
   get isAnswered(): boolean {
     return this.#isAnswered
@@ -172,19 +177,15 @@ export class StreamSender {
   /** The sink has gone. Without `resume`, that cancels the stream. */
   detach(sink: StreamSink, reason: unknown): void {
     if (sink !== this.#sink) return
-    if (this.#host.resume === null) {
-      this.cancel(reason)
-      return
+    if (this.#host.resume === null) this.cancel(reason)
+    else {
+      this.#sink = null
+      this.#arm()
+      this.#wake?.()
     }
-    this.#sink = null
-    this.#arm()
-    this.#wake?.()
   }
 
-  /**
-   * Goes on at another sink, after `since` items, of which the client has taken so many for certain.
-   * Returns false if that is not possible.
-   */
+  /** Goes on at another sink after `since` items, `taken` of them for certain. Returns false if it cannot. */
   attach(sink: StreamSink, since: number, credit: number, taken: number = since): boolean {
     if (this.#isOver || this.#host.resume === null) return false
     if (since < this.#kept.first || since > this.items) return false
@@ -265,11 +266,10 @@ export class StreamSender {
   /** Sets the timer that the state asks for. */
   #arm(): void {
     let awaited: Awaited | null = null
-    if (this.#isOver) awaited = null
-    else if (this.#isAnswered) awaited = this.#host.resume === null ? null : 'end'
+    if (this.#isAnswered) awaited = this.#host.resume === null ? null : 'end'
     else if (this.#sink === null) awaited = 'return'
     else if (this.#answer || (this.#isStuck && this.#fault === undefined)) awaited = 'credit'
-    this.#timer.set(awaited)
+    this.#timer.set(this.#isOver ? null : awaited)
   }
 
   #timeout(awaited: Awaited): void {

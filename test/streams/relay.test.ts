@@ -179,6 +179,26 @@ describe('the relay of streams', () => {
       expect(sender.attach(client(), 0, PLENTY)).to.equal(true)
     })
 
+    it('does not take a stream back that the client has resumed elsewhere, if that note was lost', async () => {
+      const { a, sender, losing } = pair()
+      const make = source(sender)
+      const there = client()
+      await a.pull(NAME, there, 0, PLENTY)
+      losing((text) => text.includes('gone'))
+      const back = client()
+      expect(sender.attach(back, 0, PLENTY)).to.equal(true)
+      await turns()
+      losing(() => false)
+      for (let n = 0; n < 3; n++) {
+        mock.timers.tick(2_000)
+        await turns()
+      }
+      make(1)
+      await turns()
+      expect(there.seen).to.deep.equal(['replaced'])
+      expect(back.seen).to.deep.equal(['0:1'])
+    })
+
     it('resolves with null without a stream, without peers, and after a silence', async () => {
       const { a, losing } = pair()
       expect(await a.pull('other', client(), 0, 1)).to.equal(null)
