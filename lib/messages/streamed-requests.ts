@@ -8,7 +8,7 @@ import { streamFaultBody } from '../streams/faults.ts'
 import { resolveStreamsOptions } from '../streams/options.ts'
 import { Streams } from '../streams/streams.ts'
 import type { Answerer } from './answerer.ts'
-import { exposedBody, INTERNAL } from './error-reply.ts'
+import { codeOf, exposedBody, INTERNAL } from './error-reply.ts'
 import type { Route } from './routes.ts'
 import { checkData } from './schema.ts'
 import type { Service } from './service.ts'
@@ -122,9 +122,10 @@ export function streamsOf(
     sendItem: (text, request, index) => {
       if (core.outbox?.takesAll !== false) answerer.send(text)
       else {
-        // With `slowConsumer: 'drop'`, a client that is too slow does not get it.
+        // With `slowConsumer: 'drop'`, a client that is too slow does not get it. The end of the
+        // connection is no loss: the stream may go on at another one.
         connection.send(text, (error) => {
-          if (error) request.dropped(index)
+          if (codeOf(error) === 'ERR_KOAWS_SLOW_CONSUMER') request.dropped(index)
         })
       }
     },

@@ -481,6 +481,30 @@ describe('the requests with streams of a connection', () => {
       })
     }
 
+    it('goes on with items that were made while the server ended the connection', async () => {
+      const chat = messages().on(
+        'go',
+        async function* ({ connection }) {
+          yield 0
+          connection.terminate()
+          yield 1
+          yield 2
+          return 'end'
+        },
+        { resume: true },
+      )
+      const { port, hub } = await site(chat)
+      const one = await talk(port, '/?user=ann')
+      const closed = once(one, 'close')
+      begin(one, 'go', 1, { credit: PLENTY, key: KEY })
+      await closed
+      const two = await talk(port, '/?user=ann')
+      begin(two, 'go', 1, { credit: PLENTY, key: KEY, again: true, since: 0 })
+      const { items, answer } = await hearAll(two, 1)
+      expect([items, answer.data]).to.deep.equal([[0, 1, 2], 'end'])
+      expect(drops(hub)).to.deep.equal({})
+    })
+
     it('takes over from a connection that is half-open', async () => {
       const { chat, allow } = counter()
       const { port } = await site(chat)
