@@ -1,6 +1,8 @@
 // npm test:           the fast tests; skips those of missing programs
 // npm run test:all:   every test; fails if a program is missing
-// Both run the files side by side, and then the flows again over HTTP/2. The fast tests leave out LONG, to end within
+// --covered, --apart: the two halves of that, for .ci/run: coverage slows tests down, and those that start programs
+//                     or compute models add little to it
+// All run the files side by side, and then the flows again over HTTP/2. The fast tests leave out LONG, to end within
 // three minutes, and the flows of LONG over HTTP/2. Other arguments go to mocha:
 // npm test -- -g rejects, npm test -- test/listener/origin.test.ts
 import { spawn } from 'node:child_process'
@@ -65,9 +67,15 @@ const LONG = [
   'deploys/stop',
 ].map((name) => `test/${name}.test.ts`)
 
+/** Slow files that start programs and browsers, or compute models. */
+const APART =
+  /^test\/(docs|examples|interop|deploys)\/|\/(browser|model|processes|pm2|hostile|compatibility|signals)\.test/
+const apart = LONG.filter((file) => APART.test(file))
+
 process.chdir(new URL('..', import.meta.url).pathname)
 const words = process.argv.slice(2)
-const all = words[0] === '--all'
+const part = /^--(all|covered|apart)$/.exec(words[0] ?? '')?.[1]
+const all = part !== undefined
 if (all) words.shift()
 
 const missing = missingPrograms()
@@ -92,7 +100,9 @@ const runs =
     ? [[...flags, ...chosen]]
     : [
         [...side, ...flags, ...testFiles()],
-        [...side, ...flags, ...fast, '--config', 'test/http2/flows.mocharc.json'],
+        ...(part === 'covered'
+          ? []
+          : [[...side, ...flags, ...fast, '--config', 'test/http2/flows.mocharc.json']]),
       ]
 let failed = false
 // The second command runs even if the first one fails.
@@ -106,6 +116,8 @@ function testFiles(): string[] {
     .map((name) => `test/${name}`)
     .sort()
   const short = files.filter((file) => !LONG.includes(file))
+  if (part === 'apart') return apart
+  if (part === 'covered') return [...LONG.filter((file) => !apart.includes(file)), ...short]
   return all ? [...LONG, ...short] : short
 }
 
