@@ -1,7 +1,7 @@
 // npm test:           the fast tests; skips those of missing programs
 // npm run test:all:   every test; fails if a program is missing
-// --covered, --apart: the two halves of that, for .ci/run: coverage slows tests down, and those that start programs
-//                     or compute models add little to it
+// --covered, --apart: the two halves of that, for .ci/run.
+// Coverage slows tests down. Files that start programs or compute models add little to it.
 // All run the files side by side, and then the flows again over HTTP/2. The fast tests leave out LONG, to end within
 // three minutes, and the flows of LONG over HTTP/2. Other arguments go to mocha:
 // npm test -- -g rejects, npm test -- test/listener/origin.test.ts
