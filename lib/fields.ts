@@ -17,3 +17,8 @@ export function fieldsOf(value: unknown): Fields {
 export function isIntegerWithin(value: unknown, least: number, most: number): value is number {
   return typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most
 }
+
+/** Returns whether a value from outside is a number of something: an integer from 0 to 2^53 - 1. */
+export function isCount(value: unknown): value is number {
+  return isIntegerWithin(value, 0, Number.MAX_SAFE_INTEGER)
+}

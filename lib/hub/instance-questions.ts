@@ -1,7 +1,7 @@
 // Asks the application on all instances, and answers for this one: `hub.ask()` and `hub.answer()`.
 
 import { KoaWsError, OptionsError } from '../errors.ts'
-import { type Fields, fieldsOf, isIntegerWithin } from '../fields.ts'
+import { type Fields, fieldsOf, isCount, isIntegerWithin } from '../fields.ts'
 import { assertName, check, describe, validate } from '../validate.ts'
 
 /** The options of `hub.ask()`. */
@@ -117,7 +117,7 @@ export class InstanceQuestions {
   noted(from: string, text: string): boolean {
     if (text.startsWith(ASK)) {
       const { id, name, data } = fieldsOf(parse(text)['ask'])
-      if (!isNumber(id) || typeof name !== 'string') return true
+      if (!isCount(id) || typeof name !== 'string') return true
       const told = (answer: string | null): void => {
         this.#line.tell(
           from,
@@ -129,7 +129,7 @@ export class InstanceQuestions {
     }
     if (!text.startsWith(TOLD)) return false
     const { id, data, failed } = fieldsOf(parse(text)['told'])
-    if (isNumber(id)) this.#told(id, from, data, failed === true)
+    if (isCount(id)) this.#told(id, from, data, failed === true)
     return true
   }
 
@@ -212,10 +212,6 @@ function parse(text: string): Fields {
   } catch {
     return {}
   }
-}
-
-function isNumber(id: unknown): id is number {
-  return isIntegerWithin(id, 0, Number.MAX_SAFE_INTEGER)
 }
 
 function milliseconds(value: unknown): string | null {

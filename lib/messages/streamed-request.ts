@@ -1,7 +1,7 @@
 // One request with a stream, at the connection of its client.
 
 import { closedError } from '../connection/ending.ts'
-import { fieldsOf, isIntegerWithin } from '../fields.ts'
+import { fieldsOf, isCount } from '../fields.ts'
 import type { Envelope, ErrorBody } from '../protocol/envelope.ts'
 import {
   answerText,
@@ -342,8 +342,4 @@ function createReceiver(
     check: (data) => host.check(route, data),
     idled: () => host.count('streamIdle'),
   })
-}
-
-function isCount(value: unknown): value is number {
-  return isIntegerWithin(value, 0, Number.MAX_SAFE_INTEGER)
 }

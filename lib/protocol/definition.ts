@@ -56,6 +56,22 @@ type Entry<P, T> = DefinitionOf<P> extends infer D ? (T extends keyof D ? D[T] :
 type Schema<P, T, Part extends keyof ProtocolEntry> =
   Entry<P, T> extends { readonly [K in Part]: infer S } ? S : undefined
 
+/** A part in JSON form; unknown without a schema. */
+type Wire<P, T, Part extends keyof ProtocolEntry> =
+  Schema<P, T, Part> extends StandardSchema
+    ? SerializedElement<SchemaInput<Schema<P, T, Part>>>
+    : unknown
+
+/** A part as a client gives it: the input of the schema, if it survives JSON; unknown without a schema. */
+type Sent<P, T, Part extends keyof ProtocolEntry> =
+  Schema<P, T, Part> extends StandardSchema
+    ? ArrivingElement<SchemaInput<Schema<P, T, Part>>>
+    : unknown
+
+/** A part as the server receives it: the output of the schema; unknown without a schema. */
+type Checked<P, T, Part extends keyof ProtocolEntry> =
+  Schema<P, T, Part> extends StandardSchema ? SchemaOutput<Schema<P, T, Part>> : unknown
+
 /** Whether the message types are unknown, so that any string is accepted. */
 type IsOpen<P> = string extends keyof DefinitionOf<P> ? true : false
 
@@ -113,20 +129,13 @@ export type ReplyGiven<P, T> =
     : unknown
 
 /** The reply as the client receives it: in JSON form, since a client has no schemas. */
-export type ReplyTaken<P, T> =
-  Schema<P, T, 'reply'> extends StandardSchema
-    ? SerializedElement<SchemaInput<Schema<P, T, 'reply'>>>
-    : unknown
+export type ReplyTaken<P, T> = Wire<P, T, 'reply'>
 
 /** The answer that a client's listener returns: the input of the schema, if it survives JSON. */
-export type AnswerGiven<P, T> =
-  Schema<P, T, 'reply'> extends StandardSchema
-    ? ArrivingElement<SchemaInput<Schema<P, T, 'reply'>>>
-    : unknown
+export type AnswerGiven<P, T> = Sent<P, T, 'reply'>
 
 /** The answer as the server receives it: the output of the schema. */
-export type ReplyChecked<P, T> =
-  Schema<P, T, 'reply'> extends StandardSchema ? SchemaOutput<Schema<P, T, 'reply'>> : unknown
+export type ReplyChecked<P, T> = Checked<P, T, 'reply'>
 
 /** The types that have a stream of items before the answer; any string without a protocol. */
 export type StreamType<P> =
@@ -150,26 +159,16 @@ export type StreamGiven<P, T> =
     : never
 
 /** An item as the client receives it: in JSON form, since a client has no schemas. */
-export type StreamItem<P, T> =
-  Schema<P, T, 'stream'> extends StandardSchema
-    ? SerializedElement<SchemaInput<Schema<P, T, 'stream'>>>
-    : unknown
+export type StreamItem<P, T> = Wire<P, T, 'stream'>
 
 /** An item that a client sends: the input of the schema, if it survives JSON. */
-export type UploadGiven<P, T> =
-  Schema<P, T, 'upload'> extends StandardSchema
-    ? ArrivingElement<SchemaInput<Schema<P, T, 'upload'>>>
-    : unknown
+export type UploadGiven<P, T> = Sent<P, T, 'upload'>
 
 /** The same item on the wire, before the schema runs. */
-export type UploadWire<P, T> =
-  Schema<P, T, 'upload'> extends StandardSchema
-    ? SerializedElement<SchemaInput<Schema<P, T, 'upload'>>>
-    : unknown
+export type UploadWire<P, T> = Wire<P, T, 'upload'>
 
 /** An item that the server's handler receives: the output of the schema. */
-export type UploadItem<P, T> =
-  Schema<P, T, 'upload'> extends StandardSchema ? SchemaOutput<Schema<P, T, 'upload'>> : unknown
+export type UploadItem<P, T> = Checked<P, T, 'upload'>
 
 /** The arguments after a type: `data` is optional when undefined is allowed. */
 export type DataArguments<Data> = unknown extends Data

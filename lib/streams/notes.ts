@@ -46,11 +46,6 @@ export function listOf(text: string): readonly unknown[] {
   }
 }
 
-/** Returns whether a value of a note is an integer from 0. */
-export function isNumber(value: unknown): value is number {
-  return isIntegerWithin(value, 0, Number.MAX_SAFE_INTEGER)
-}
-
 /** Returns whether a value of a note is a credit, which is below 0 after an item beyond it. */
 export function isCredit(value: unknown): value is number {
   return isIntegerWithin(value, -Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)

@@ -1,6 +1,7 @@
 // `Pull`: a stream of another instance, for a connection of this one.
+import { isCount } from '../fields.ts'
 import { itemSize, MAX_CREDIT } from '../protocol/streams.ts'
-import { isNumber, type Note, noteOf, type RelayLine } from './notes.ts'
+import { type Note, noteOf, type RelayLine } from './notes.ts'
 import type { StreamSink } from './stream-sender.ts'
 
 /** A stream, as the connection of its client sees it. */
@@ -137,7 +138,7 @@ export class Pull implements StreamSource {
   }
 
   #items([first, list]: readonly unknown[]): void {
-    if (!isNumber(first) || !Array.isArray(list)) return
+    if (!isCount(first) || !Array.isArray(list)) return
     if (first > this.#next) {
       this.#missed()
       return
@@ -188,7 +189,12 @@ export class Pull implements StreamSource {
     return this.#line.tell(
       peer,
       noteOf([
-        ...(['pull', this.#number, this.#name, this.#next, this.#credit, this.#taken] as const),
+        'pull',
+        this.#number,
+        this.#name,
+        this.#next,
+        this.#credit,
+        this.#taken,
         this.#peer !== null,
       ]),
     )

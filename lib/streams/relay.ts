@@ -1,5 +1,6 @@
 // `StreamRelay`: resumes streams that run on other instances.
-import { isCredit, isNumber, listOf, NOTE, noteOf, type RelayLine } from './notes.ts'
+import { isCount } from '../fields.ts'
+import { isCredit, listOf, NOTE, noteOf, type RelayLine } from './notes.ts'
 import { Pull, type ResumingSink, type StreamSource } from './pull.ts'
 import { Serving } from './serving.ts'
 import type { StreamSender } from './stream-sender.ts'
@@ -41,10 +42,7 @@ export class StreamRelay {
         credit,
         new Set(peers),
         this.#line,
-        (found) => {
-          if (!found) this.#pulls.delete(number)
-          resolve(found ? pull : null)
-        },
+        (found) => resolve(found ? pull : null),
       )
       pull.onEnd = () => this.#pulls.delete(number)
       this.#pulls.set(number, pull)
@@ -57,7 +55,7 @@ export class StreamRelay {
     if (!text.startsWith(NOTE)) return false
     const list = listOf(text)
     const [kind, number] = list
-    if (!isNumber(number)) return true
+    if (!isCount(number)) return true
     if (kind === 'pull') this.#asked(from, number, list)
     else if (kind === 'grant' || kind === 'cancel' || kind === 'leave') {
       this.#serving.get(servingName(from, number))?.heard(kind, list)
@@ -95,9 +93,9 @@ export class StreamRelay {
     const serving = served ?? new Serving(from, number, this.#line, () => this.#serving.delete(key))
     const isServed =
       sender &&
-      isNumber(since) &&
+      isCount(since) &&
       isCredit(credit) &&
-      isNumber(taken) &&
+      isCount(taken) &&
       serving.serve(sender, since, credit, taken)
     if (!isServed) {
       serving.leave()

@@ -1,6 +1,7 @@
 // `Serving`: a stream of this instance, for a connection of another one.
+import { isCount } from '../fields.ts'
 import type { StreamAnswer } from '../protocol/streams.ts'
-import { isNumber, type Note, noteOf, type RelayLine } from './notes.ts'
+import { type Note, noteOf, type RelayLine } from './notes.ts'
 import type { StreamSender, StreamSink } from './stream-sender.ts'
 
 /** Notes are joined up to this many characters. */
@@ -39,7 +40,7 @@ export class Serving implements StreamSink {
     const sender = this.#sender
     if (kind === 'leave') this.leave()
     else if (kind === 'cancel') sender?.cancel()
-    else if (isNumber(bytes) && isNumber(items)) sender?.grant(bytes, items)
+    else if (isCount(bytes) && isCount(items)) sender?.grant(bytes, items)
   }
 
   leave(): void {

@@ -5,6 +5,8 @@ import { byteLength } from '../client/envelope.ts'
 import { createStreamItems, END, type StreamItems } from '../client/stream-items.ts'
 import { createUpload, type Upload } from '../client/upload.ts'
 import { fieldsOf } from '../fields.ts'
+import { abortError } from '../streams/abort.ts'
+import { isStream } from '../streams/iteration.ts'
 import type { FakeRequest } from './fake-server-types.ts'
 
 /** The credit of the client's items, in bytes. */
@@ -116,7 +118,7 @@ export class FakeStream implements FakeRequest {
   cancel(): void {
     if (this.#isOver) return
     this.#isOver = true
-    const error = new DOMException('The client cancelled the request.', 'AbortError')
+    const error = abortError()
     this.#isUploaded = true
     this.#items.drop()
     this.#items.end({ error })
@@ -166,18 +168,13 @@ function unasked(message: string): Error {
   return Object.assign(new Error(message), { code: 'ERR_KOAWS_STREAM', status: 400 })
 }
 
-/** Returns whether the result of a handler is a stream: an async iterable, or a generator. */
-function isStream(value: unknown): value is AsyncIterable<unknown> | Iterator<unknown> {
-  if (typeof value !== 'object' || value === null) return false
-  return Symbol.asyncIterator in value || (Symbol.iterator in value && 'next' in value)
-}
-
 /** Returns the items of a stream, and hands over what its generator returns. */
 function watched(
-  stream: AsyncIterable<unknown> | Iterator<unknown>,
+  stream: AsyncIterable<unknown> | Iterable<unknown>,
   returned: (value: unknown) => void,
 ): AsyncIterable<unknown> {
-  const iterator = Symbol.asyncIterator in stream ? stream[Symbol.asyncIterator]() : stream
+  const iterator =
+    Symbol.asyncIterator in stream ? stream[Symbol.asyncIterator]() : stream[Symbol.iterator]()
   return {
     [Symbol.asyncIterator]: () => ({
       async next() {

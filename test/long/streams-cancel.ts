@@ -1,13 +1,4 @@
-/*
- * Streams that end early, at every stage, over real connections:
- *
- *     npx tsx test/long/streams-cancel.ts [cancels=100000] [seed]
- *
- * Ends with 1 when a `finally` did not run, a request hangs, or timers, listeners or heap are left.
- */
-import { spawn } from 'node:child_process'
-import { getEventListeners, once } from 'node:events'
-import { fileURLToPath } from 'node:url'
+import { getEventListeners } from 'node:events'
 import { WebSocket } from 'ws'
 import { type Client, connect } from '../../lib/client/index.ts'
 import { streams } from '../../lib/client/streams.ts'
@@ -16,7 +7,7 @@ import { LibTimers } from '../support/limits.ts'
 import { randomOf } from '../support/recovery-model.ts'
 import { cleanUp, eventually, type Site, turn } from '../support/server.ts'
 import { serveMessages } from '../support/talk.ts'
-import { runFuzz } from './support/fuzz.ts'
+import { runFuzzWithGc } from './support/fuzz.ts'
 import { heapAfterGc } from './support/heap.ts'
 import { keepResult } from './support/results.ts'
 import { watchProcess } from './support/watch.ts'
@@ -224,14 +215,4 @@ function newCounts(): Counts {
   return { started: 0, ended: 0, sources: 0, sourcesEnded: 0, listeners: 0, stages: {}, wrong: [] }
 }
 
-if (typeof gc === 'function') runFuzz(FULL, run)
-else {
-  const args = [
-    '--expose-gc',
-    '--import=tsx',
-    fileURLToPath(import.meta.url),
-    ...process.argv.slice(2),
-  ]
-  const [code] = await once(spawn(process.execPath, args, { stdio: 'inherit' }), 'exit')
-  process.exitCode = code ?? 1
-}
+await runFuzzWithGc(FULL, run)

@@ -1,17 +1,6 @@
-/*
- * Hostile messages of streams, to a server in the same process:
- *
- *     npx tsx test/long/streams-hostile.ts [messages=500000] [seed]
- *
- * Ends with 1 when an answer or a close has no documented code, an error is uncaught, a handler does not end, or more
- * than the limits wait in memory.
- */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import { attackStreams } from '../support/hostile-streams-attack.ts'
 import { cleanUp } from '../support/server.ts'
-import { runFuzz } from './support/fuzz.ts'
+import { runFuzzWithGc } from './support/fuzz.ts'
 import { heapAfterGc } from './support/heap.ts'
 import { keepResult } from './support/results.ts'
 import { watchProcess } from './support/watch.ts'
@@ -61,14 +50,4 @@ async function run(messages: number, seed: number): Promise<boolean> {
   return wrong.length === 0
 }
 
-if (typeof gc === 'function') runFuzz(FULL, run)
-else {
-  const args = [
-    '--expose-gc',
-    '--import=tsx',
-    fileURLToPath(import.meta.url),
-    ...process.argv.slice(2),
-  ]
-  const [code] = await once(spawn(process.execPath, args, { stdio: 'inherit' }), 'exit')
-  process.exitCode = code ?? 1
-}
+await runFuzzWithGc(FULL, run)

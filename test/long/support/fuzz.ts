@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { runProgram } from './program.ts'
 
 /**
@@ -10,4 +12,18 @@ export function runFuzz(full: number, run: (many: number, seed: number) => Promi
   const many = Number(first.replace(/^[a-z]+=/, ''))
   const seed = Number(given ?? Math.floor(Math.random() * 2 ** 31))
   runProgram(() => run(many, seed))
+}
+
+/** As {@link runFuzz}, in a process that can collect garbage on demand: starts the program again with `--expose-gc`. */
+export async function runFuzzWithGc(
+  full: number,
+  run: (many: number, seed: number) => Promise<boolean>,
+): Promise<void> {
+  if (typeof gc === 'function') {
+    runFuzz(full, run)
+    return
+  }
+  const args = ['--expose-gc', '--import=tsx', ...process.argv.slice(1)]
+  const [code] = await once(spawn(process.execPath, args, { stdio: 'inherit' }), 'exit')
+  process.exitCode = code ?? 1
 }
