@@ -94,7 +94,7 @@ export abstract class Intake<C extends WebSocketWithFacts<unknown>>
     this.#flood.arrived(bytes)
   }
 
-  /** A message of so many bytes was asked for: it does not count for `flood`. */
+  /** Takes a message with this number of bytes, for which the server asked, out of the count for `flood`. */
   forgive(bytes: number): void {
     this.#flood?.forgive(bytes)
   }

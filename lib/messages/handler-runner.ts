@@ -103,7 +103,7 @@ export class HandlerRunner {
   #handled(message: Message, value: unknown): void {
     if (isStream(value)) throw unasked(value, message.type) // of an async handler
     if (streamedOf(message)?.isUnanswerable) {
-      endReplies(message) // what the handler of a canceled request returns is dropped
+      endReplies(message) // the value that the handler of a canceled request returns is dropped
       return
     }
     if (this.#answerer.repeats(message, value)) return

@@ -16,7 +16,7 @@ export interface Envelope {
   readonly again?: boolean
   /** The trace that the message belongs to. */
   readonly trace?: unknown
-  /** In a request: the server may send items, for now so many bytes. */
+  /** In a request: the server may send items, at first with this number of bytes. */
   readonly credit?: number
   /** In a request: the client sends items. */
   readonly upload?: boolean

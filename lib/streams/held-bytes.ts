@@ -9,7 +9,7 @@ export class HeldBytes {
   #total = 0
 
   /**
-   * @param makeRoom called at the limit: it gives so many bytes back, if it can
+   * @param makeRoom called at the limit: it gives this number of bytes back, if it can
    * @param refused called with each refusal
    */
   constructor(most: number, makeRoom: (bytes: number) => void, refused: () => void) {

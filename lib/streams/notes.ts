@@ -8,7 +8,7 @@ export const NOTE = '{"stream":'
 /** One note. The number is that of the request at the instance that asks. */
 export type Note =
   /**
-   * Asks for a stream, after so many items, with so much credit; the client has taken so many items. The
+   * Asks for a stream: its name, the items received, the credit, and the items that the client has taken. The
    * last part tells whether the instance has been asked before.
    */
   | ['pull', number, string, number, number, number, boolean]

@@ -23,7 +23,7 @@ export interface ResumingSink extends StreamSink {
 const PATIENCE = 3_000
 /** How often a relayed stream is asked for anew, in case a note was lost, in milliseconds. */
 const REPEAT = 2_000
-/** So many repetitions without a word, and the stream is lost. */
+/** The stream is lost after this number of repetitions without an answer. */
 const MOST_SILENT = 5
 /** How long an answer is remembered, so that the client can say that it has it, in milliseconds. */
 const KEPT = 60_000

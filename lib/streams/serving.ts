@@ -26,7 +26,7 @@ export class Serving implements StreamSink {
     this.#ended = ended
   }
 
-  /** Connects the stream. Returns false if it cannot go on after so many items. */
+  /** Connects the stream. Returns false if it cannot go on after `since` items. */
   serve(sender: StreamSender, since: number, credit: number, taken: number): boolean {
     this.#sender = sender
     this.#drop() // what was not told yet is sent again

@@ -11,7 +11,7 @@ export interface ReceiverHost {
   readonly idle: number
   /** Counts the bytes that wait. */
   readonly held: HeldBytes
-  /** Allows so many more bytes of items. */
+  /** Grants the client this number of bytes. */
   grant(bytes: number): void
   /** Tells the client to send no more. */
   stop(): void
@@ -75,7 +75,7 @@ export class StreamReceiver implements AsyncIterableIterator<unknown> {
   }
 
   /**
-   * An item of the client has arrived, in a message of so many bytes. Returns whether it had credit;
+   * Takes an item of the client; `size` is that of its message in bytes. Returns whether it had credit;
    * null if it had none and is ignored, because the items have ended.
    */
   arrived(data: unknown, size: number): boolean | null {
