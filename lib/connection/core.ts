@@ -17,6 +17,7 @@ import {
   writeState,
   writeUser,
 } from './facts.ts'
+import { PING } from './frame.ts'
 import { Intake, type IntakeExtras } from './intake.ts'
 import { MessageIterator } from './iterator.ts'
 import type { Outbox } from './outbox.ts'
@@ -71,8 +72,9 @@ export class ConnectionCore<C extends WebSocketWithFacts<unknown>> extends Intak
   #owner: ConnectionOwner<C> | null = null
   #scope: AsyncResource | null = null
   #expires: number | null = null
-  #slot: object | null = null
-  #place = 0
+  /** Where the heartbeat keeps the connection, and the index there. */
+  slot: object | null = null
+  place = 0
 
   get owner(): ConnectionOwner<C> | null {
     return this.#owner
@@ -160,25 +162,10 @@ export class ConnectionCore<C extends WebSocketWithFacts<unknown>> extends Intak
     return (socket?.bytesRead ?? 0) + this.heard
   }
 
-  /** Where the heartbeat keeps the connection. */
-  get slot(): object | null {
-    return this.#slot
-  }
-
-  /** Its index there. */
-  get place(): number {
-    return this.#place
-  }
-
-  putInSlot(slot: object | null, place: number): void {
-    this.#slot = slot
-    this.#place = place
-  }
-
-  /** Pings for the heartbeat: the pong sets `rtt`. */
+  /** Pings for the heartbeat, before the messages that wait: the pong sets `rtt`. */
   ping(): void {
     this.pinged(true)
-    if (this.#owner) this.pingNow()
+    if (this.#owner) this.socket.write(PING)
   }
 
   // ---- events of ws

@@ -11,7 +11,7 @@ import {
   watchWhetherBehind,
 } from './congestion.ts'
 import { settleDropped } from './ending.ts'
-import { type Batch, EMPTY, EMPTY_COMPRESSING, type Frame, PING } from './frame.ts'
+import { type Batch, EMPTY, EMPTY_COMPRESSING, type Frame } from './frame.ts'
 import { heldBytes, holdFrame, releaseFrames } from './held-frames.ts'
 import type { ConnectionRules } from './rules.ts'
 import { tellSent } from './sent.ts'
@@ -56,6 +56,9 @@ const UNUSUAL = CONGESTED | FRAGMENTING | COMPRESSING | THROUGH_WS | ENDED | SKI
 /** How compression was negotiated: not at all, with frames that all can share, or with a context. */
 export type Compression = 'none' | 'shared' | 'own'
 
+/** The bits that a connection starts with. */
+const FLAGS: Record<Compression, number> = { none: 0, shared: COMPRESSING, own: THROUGH_WS }
+
 /** The owner, which is told of a connection that is too slow. */
 export interface OutboxOwner<C> {
   readonly rules: ConnectionRules
@@ -77,7 +80,8 @@ export type Outcome = 'sent' | 'dropped' | 'gone'
  */
 export abstract class Outbox<C extends WebSocket = WebSocket> implements Flushable, Congested {
   readonly connection: C
-  #socket: Duplex | null = null
+  /** The stream of the connection; undefined before `openOutbox`. */
+  socket!: Duplex
   #batch: Batch = EMPTY
   /** Bits of this file and of `intake.ts`. */
   protected flags = 0
@@ -89,17 +93,11 @@ export abstract class Outbox<C extends WebSocket = WebSocket> implements Flushab
   /** The hub's side of the connection; null before the hub has taken the connection over. */
   abstract readonly owner: OutboxOwner<C> | null
 
-  /** The stream of the connection. Asked only after `openOutbox`. */
-  get socket(): Duplex {
-    return this.#socket as Duplex
-  }
-
   /** The hub has taken the connection over. */
   protected openOutbox(socket: Duplex, compression: Compression): void {
-    this.#socket = socket
+    this.socket = socket
     this.#batch = compression === 'shared' ? EMPTY_COMPRESSING : EMPTY
-    if (compression === 'shared') this.flags |= COMPRESSING
-    else if (compression === 'own') this.flags |= THROUGH_WS
+    this.flags |= FLAGS[compression]
   }
 
   /** Bytes that wait here and not yet in the socket. */
@@ -164,7 +162,7 @@ export abstract class Outbox<C extends WebSocket = WebSocket> implements Flushab
     }
     // A message that has begun cannot be dropped: the next would be taken for the rest of it.
     if ((this.flags & FRAGMENTING) !== 0) {
-      if (!this.isOverHardLimit) return true
+      if (!this.exceeds(HARD_LIMIT)) return true
       this.giveUp()
       return false
     }
@@ -181,7 +179,7 @@ export abstract class Outbox<C extends WebSocket = WebSocket> implements Flushab
    * @param given the arguments of ws, of which one may be the callback
    */
   beginControl(answers: boolean, ...given: readonly unknown[]): boolean {
-    if (!this.takesAll && !this.takes(false) && (answers || this.isOverHardLimit)) {
+    if (!this.takesAll && !this.takes(false) && (answers || this.exceeds(HARD_LIMIT))) {
       settleDropped(...given)
       return false
     }
@@ -236,12 +234,6 @@ export abstract class Outbox<C extends WebSocket = WebSocket> implements Flushab
     return this.socket.destroyed && (this.flags & HANDED_OVER) === 0
   }
 
-  /** A ping that does not wait for the messages before it. */
-  pingNow(): void {
-    this.socket.write(PING)
-  }
-
-  /** The turn has ended. */
   flush(): void {
     this.flags &= ~TOUCHED
     this.push()
@@ -256,8 +248,6 @@ export abstract class Outbox<C extends WebSocket = WebSocket> implements Flushab
     if ((this.flags & (CONGESTED | UNSURE)) !== 0) forgetProgress(this)
   }
 
-  // ---- Congested
-
   behind(): void {
     this.flags = (this.flags & ~UNSURE) | CONGESTED
     watchProgress(this)
@@ -268,7 +258,7 @@ export abstract class Outbox<C extends WebSocket = WebSocket> implements Flushab
     if (!stalled) return
     // The client has ended its side and takes nothing: ws waits for that without a timer.
     if (this.isHalfClosed) this.connection.terminate()
-    if (this.connection.bufferedAmount <= this.mostBuffered) return
+    if (!this.exceeds(1)) return
     this.flags |= STALLED
     if (this.owner?.rules.slowConsumer === 'close') this.giveUp()
   }
@@ -286,7 +276,7 @@ export abstract class Outbox<C extends WebSocket = WebSocket> implements Flushab
     }
     if ((this.flags & (CONGESTED | FRAGMENTING | COMPRESSING | THROUGH_WS)) === 0) return true
     const slowConsumer = this.owner?.rules.slowConsumer
-    if (this.isOverHardLimit) {
+    if (this.exceeds(HARD_LIMIT)) {
       if (slowConsumer === 'close') this.giveUp()
       return false
     }
@@ -295,12 +285,9 @@ export abstract class Outbox<C extends WebSocket = WebSocket> implements Flushab
   }
 
   /** What ws has still to compress counts too. */
-  private get mostBuffered(): number {
-    return this.owner?.rules.maxBufferedAmount ?? Infinity
-  }
-
-  private get isOverHardLimit(): boolean {
-    return this.connection.bufferedAmount > this.mostBuffered * HARD_LIMIT
+  private exceeds(times: number): boolean {
+    const most = this.owner?.rules.maxBufferedAmount ?? Infinity
+    return this.connection.bufferedAmount > most * times
   }
 
   private giveUp(): void {

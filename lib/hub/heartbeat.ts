@@ -66,7 +66,7 @@ export class Heartbeat {
     const slot = core.slot as WheelSlot | null
     if (!slot) return
     slot.wheel.remove(connection, slot)
-    core.putInSlot(null, 0)
+    core.slot = null
   }
 }
 
@@ -140,7 +140,9 @@ class Wheel {
 
   add(connection: Connection): void {
     const slot = this.#slotFor(connection)
-    coreOf(connection).putInSlot(slot, slot.members.push(connection) - 1)
+    const core = coreOf(connection)
+    core.slot = slot
+    core.place = slot.members.push(connection) - 1
     this.#size++
   }
 
@@ -149,7 +151,7 @@ class Wheel {
     const last = slot.members.pop() as Connection
     if (last !== connection) {
       slot.members[place] = last
-      coreOf(last).putInSlot(slot, place)
+      coreOf(last).place = place
     }
     this.#sent.delete(connection)
     this.#size--
