@@ -258,10 +258,7 @@ export class Backplane {
 
   #checkLine(now: number, wasLate: boolean): void {
     const link = isEchoing(this.#link) ? this.#link : null
-    if (wasLate) {
-      this.#pulse.echoed(now)
-      this.#pulse.peers.renew(now)
-    }
+    if (wasLate) this.#pulse.late(now)
     if (link && this.#pulse.isSilent(now)) {
       this.#restart(link, 'this instance no longer receives its own messages')
       return

@@ -79,6 +79,12 @@ export class Pulse {
     this.#echoedAt = now
   }
 
+  /** This process did something else for a long time: it may not have read what has arrived. */
+  late(now: number): void {
+    this.echoed(now)
+    this.peers.renew(now)
+  }
+
   /** Whether an engine that echoes has not done so for too long. */
   isSilent(now: number): boolean {
     return now - this.#echoedAt > SILENCE * this.#heartbeat
