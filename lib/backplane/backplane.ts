@@ -57,10 +57,12 @@ export class Backplane {
       },
       left: (peer, since) => {
         this.#questions.left(peer)
-        this.#recovery.left(peer, since)
+        const isReported = this.#recovery.left(peer, since)
         host.left(peer)
+        return isReported
       },
       missed: (peer, since) => this.#recovery.missed(peer, since),
+      outlived: (peer) => this.#recovery.outlived(peer),
       taken: () => {
         if (this.#health.current.state === 'ready') this.#wasReady = true
       },
@@ -84,7 +86,7 @@ export class Backplane {
         this.#subscriptions.settle()
       }),
       impaired: guard((reason) => this.#health.fault('link', reason && reasonOf(reason))),
-      gone: guard((peer) => this.#pulse.peers.gone(peer)),
+      gone: guard((peer) => this.#pulse.peers.gone(peer, performance.now())),
     })
     this.#subscriptions = new Subscriptions(this.#link, this.#recovery, this.#heartbeat)
     this.#sender = new Sender({
@@ -256,17 +258,14 @@ export class Backplane {
 
   #checkLine(now: number, wasLate: boolean): void {
     const link = isEchoing(this.#link) ? this.#link : null
-    if (wasLate) {
-      this.#pulse.echoed(now)
-      this.#pulse.peers.renew(now)
-    }
+    if (wasLate) this.#pulse.late(now)
     if (link && this.#pulse.isSilent(now)) {
       this.#restart(link, 'this instance no longer receives its own messages')
       return
     }
     this.#pulse.beatIfDue(now, wasLate, link !== null)
     if (!wasLate) this.#judge(now)
-    this.#pulse.peers.expire(now)
+    this.#pulse.expire(now)
     void this.#sender.probe()
     if (this.#isReleased) this.#recovery.repeat(this.#heartbeat)
   }

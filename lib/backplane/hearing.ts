@@ -1,5 +1,5 @@
 // Detects peers that hear each other in one direction only.
-import type { HeardNote } from './notes.ts'
+import type { HeardNote, HeardPeer } from './notes.ts'
 
 /**
  * A beat that a peer has not heard after this many periods and `SLACK` is missing: the next beat
@@ -10,6 +10,8 @@ const OVERDUE = 1
  * A peer counts as unheard when another instance heard it this many periods later than this one.
  */
 const UNHEARD = 2.25
+/** How many times as long a report is kept: until it is certain that the peer has left. */
+const KEPT = 4
 /** The tolerance for busy machines, in milliseconds. */
 const SLACK = 250
 /** The number of own beats to remember. */
@@ -32,12 +34,15 @@ export interface HearingFault {
   readonly isFirm: boolean
 }
 
-interface Elsewhere {
+/** The latest report about a peer. */
+export interface Elsewhere {
   /** The instance that heard it. */
   by: string
+  /** The number of its last beat there. */
+  number: number
   /** When it was heard, and when it was first reported. */
   at: number
-  readonly since: number
+  since: number
 }
 
 /**
@@ -76,19 +81,29 @@ export class Hearing {
 
   left(peer: string): void {
     this.#deaf.delete(peer)
-    this.#elsewhere.delete(peer)
+    const known = this.#elsewhere.get(peer)
+    if (known) known.since = known.at
+  }
+
+  /** Returns what other instances heard of a peer, also for a while after it has left. */
+  elsewhere(peer: string): Elsewhere | undefined {
+    return this.#elsewhere.get(peer)
+  }
+
+  /** Records which peers another instance hears, and which of them have left it. */
+  named(from: string, note: HeardNote, now: number): void {
+    for (const peer of [...note.peers, ...note.left]) {
+      if (peer.id !== this.#id) this.#named(peer, from, now)
+    }
   }
 
   /**
-   * Records the report of a peer about what it hears.
+   * Records the report of a peer about what it hears of this instance.
    *
    * @param known when this instance first heard the peer
    * @param period the interval of this instance's beats, in milliseconds
    */
   noted(from: string, note: HeardNote, known: number, period: number, now: number): void {
-    for (const { id, silent } of note.peers) {
-      if (id !== this.#id) this.#named(id, from, now - silent, now)
-    }
     const isCovered = this.#id > note.after && (note.until === '' || this.#id <= note.until)
     if (!isCovered) return
     const me = note.peers.find(({ id }) => id === this.#id)
@@ -129,15 +144,21 @@ export class Hearing {
   #unheard(peers: KnownPeers, period: number, now: number): { id: string; by: string } | null {
     const longest = UNHEARD * period + SLACK
     for (const [id, { by, at, since }] of this.#elsewhere) {
-      if (now - at > longest) this.#elsewhere.delete(id)
-      else if (at - (peers.receivedAt(id) ?? since) > longest) return { id, by }
+      if (now - at > KEPT * longest) this.#elsewhere.delete(id)
+      else if (now - at <= longest && at - (peers.receivedAt(id) ?? since) > longest)
+        return { id, by }
     }
     return null
   }
 
-  #named(id: string, by: string, at: number, now: number): void {
+  #named({ id, number, silent }: HeardPeer, by: string, now: number): void {
+    const at = now - silent
     const known = this.#elsewhere.get(id)
-    if (known && at >= known.at) Object.assign(known, { by, at })
-    else if (!known && this.#elsewhere.size < MOST) this.#elsewhere.set(id, { by, at, since: now })
+    if (!known) {
+      if (this.#elsewhere.size < MOST) this.#elsewhere.set(id, { by, number, at, since: now })
+      return
+    }
+    if (at >= known.at) Object.assign(known, { by, at })
+    known.number = Math.max(known.number, number)
   }
 }

@@ -19,13 +19,14 @@ export type BackplaneNote =
   /**
    * The peers that this instance hears, in the order of their ids. With many peers, each note
    * covers one range of ids: after `after`, up to and including `until`. An empty `until` covers
-   * the rest.
+   * the rest. `left` has the latest that are gone; earlier versions do not send it.
    */
   | {
       readonly type: 'heard'
       readonly after: string
       readonly until: string
       readonly peers: readonly HeardPeer[]
+      readonly left: readonly HeardPeer[]
     }
   /** Asks for the tops of these topics. The last note of a request has `last`. */
   | {
@@ -47,7 +48,11 @@ const PREFIX = '{"backplane":'
 export function noteOf(note: BackplaneNote): Message {
   const body =
     note.type === 'heard'
-      ? { ...note, peers: note.peers.map(({ id, number, silent }) => [id, number, silent]) }
+      ? {
+          ...note,
+          peers: note.peers.map(triple),
+          left: note.left.length > 0 ? note.left.map(triple) : undefined,
+        }
       : note
   return { kind: 'note', text: JSON.stringify({ backplane: body }) }
 }
@@ -67,10 +72,8 @@ export function readNote(text: string): BackplaneNote | null {
         type,
         after: stringOf(rest['after']),
         until: stringOf(rest['until']),
-        peers: listOf(rest['peers']).map((peer) => {
-          const [id, number, silent] = listOf(peer)
-          return { id: stringOf(id), number: integerOf(number), silent: integerOf(silent) }
-        }),
+        peers: listOf(rest['peers']).map(peerOf),
+        left: listOf(rest['left'] ?? []).map(peerOf),
       }
     case 'ask':
       return {
@@ -90,6 +93,15 @@ export function readNote(text: string): BackplaneNote | null {
     default:
       return null // of a later version
   }
+}
+
+function triple({ id, number, silent }: HeardPeer): unknown[] {
+  return [id, number, silent]
+}
+
+function peerOf(value: unknown): HeardPeer {
+  const [id, number, silent] = listOf(value)
+  return { id: stringOf(id), number: integerOf(number), silent: integerOf(silent) }
 }
 
 function fieldsOfNote(value: unknown): Fields {

@@ -1,5 +1,6 @@
 // The other instances, and whether each is alive.
-import type { HeardPeer } from './notes.ts'
+import type { Elsewhere } from './hearing.ts'
+import type { HeardNote, HeardPeer } from './notes.ts'
 
 /** The lease: an instance that is silent for this many of its periods is gone. */
 const LEASE = 3
@@ -13,8 +14,10 @@ const SLACK = 250
 const LATE = 1
 /** Up to this many instances beat at the configured period; with more, each beats less often. */
 const EVEN = 50
-/** The most peers in one note about heard peers. */
+/** The most peers in one note about heard peers, and the most peers that left. */
 const NAMED = 50
+/** The most peers to remember after they left. */
+const LEFT = 1_000
 
 interface Peer {
   /**
@@ -31,18 +34,29 @@ interface Peer {
   period: number
 }
 
+/** A peer that has left. */
+interface Departed extends Pick<Peer, 'number' | 'receivedAt' | 'period'> {
+  readonly leftAt: number
+  /** Whether a loss was reported then. */
+  readonly isReported: boolean
+}
+
 /** What becomes known of the peers. */
 export interface PeerEvents {
   joined(id: string): void
-  /** @param since all publishes before this time have arrived */
-  left(id: string, since: number): void
+  /** @param since all publishes before this time have arrived. @returns whether a loss was reported */
+  left(id: string, since: number): boolean
   /** Reports that a beat sent after `since` did not arrive, though the peer is alive. */
   missed(id: string, since: number): void
+  /** Reports that another instance heard later beats of a peer that is gone for all. */
+  outlived(id: string): void
 }
 
 /** Tracks the other instances by their beats. Times are monotonic, in milliseconds. */
 export class Peers {
   readonly #peers = new Map<string, Peer>()
+  /** Peers that left within two leases, or that others have heard since; earliest first. */
+  readonly #left = new Map<string, Departed>()
   readonly #events: PeerEvents
   /** The last id that a note named. */
   #namedUntil = ''
@@ -109,8 +123,14 @@ export class Peers {
 
   heard(id: string, number: number, period: number, now: number): void {
     const peer = this.#peers.get(id)
-    if (period === 0) this.gone(id)
-    else if (!peer) {
+    if (period === 0) {
+      if (peer) {
+        if (number > peer.number + 1) this.#events.missed(id, peer.beatAt)
+        peer.number = number
+      }
+      this.gone(id, now)
+    } else if (!peer) {
+      this.#left.delete(id)
       const at = { beatAt: now, heardAt: now, receivedAt: now, knownAt: now }
       this.#peers.set(id, { number, period, ...at })
       this.#events.joined(id)
@@ -122,17 +142,36 @@ export class Peers {
     }
   }
 
-  gone(id: string): void {
+  gone(id: string, now: number): void {
     const peer = this.#peers.get(id)
     if (!peer) return
     this.#peers.delete(id)
-    this.#events.left(id, peer.beatAt)
+    const { number, receivedAt, period } = peer
+    const isReported = this.#events.left(id, peer.beatAt)
+    this.#left.set(id, { number, receivedAt, period, leftAt: now, isReported })
+    const [first] = this.#left.keys()
+    if (this.#left.size > LEFT) this.#left.delete(first as string)
   }
 
-  /** Removes peers that have been silent for too long. */
-  expire(now: number): void {
+  /**
+   * Removes peers that have been silent for too long. Reports peers of which another instance heard
+   * later beats.
+   *
+   * @param elsewhere returns what other instances heard of a peer
+   */
+  expire(now: number, elsewhere: (id: string) => Elsewhere | undefined): void {
     for (const [id, { heardAt, period }] of this.#peers) {
-      if (now - heardAt > LEASE * period) this.gone(id)
+      if (now - heardAt > LEASE * period) this.gone(id, now)
+    }
+    for (const [id, { number, period, leftAt, isReported }] of this.#left) {
+      const heard = elsewhere(id)
+      const lease = LEASE * period
+      // Until then the peer may still live: when it is heard again, its positions show what was lost.
+      const isOutlived = heard !== undefined && heard.number > number && now - heard.at > lease
+      if (isOutlived && !isReported) this.#events.outlived(id)
+      // A late process sends beats without a note, so each is named for two leases.
+      const isOld = now - Math.max(leftAt, heard?.at ?? 0) > 2 * lease
+      if (isOutlived || isOld) this.#left.delete(id)
     }
   }
 
@@ -144,26 +183,34 @@ export class Peers {
   }
 
   /** Returns the heard peers for a note, or the next part of them in the order of their ids. */
-  named(now: number): { after: string; until: string; peers: HeardPeer[] } {
+  named(now: number): Omit<HeardNote, 'type'> {
     const ids = this.ids.sort()
     const after = ids.length > NAMED ? this.#namedUntil : ''
     const rest = ids.filter((id) => id > after)
     const part = rest.slice(0, NAMED)
     const until = rest.length > NAMED ? (part.at(-1) ?? '') : ''
     this.#namedUntil = until
-    return { after, until, peers: part.map((id) => this.#name(id, now)) }
+    const left = [...this.#left].slice(-NAMED).map(([id, peer]) => nameOf(id, peer, now))
+    return { after, until, peers: part.map((id) => this.#name(id, now)), left }
   }
 
   /** Returns the same for a note to one peer: whether this instance hears it. */
-  namedTo(peer: string, now: number): { after: string; until: string; peers: HeardPeer[] } {
+  namedTo(peer: string, now: number): Omit<HeardNote, 'type'> {
     const ids = this.ids.filter((id) => id <= peer).sort()
     const isHeard = ids.at(-1) === peer
     const after = ids.at(isHeard ? -2 : -1) ?? ''
-    return { after, until: peer, peers: isHeard ? [this.#name(peer, now)] : [] }
+    return { after, until: peer, peers: isHeard ? [this.#name(peer, now)] : [], left: [] }
   }
 
   #name(id: string, now: number): HeardPeer {
-    const { number, receivedAt } = this.#peers.get(id) as Peer
-    return { id, number, silent: Math.max(0, Math.floor(now - receivedAt)) }
+    return nameOf(id, this.#peers.get(id) as Peer, now)
   }
+}
+
+function nameOf(
+  id: string,
+  { number, receivedAt }: Pick<Peer, 'number' | 'receivedAt'>,
+  now: number,
+): HeardPeer {
+  return { id, number, silent: Math.max(0, Math.floor(now - receivedAt)) }
 }

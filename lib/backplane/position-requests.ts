@@ -95,12 +95,14 @@ export class PositionRequests {
     if (isForgotten || length > REMEMBERED) this.#arrivals.unknown(peer)
   }
 
-  left(peer: string): void {
+  /** @returns whether a loss was reported */
+  left(peer: string): boolean {
     this.#next.delete(peer)
     const open = this.#open.get(peer)
-    if (!open) return
     this.#open.delete(peer)
-    if (open.since !== Infinity) this.#arrivals.unknown(peer)
+    const isLost = open !== undefined && open.since !== Infinity
+    if (isLost) this.#arrivals.unknown(peer)
+    return isLost
   }
 
   /** Stops sending: the engine is unreachable. Open requests are sent again when it is back. */

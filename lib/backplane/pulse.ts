@@ -49,9 +49,10 @@ export class Pulse {
       },
       left: (peer, since) => {
         this.#hearing.left(peer)
-        events.left(peer, since)
+        return events.left(peer, since)
       },
       missed: (peer, since) => events.missed(peer, since),
+      outlived: (peer) => events.outlived(peer),
     })
     this.#voice = new Voice(id, this.peers, this.#hearing, heartbeat, tell)
   }
@@ -76,6 +77,12 @@ export class Pulse {
   /** The engine has answered, with an echo or a refusal. */
   echoed(now: number): void {
     this.#echoedAt = now
+  }
+
+  /** This process did something else for a long time: it may not have read what has arrived. */
+  late(now: number): void {
+    this.echoed(now)
+    this.peers.renew(now)
   }
 
   /** Whether an engine that echoes has not done so for too long. */
@@ -107,12 +114,18 @@ export class Pulse {
     for (const peer of this.peers.late(now)) this.#voice.reportTo(peer, now)
   }
 
+  /** Removes the peers that are gone. */
+  expire(now: number): void {
+    this.peers.expire(now, (peer) => this.#hearing.elsewhere(peer))
+  }
+
   goodbye(): Promise<boolean> {
     return this.#voice.goodbye()
   }
 
   /** A peer has told what it hears. @returns false where this process was late, and it says nothing */
   noted(origin: string, note: HeardNote, now: number): boolean {
+    this.#hearing.named(origin, note, now)
     if (this.#isLate(now)) return false
     this.#hearing.noted(origin, note, this.peers.knownAt(origin), this.#voice.period, now)
     return true

@@ -130,12 +130,17 @@ export class Recovery {
     this.#requests.ask(peer, since)
   }
 
-  /** @param since what it published before has arrived */
-  left(peer: string, since: number): void {
+  /** @param since what it published before has arrived. @returns whether a loss was reported */
+  left(peer: string, since: number): boolean {
     this.#origins.left(peer, since)
     this.#answers.left(peer)
     this.#hold.heard(peer)
-    this.#requests.left(peer)
+    return this.#requests.left(peer)
+  }
+
+  /** Another instance heard later beats of a peer that is gone. */
+  outlived(peer: string): void {
+    this.#arrivals.unknown(peer)
   }
 
   /** Something of another instance was received. */

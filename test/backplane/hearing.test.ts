@@ -5,7 +5,7 @@ import { readNote } from '../../lib/backplane/notes.ts'
 import { topicOfInstance } from '../../lib/backplane/order.ts'
 import { Peers } from '../../lib/backplane/peers.ts'
 import { decode } from '../../lib/backplane/wire.ts'
-import type { BackplaneEvent } from '../../lib/index.ts'
+import type { BackplaneEvent, LostEvent } from '../../lib/index.ts'
 import { type BreakableAdapter, breakableAdapter } from '../support/breakable-adapter.ts'
 import { expectReceived, type House, house } from '../support/order.ts'
 import { cleanUp, soon, turn } from '../support/server.ts'
@@ -14,7 +14,20 @@ import { cleanUp, soon, turn } from '../support/server.ts'
 const HEARTBEAT = 400
 
 describe('an instance that its peers do not hear', () => {
-  afterEach(cleanUp)
+  const heard: (() => void)[] = []
+  afterEach(() => {
+    for (const stop of heard.splice(0)) stop()
+    return cleanUp()
+  })
+
+  /** Collects the reports of losses during a test. */
+  function lossesFromNow(): LostEvent[] {
+    const losses: LostEvent[] = []
+    const hear = (event: unknown): void => void losses.push(event as LostEvent)
+    channel('koaws:lost').subscribe(hear)
+    heard.push(() => channel('koaws:lost').unsubscribe(hear))
+    return losses
+  }
 
   const idOf = ({ hub }: House): string => hub.status().id
   const stateOf = ({ hub }: House): string => hub.status().backplane.state
@@ -114,6 +127,62 @@ describe('an instance that its peers do not hear', () => {
     expect(other.hub.status().backplane.lost).to.equal(1)
   })
 
+  /** Waits until `by` reports a beat of an instance that was sent from now on. */
+  async function heardAgain(adapter: BreakableAdapter, id: string, by: string): Promise<void> {
+    let beat = Infinity
+    let heard = 0
+    adapter.watch((from, _topics, payload) => {
+      const { message } = decode(payload)
+      if (from === id && message.kind === 'beat') beat = Math.min(beat, message.number)
+      const note = from === by && message.kind === 'note' ? readNote(message.text) : null
+      if (note?.type !== 'heard') return
+      heard = Math.max(heard, note.peers.find((peer) => peer.id === id)?.number ?? 0)
+    })
+    await soon(() => expect(heard).to.be.at.least(beat))
+  }
+
+  for (const end of ['is killed', 'closes'] as const) {
+    it(`and ${end}: a peer learns from a third instance that messages are missing`, async () => {
+      const adapter = breakableAdapter({ heartbeat: HEARTBEAT })
+      const [one, other, third] = (await houses(3, adapter)) as [House, House, House]
+      const b = await other.enter({ rooms: ['r'] })
+      one.hub.room('r').send('1')
+      expect(await b.socket.next()).to.equal('1')
+      const losses = lossesFromNow()
+      adapter.block(idOf(one), idOf(other))
+      expect(await one.hub.room('r').send('lost').backplane).to.equal('sent')
+      if (end === 'closes') await one.hub.close()
+      else {
+        await heardAgain(adapter, idOf(one), idOf(third))
+        adapter.kill(idOf(one))
+      }
+      await soon(() => expect(losses.map(({ topic }) => topic)).to.include('room:r'))
+      await soon(() => expect(stateOf(other)).to.equal('ready'))
+      for (const { instance, from, count } of losses) {
+        expect([instance, from, count]).to.deep.equal([idOf(other), idOf(one), 0])
+      }
+      expect(losses.filter(({ topic }) => topic === 'room:r')).to.have.length(1)
+    })
+  }
+
+  it('reports nothing when all others heard the same of an instance that is gone', async () => {
+    const adapter = breakableAdapter({ heartbeat: HEARTBEAT })
+    const [one, other, third, fourth] = (await houses(4, adapter)) as [House, House, House, House]
+    for (const { enter } of [other, third]) await enter({ rooms: ['r'] })
+    const losses = lossesFromNow()
+    adapter.kill(idOf(one))
+    await fourth.hub.close()
+    let notes = 0
+    await soon(() => expect(other.hub.status().backplane.instances).to.equal(1))
+    adapter.watch((_id, _topics, payload) => {
+      const { message } = decode(payload)
+      const note = message.kind === 'note' ? readNote(message.text) : null
+      if (note?.type === 'heard' && note.left.length === 0) notes++
+    })
+    await soon(() => expect(notes, 'the departed are forgotten').to.be.at.least(2))
+    expect(losses).to.deep.equal([])
+  })
+
   it('is told apart from an instance that died', async () => {
     const adapter = breakableAdapter({ heartbeat: HEARTBEAT })
     const [one, other, third] = (await houses(3, adapter)) as [House, House, House]
@@ -134,7 +203,7 @@ describe('an instance that its peers do not hear', () => {
 
 describe('the notes of peers about heard instances', () => {
   const note = (...peers: { id: string; number: number; silent: number }[]) =>
-    ({ type: 'heard', after: '', until: '', peers }) as const
+    ({ type: 'heard', after: '', until: '', peers, left: [] }) as const
 
   it('show a deaf peer when a beat and the next one are missing', () => {
     const hearing = new Hearing('me')
@@ -147,7 +216,7 @@ describe('the notes of peers about heard instances', () => {
     expect(hearing.deaf, 'it is new').to.equal(null)
     hearing.noted('o', note({ id: 'me', number: 1, silent: 4_900 }), 0, 2_000, 7_000)
     expect(hearing.deaf).to.equal('o')
-    const peers = new Peers({ joined() {}, left() {}, missed() {} })
+    const peers = new Peers({ joined() {}, left: () => false, missed() {}, outlived() {} })
     hearing.noted('o', note({ id: 'me', number: 1, silent: 6_900 }), 0, 2_000, 9_000)
     expect(hearing.fault(peers, 2_000, 9_000)?.isFirm, 'it may be a delay').to.equal(false)
     expect(hearing.fault(peers, 2_000, 9_001)?.isFirm, 'the next report says the same').to.equal(
@@ -162,7 +231,7 @@ describe('the notes of peers about heard instances', () => {
   })
 
   it('follow when a period of a peer and the slack of a busy machine are over', () => {
-    const peers = new Peers({ joined() {}, left() {}, missed() {} })
+    const peers = new Peers({ joined() {}, left: () => false, missed() {}, outlived() {} })
     peers.heard('a', 1, 2_000, 0)
     peers.heard('b', 1, 5_000, 0)
     expect(peers.late(2_250)).to.deep.equal([])
@@ -176,7 +245,7 @@ describe('the notes of peers about heard instances', () => {
     const hearing = new Hearing('m')
     hearing.beat(1, 0)
     const heard = (after: string, until: string) =>
-      hearing.noted('o', { type: 'heard', after, until, peers: [] }, 0, 2_000, 10_000)
+      hearing.noted('o', { type: 'heard', after, until, peers: [], left: [] }, 0, 2_000, 10_000)
     heard('a', 'l')
     heard('m', 'z')
     heard('n', '')
@@ -188,7 +257,7 @@ describe('the notes of peers about heard instances', () => {
   })
 
   it('are split into parts among many peers', () => {
-    const peers = new Peers({ joined() {}, left() {}, missed() {} })
+    const peers = new Peers({ joined() {}, left: () => false, missed() {}, outlived() {} })
     for (let i = 0; i < 170; i++) peers.heard(`peer-${String(i).padStart(3, '0')}`, i, 2_000, i)
     const parts = [1, 2, 3, 4, 5].map(() => peers.named(1_000))
     expect(parts.map(({ peers: { length } }) => length)).to.deep.equal([50, 50, 50, 20, 50])
@@ -202,7 +271,11 @@ describe('the notes of peers about heard instances', () => {
       after: 'peer-006',
       until: 'peer-007',
       peers: [{ id: 'peer-007', number: 7, silent: 1 }],
+      left: [],
     })
     expect(peers.namedTo('peer-007x', 8)).to.include({ after: 'peer-007', until: 'peer-007x' })
+    for (const id of peers.ids.slice(0, 60)) peers.gone(id, 1_000)
+    const { left } = peers.named(1_000)
+    expect([left.length, left[0]?.id, left[49]?.id]).to.deep.equal([50, 'peer-010', 'peer-059'])
   })
 })

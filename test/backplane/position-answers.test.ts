@@ -189,7 +189,7 @@ describe('a request for positions', () => {
     lines.push(line)
     for (let i = 0; i < 3_000; i++) await line.subscribe(`room:${i}${'x'.repeat(200)}`)
     events.up()
-    hear('new', noteOf({ type: 'heard', after: '', until: '', peers: [] }))
+    hear('new', noteOf({ type: 'heard', after: '', until: '', peers: [], left: [] }))
     hear('new', beat(1))
     const named: string[] = []
     for (let ended = false; !ended; ) {

@@ -92,6 +92,9 @@ interface Message {
   backAt: number | null
 }
 
+/** The longest time between two messages of an instance that is unheard and about to end, in milliseconds. */
+const UNHEARD = 40
+
 /**
  * Milliseconds. The age of a message leaves out its transit, which takes long on a busy machine.
  */
@@ -139,6 +142,7 @@ class Instance implements BackplaneHost {
   readonly waiting: Message[] = []
   /** When the state of the backplane last was another than ready. */
   disturbedAt = -Infinity
+  readonly startedAt = performance.now()
   number = 0
   deliveries = 0
   readonly #run: ModelRun
@@ -233,10 +237,8 @@ class Instance implements BackplaneHost {
   }
 
   changed(): void {
-    if (this.line.status.state !== 'ready') {
-      this.disturbedAt = performance.now()
-      return
-    }
+    this.disturbedAt = performance.now()
+    if (this.line.status.state !== 'ready') return
     this.#isBack(performance.now())
     for (const room of this.#pending) this.#holds(room)
     this.#pending.clear()
@@ -406,10 +408,9 @@ class ModelRun {
     if (this.#random() < 0.01) await sleep(this.#random() * 30)
   }
 
-  #fault(instance: Instance): void {
+  #fault(instance: Instance, name = this.#pick(Object.keys(this.#options.engine.faults))): void {
     const { faults } = this.#options.engine
-    const name = this.#pick(Object.keys(faults)) as string | undefined
-    if (name === undefined) return
+    if (!(name in faults)) return
     this.faults[name] = (this.faults[name] ?? 0) + 1
     const others = this.#instances.filter((one) => one !== instance).map(({ id }) => id)
     faults[name]?.(instance.id, others)
@@ -456,11 +457,17 @@ class ModelRun {
   }
 
   /**
-   * Kills or closes an instance, and starts another. An instance that another does not hear goes on: what it
-   * sent is known as lost only when it is heard again.
+   * Kills or closes an instance, and starts another. Often another instance has not heard it for
+   * some beats: then a third instance knows that messages are missing.
    */
   async #end(instance: Instance): Promise<void> {
-    if (this.#unheard.has(instance.id)) return
+    if (this.#random() < 0.5) {
+      this.#fault(instance, 'not heard by one')
+      for (let i = 0; i < 10; i++) {
+        this.#publish(instance)
+        await sleep(this.#random() * UNHEARD)
+      }
+    }
     const { engine } = this.#options
     const isKill = engine.kill !== undefined && this.#random() < 0.5
     this.faults[isKill ? 'kill' : 'close'] = (this.faults[isKill ? 'kill' : 'close'] ?? 0) + 1
@@ -560,7 +567,8 @@ class ModelRun {
           const ended = this.#ended.get(message.from)
           const isExcused =
             message.result === 'failed' ||
-            (ended !== undefined && message.result !== 'sent') ||
+            (ended !== undefined &&
+              (message.result !== 'sent' || !this.#hasWitness(message, instance))) ||
             (ended?.isKill && message.at > ended.at - this.#options.engine.blind) ||
             message.rooms.some((name) => reported(name, message))
           const isCertain = message.isCertain && instance.disturbedAt < message.at
@@ -577,6 +585,16 @@ class ModelRun {
     }
     this.#messages.clear()
     this.#unheard.clear()
+  }
+
+  /** Returns whether a third instance heard the sender, and is heard: it knows how far the sender came. */
+  #hasWitness({ at }: Message, instance: Instance): boolean {
+    return this.#instances.some(
+      (one) =>
+        one !== instance &&
+        !this.#unheard.has(one.id) &&
+        Math.max(one.startedAt, one.disturbedAt) < at - MARGIN,
+    )
   }
 
   #room(): string {

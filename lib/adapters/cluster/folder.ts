@@ -87,7 +87,7 @@ export function makeFolder(path: string): void {
  * @throws AdapterError when other users have access
  * @throws Error of the file system when the folder is missing
  */
-export function assertPrivate(path: string): void {
+function assertPrivate(path: string): void {
   assertOwn(path)
   // A parent folder that others can write to was the application's choice.
   if (basename(dirname(path)) === defaultName()) assertOwn(dirname(path))
