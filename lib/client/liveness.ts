@@ -26,7 +26,7 @@ const BACKLOG = 120_000
 /** The client pings after a silence of this many heartbeats. */
 const HEARTBEATS = 1.4
 
-/** The shortest interval between probes, in milliseconds, whatever the server names. */
+/** The shortest interval between probes, in milliseconds, even if the server names less. */
 const SHORTEST = 1_000
 
 /** Watches whether the connection is alive. A browser hides the server's pings from a page. */

@@ -17,7 +17,7 @@ export function bearerEntry(token: string): string {
   return `koaws.bearer64.${base64url(token)}`
 }
 
-/** Returns unpadded base64url of UTF-8. `btoa` may be absent, and rejects most of Unicode. */
+/** Returns base64url without padding. `btoa` may be absent, and rejects most of Unicode. */
 function base64url(text: string): string {
   return encodeURIComponent(text)
     .replace(/%(..)|./g, (char, hex) =>

@@ -38,7 +38,7 @@ export function settleAnswer(
   }
 }
 
-/** Returns an error whose text, which may quote this client, is hidden from others. */
+/** Returns an error with a hidden text: it may quote this client. */
 function unexposed(thrown: unknown, asked: string): Error {
   if (!isMessageError(thrown)) return toError(thrown)
   const { status, message, code, retryable, data } = thrown

@@ -187,7 +187,7 @@ interface Reached {
   done: boolean
 }
 
-/** Composes as in Koa; the handler's result is the reply, whatever middleware returns. */
+/** Composes as in Koa, but the handler's result is always the reply. */
 function around(middleware: readonly MessageMiddleware[], handler: Handle): Route['chain'] {
   const chain = compose(middleware as never) as unknown as (
     message: AnyMessage,

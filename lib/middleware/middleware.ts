@@ -165,7 +165,7 @@ async function decideUpgrade(
   }
 }
 
-/** Fails an accept whose response Koa will not end, unless middleware has answered. */
+/** Fails an accept that waits for a response that Koa will not end, unless it was answered. */
 function answerInstead(upgrade: Upgrade, ctx: Context): void {
   try {
     assertKoaAnswers(upgrade)

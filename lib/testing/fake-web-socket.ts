@@ -17,7 +17,7 @@ const OPEN = 1
 const CLOSING = 2
 const CLOSED = 3
 
-/** A page's WebSocket without a network. Events are microtasks, whatever a test's fake timers. */
+/** A page's WebSocket without a network. Events are microtasks, despite fake timers. */
 export class FakeWebSocket extends EventTarget {
   static readonly CONNECTING: number = CONNECTING
   static readonly OPEN: number = OPEN

@@ -123,7 +123,7 @@ export class Acceptors {
     this.#default = new Acceptor(base, forwarded)
   }
 
-  /** Returns the acceptors for a WebSocketServer, whose options take precedence. */
+  /** Returns the acceptors for a WebSocketServer, which has options that take precedence. */
   forwarding(forwarded: Forwarded): Acceptors {
     let acceptors = this.#byServer.get(forwarded)
     if (!acceptors) {
