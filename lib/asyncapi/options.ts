@@ -303,7 +303,12 @@ function isConverter(value: unknown): value is SchemaConverter {
 }
 
 /** Returns one of two words; the first is the default. */
-function choice<A extends string, B extends string>(name: string, given: unknown, one: A, other: B): A | B {
+function choice<A extends string, B extends string>(
+  name: string,
+  given: unknown,
+  one: A,
+  other: B,
+): A | B {
   if (given === undefined || given === one) return one
   if (given === other) return other
   throw option(name, `must be "${one}" or "${other}".`)

@@ -21,7 +21,10 @@ export interface ErrorPlace {
   readonly state: unknown
   /** The connection. */
   readonly connection: Connection
-  /** The type of the message that the failed handler received. */
+  /**
+   * The type of the message that the failed handler received; undefined when no message was
+   * involved.
+   */
   readonly messageType: string | undefined
 }
 
