@@ -7,7 +7,7 @@ export interface Outgoing {
   readonly type: string
   readonly text: string
   sent: boolean
-  /** With `retry`: when a server that recognizes it first got it, in epoch milliseconds; or 0. */
+  /** With `retry`: when it was first sent to a server that recognizes it (epoch), or 0. */
   since?: number | undefined
   /** Reports that the message failed. */
   fail(error: unknown): void

@@ -54,7 +54,7 @@ export interface CloseStages {
 /** How long upgrades are accepted after the servers stopped listening, in milliseconds. */
 const LAST_CALL = 100
 
-/** Runs the stages of a shutdown. Resolves at most `timeout` milliseconds after the last. */
+/** Runs the stages of a shutdown in order. Resolves at most `timeout` milliseconds later. */
 export async function shutDown(closing: Closing, options: CloseStages): Promise<void> {
   const { code, timeout, readyDelay, server } = options
   tell(closing, 'delay')

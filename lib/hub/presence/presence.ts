@@ -227,7 +227,7 @@ export class Presence implements PresencePart, RoomWatcher, PresentRoomHost {
     backplane.publish({ type: 'presence', target, text })
   }
 
-  /** Asks other instances for the people in a room. An answer replaces earlier ones. */
+  /** Asks other instances for the people in a room. Each replaces what was known of it. */
   #ask(room: PresentRoom): Promise<void> {
     const { backplane } = this.#host
     if (!backplane) return Promise.resolve()
