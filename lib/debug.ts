@@ -20,10 +20,7 @@ export function messageOf(thrown: unknown): string {
   }
 }
 
-/**
- * Returns the quoted path of a request, for a log line. Omits the query, which may hold a
- * credential.
- */
+/** Returns the quoted path for a log line, without the query, which may hold a credential. */
 export function loggablePath(url: string | undefined): string {
   return loggable((url ?? '').split('?', 1)[0])
 }
@@ -34,9 +31,7 @@ export function pathOf(url: string | undefined): string {
   return quoted.slice(1, quoted.endsWith('…"') ? -2 : -1)
 }
 
-/**
- * Returns a value from a client, escaped and cut like `pathOf`; undefined for null and undefined.
- */
+/** Returns a value from a client, escaped and cut like `pathOf`, or undefined. */
 export function clean(value: unknown): string | undefined {
   if (value === undefined || value === null) return undefined
   const quoted = loggable(value)

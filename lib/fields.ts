@@ -1,4 +1,4 @@
-// Reads members of values from outside, and checks integers within bounds.
+// Reads JSON and members of values from outside, and checks integers within bounds.
 
 /** The members of a value that came from elsewhere. */
 export type Fields = { readonly [name: string]: unknown }
@@ -21,4 +21,13 @@ export function isIntegerWithin(value: unknown, least: number, most: number): va
 /** Returns whether a value from outside is a number of something: an integer from 0 to 2^53 - 1. */
 export function isCount(value: unknown): value is number {
   return isIntegerWithin(value, 0, Number.MAX_SAFE_INTEGER)
+}
+
+/** Returns undefined for a text that is not JSON. */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
 }

@@ -209,10 +209,7 @@ function nameProblem(name: unknown): string | null {
   return null
 }
 
-/**
- * Returns options without undefined properties, for a library that would not fall back to its
- * defaults.
- */
+/** Returns options without undefined, for a library that would not use its defaults. */
 export function withoutUndefined<T extends object>(options: T): T {
   let found = false
   for (const name in options) found ||= options[name] === undefined

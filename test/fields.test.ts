@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { fieldsOf, hasFields, isIntegerWithin } from '../lib/fields.ts'
+import { fieldsOf, hasFields, isIntegerWithin, parseJson } from '../lib/fields.ts'
 
 describe('the fields of a value from outside', () => {
   it('exist for objects and functions, and are empty for primitives', () => {
@@ -29,5 +29,13 @@ describe('isIntegerWithin()', () => {
     for (const value of [1.5, Infinity, -Infinity, Number.NaN, '2', 2n, null, [2], {}]) {
       expect(isIntegerWithin(value, -Infinity, Infinity), String(value)).to.equal(false)
     }
+  })
+})
+
+describe('parseJson()', () => {
+  it('returns undefined for a text that is not JSON', () => {
+    expect(parseJson('{"a":null}')).to.deep.equal({ a: null })
+    expect(parseJson('')).to.equal(undefined)
+    expect(parseJson('undefined')).to.equal(undefined)
   })
 })

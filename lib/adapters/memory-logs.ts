@@ -245,10 +245,7 @@ export class MemoryLogs {
     )
   }
 
-  /**
-   * Releases logs that were last recorded to before `ttl`, and forgets idle ones. Older entries of
-   * other logs are removed when these logs are used.
-   */
+  /** Releases logs that were not recorded to for `ttl`; other old entries go on use. */
   #sweep(): void {
     const now = this.#clock.elapsed()
     for (const log of this.#kept) {

@@ -42,9 +42,7 @@ export function memoryAdapter(): Adapter {
   }
 }
 
-/**
- * The link of one hub. Payloads arrive in a later turn of the event loop, as from another process.
- */
+/** The link of one hub. Payloads arrive in a later turn, as from another process. */
 class MemoryLink implements AdapterLink {
   readonly #events: AdapterEvents
   readonly #links: Set<MemoryLink>

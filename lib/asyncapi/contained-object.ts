@@ -76,14 +76,15 @@ export class ObjectRules {
   }
 
   #compareFields(): void {
-    const { side, descend } = this.#bound()
+    const { side } = this.#reporter
+    const descend = (subs: readonly Located[], sup: Located): void =>
+      this.#reporter.descend(subs, sup)
     const known = member(this.#target.schema, 'properties')
     const others = inside(this.#target, 'additionalProperties')
     for (const name of Object.keys(isFields(known) ? known : {})) {
       const sup = inside(this.#target, 'properties', name)
       if (!sup) continue
-      if (this.#names.has(name)) descend(this.#fieldsAt(name), sup)
-      else if (this.#rest !== null) descend(this.#fieldsAt(name), sup)
+      if (this.#names.has(name) || this.#rest !== null) descend(this.#fieldsAt(name), sup)
       else if (side === 'output' && this.#sent.alone) this.#report(say.removed(name))
     }
     if (!others || others.schema === true) return
@@ -127,12 +128,5 @@ export class ObjectRules {
 
   #report(message: string): void {
     this.#reporter.report(message, this.#sent.at)
-  }
-
-  #bound(): Pick<Reporter, 'side' | 'descend'> {
-    return {
-      side: this.#reporter.side,
-      descend: (subs, sup) => this.#reporter.descend(subs, sup),
-    }
   }
 }

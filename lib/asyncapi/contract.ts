@@ -101,10 +101,7 @@ interface Message {
   readonly payload: Located | null
 }
 
-/**
- * Returns the operations from the point of view of the server. A document with the view of a client
- * receives the welcome.
- */
+/** Returns the operations as the server sees them: a client receives the welcome. */
 function operationsOf(root: unknown): Operation[] {
   const found = operationsIn(root)
   const welcome = found.find(({ type }) => type === 'koaws:welcome')

@@ -108,10 +108,7 @@ export interface RequestStreams {
   readonly upload: boolean
 }
 
-/**
- * Returns the envelope of a message that clients send. With an `id`, it is a request; a message with
- * items always is.
- */
+/** Returns the envelope of a client's message: a request if it has an `id`, or items. */
 export function clientMessage(
   type: string,
   data: EnvelopeData,

@@ -66,10 +66,7 @@ function advice(schema: StandardSchema): string {
   return `Its library, ${JSON.stringify(vendor)}, has no Standard JSON Schema: pass the option toJsonSchema, or set unrepresentable: 'any'.`
 }
 
-/**
- * Returns whether a sender may leave the value out. The schema validates `undefined` once. An
- * asynchronous schema counts as a schema that needs a value.
- */
+/** Returns whether a sender may leave the value out; false for an asynchronous schema. */
 export function allowsUndefined(schema: StandardSchema): boolean {
   try {
     const result = schema['~standard'].validate(undefined)
@@ -97,10 +94,7 @@ export class SchemaShelf {
     this.#defaults = defaults
   }
 
-  /**
-   * Adds a schema that stands for itself, and returns a reference to it. Its definitions become
-   * schemas of the document, equal ones only once.
-   */
+  /** Adds a schema, and returns a reference to it. Equal definitions are added once. */
   add(wanted: string, schema: JsonSchema, where: string): { readonly $ref: string } {
     const home = this.#names.take(wanted)
     const definitions = definitionsOf(schema)

@@ -19,10 +19,7 @@ const NOT_JSON: ReadonlySet<unknown> = new Set([
   'transform',
 ])
 
-/**
- * Returns the `libraryOptions` of Standard JSON Schema for a library: a Date is a string on the
- * wire, `undefined` is absent, and other values without a JSON form throw.
- */
+/** Returns the `libraryOptions` of a library: a Date is a string, `undefined` is absent. */
 export function libraryOptions(vendor: string, place: SchemaPlace): object | undefined {
   if (vendor === 'zod') return zodOptions(place)
   if (vendor === 'arktype') return arktypeOptions(place)

@@ -78,8 +78,8 @@ export function resolveOptions(given: unknown, types: readonly string[]): Resolv
     defaults: flag('defaults', given['defaults']),
     ids: idsOf(given['ids'], types),
     toJsonSchema: converterOf(given['toJsonSchema']),
-    unrepresentable: unrepresentableOf(given['unrepresentable']),
-    view: viewOf(given['view']),
+    unrepresentable: choice('unrepresentable', given['unrepresentable'], 'throw', 'any'),
+    view: choice('view', given['view'], 'server', 'client'),
   }
 }
 
@@ -302,14 +302,14 @@ function isConverter(value: unknown): value is SchemaConverter {
   return typeof value === 'function'
 }
 
-function unrepresentableOf(given: unknown): 'throw' | 'any' {
-  if (given === undefined || given === 'throw') return 'throw'
-  if (given === 'any') return 'any'
-  throw option('unrepresentable', 'must be "throw" or "any".')
-}
-
-function viewOf(given: unknown): 'server' | 'client' {
-  if (given === undefined || given === 'server') return 'server'
-  if (given === 'client') return 'client'
-  throw option('view', 'must be "server" or "client".')
+/** Returns one of two words; the first is the default. */
+function choice<A extends string, B extends string>(
+  name: string,
+  given: unknown,
+  one: A,
+  other: B,
+): A | B {
+  if (given === undefined || given === one) return one
+  if (given === other) return other
+  throw option(name, `must be "${one}" or "${other}".`)
 }

@@ -13,10 +13,7 @@ interface Server {
   readonly ways: readonly unknown[]
 }
 
-/**
- * Adds a finding for each server that clients no longer reach, and for each way to authenticate
- * that they can no longer use. A server may have another name.
- */
+/** Adds a finding for each server and way to authenticate that clients lose. Names may change. */
 export function serverFindings(before: unknown, after: unknown, findings: Findings): void {
   const now = serversOf(after)
   for (const old of serversOf(before)) {

@@ -1,10 +1,7 @@
 // Parses and checks the words of a command line.
 import { parseArgs } from 'node:util'
 
-/**
- * A command line that cannot be run; its message says what to change. It repeats no value: a
- * credential may stand in the wrong place.
- */
+/** A wrong command line. Its message repeats no value, which may be a credential. */
 export class UsageError extends Error {
   override readonly name: string = 'UsageError'
 }

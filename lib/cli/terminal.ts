@@ -70,10 +70,7 @@ export function wrap(text: string, indent: string, columns: number = COLUMNS): s
   return lines.join(`\n${indent}`)
 }
 
-/**
- * Returns text from outside in one printable line: without control characters, which could steer
- * the terminal, and without runs of spaces.
- */
+/** Returns text from outside in one line, without control characters, which steer terminals. */
 export function printable(text: string, most: number): string {
   const line = text
     .replace(/[\p{C}\p{Zl}\p{Zp}\s]+/gu, ' ')

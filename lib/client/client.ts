@@ -120,10 +120,7 @@ export function connect<P = Protocol>(url: string | URL, options: ConnectOptions
       }
     }
 
-  /**
-   * Reports a failed push in a later microtask, so that `onError` does not run inside
-   * `client.close()` or a state change.
-   */
+  /** Reports a failed push later, so that `onError` does not run inside `client.close()`. */
   const failSoon = async (error: unknown): Promise<void> => {
     await null
     failed(error)
@@ -151,9 +148,7 @@ export function connect<P = Protocol>(url: string | URL, options: ConnectOptions
     if (dispatch(item, true) === 'dropped') throw undispatched(item)
   }
 
-  /**
-   * Sends on a connection that `onOpen` functions still prepare; messages of the application wait.
-   */
+  /** Sends on a connection that `onOpen` functions still prepare. */
   const onlyOn =
     (session: Session): Dispatch =>
     (item) =>
@@ -161,9 +156,7 @@ export function connect<P = Protocol>(url: string | URL, options: ConnectOptions
 
   const ended = (item: Outgoing): RequestError => localError(item, 'CLOSED', 'the connection ended')
 
-  /**
-   * Makes `push` and `request` over one way of sending; `why` makes the error of a dropped request.
-   */
+  /** Makes `push` and `request`; `why` makes the error of a dropped request. */
   const sender = (send: Dispatch, why: (item: Outgoing) => RequestError) => ({
     push(type: string, data?: unknown, { queue = true }: PushOptions = {}) {
       assertType(type)

@@ -88,10 +88,7 @@ export function isName(value: unknown): value is string {
   return typeof value === 'string' && value.length < 256
 }
 
-/**
- * Returns a value from the server if it is a string, otherwise undefined. `String()` would throw
- * for an object with a throwing `toString`.
- */
+/** Returns a string of the server, else undefined. `String()` throws for a throwing `toString`. */
 export function textOf(value: unknown): string | undefined {
   return typeof value === 'string' ? value : undefined
 }

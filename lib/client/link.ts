@@ -16,10 +16,7 @@ const WAKE_JITTER = 200
 
 /** The callbacks of a link. */
 export interface LinkOwner extends Pick<SessionOwner, 'resumption'> {
-  /**
-   * The server welcomed a connection: `ready` opens it for messages. The state is `connecting`
-   * until then.
-   */
+  /** The server welcomed a connection: `ready` opens it for messages. */
   onWelcome(session: Session, welcome: Fields, ready: () => void): void
   onMessage(session: Session, message: Incoming): void
   /** The connection has ended. */
@@ -111,10 +108,7 @@ export function createLink(context: Context, store: Store, owner: LinkOwner): Li
     return code === 4611 || left < -STABLE ? delayOf(code, reason) : Math.max(0, left)
   }
 
-  /**
-   * Returns the delay before the next attempt, in milliseconds. Backs off when a server asks for
-   * delays below `minDelay` again and again.
-   */
+  /** Returns the delay before the next attempt; backs off from repeated short requests. */
   const returnDelay = (requested: number | undefined): number => {
     assigned = requested !== undefined && (requested >= minDelay || attempt === 0)
     const delay = assigned ? (requested as number) : backoffDelay(attempt, minDelay, maxDelay)

@@ -15,9 +15,7 @@ export interface Listeners {
   deliver(message: Incoming, session?: Session): void
 }
 
-/**
- * Creates listeners by type. An error of one listener goes to `report`, and the others still run.
- */
+/** Creates listeners by type. An error of one goes to `report`; the others still run. */
 export function createListeners(report: (error: unknown) => void): Listeners {
   const byType = new Map<string, Set<{ fn: Listener }>>()
   const callAll = (type: string, data: unknown): Promise<unknown>[] =>

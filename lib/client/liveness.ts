@@ -26,10 +26,7 @@ const BACKLOG = 120_000
 /** The client pings after a silence of this many heartbeats. */
 const HEARTBEATS = 1.4
 
-/**
- * The shortest interval between probes, in milliseconds, even if the server names a shorter
- * heartbeat.
- */
+/** The shortest interval between probes, in milliseconds, even if the server names less. */
 const SHORTEST = 1_000
 
 /** Watches whether the connection is alive. A browser hides the server's pings from a page. */
@@ -58,10 +55,7 @@ export function createPace(): Pace {
   return { patience: PATIENCE }
 }
 
-/**
- * Creates a watch. `ping` sends a message that the server answers; `dead` is called when the server
- * stays silent.
- */
+/** Creates a watch: `ping` sends what the server answers, `dead` is called when it does not. */
 export function createLiveness(pace: Pace, ping: () => void, dead: () => void): Liveness {
   const silence = createTimer()
   const answer = createTimer()

@@ -7,10 +7,7 @@ export interface Outgoing {
   readonly type: string
   readonly text: string
   sent: boolean
-  /**
-   * Of a request with `retry`: when it was first sent to a server that recognizes it, in epoch
-   * milliseconds, or 0.
-   */
+  /** With `retry`: when it was first sent to a server that recognizes it (epoch), or 0. */
   since?: number | undefined
   /** Reports that the message failed. */
   fail(error: unknown): void

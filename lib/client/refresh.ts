@@ -3,10 +3,7 @@ import { positive } from './envelope.ts'
 import { createTimer } from './timer.ts'
 import { type TokenSource, takeToken } from './token.ts'
 
-/**
- * A new token is sent at least this long before the old one expires, in milliseconds, if its
- * lifetime allows.
- */
+/** How long before the old token expires a new one is sent, in milliseconds. */
 const MARGIN = 10_000
 
 /** The initial minimum between two refreshes, in milliseconds; it doubles up to `MARGIN`. */
@@ -14,10 +11,7 @@ const SHORTEST = 1_000
 
 /** Sends a new token on an open connection before the old one expires. */
 export interface Refresh {
-  /**
-   * Schedules a refresh. `expiresAt` is in epoch milliseconds; another value means that the
-   * authorization does not expire.
-   */
+  /** Schedules a refresh for epoch milliseconds; other values mean that nothing expires. */
   arm(expiresAt: unknown): void
   stop(): void
 }
@@ -33,9 +27,7 @@ export function createRefresh(
 ): Refresh {
   const due = createTimer()
   let stopped = false
-  /**
-   * With a client clock that is ahead, every token seems to expire soon: keep a growing minimum.
-   */
+  /** If the clock is ahead, each token seems to expire soon: keep a growing minimum. */
   let shortest = SHORTEST
 
   const arm = (expiresAt: unknown): void => {
@@ -66,10 +58,7 @@ export function createRefresh(
   }
 }
 
-/**
- * Returns the delay, in milliseconds: 80 to 90 % of the time left. The jitter spreads clients that
- * connected together.
- */
+/** Returns 80 to 90 % of the time left: jitter spreads clients that connected together. */
 function refreshDelay(left: number): number {
   return Math.min(left * (0.8 + Math.random() * 0.1), left - MARGIN)
 }

@@ -4,10 +4,7 @@
 export interface Reporter {
   /** Passes an error to `onError`, if set. */
   failed(error: unknown): void
-  /**
-   * Passes an error of a function of the application to `onError`; without `onError`, raises it as
-   * uncaught.
-   */
+  /** Passes an error of the application to `onError`; without it, raises it as uncaught. */
   thrown(error: unknown): void
   /** Calls a function of the application. Returns undefined when it throws. */
   guard<T>(fn: () => T): T | undefined

@@ -33,14 +33,9 @@ export interface Session {
   start(): void
   /** Sends a text. Returns false when the connection is not open. */
   send(this: void, text: string): boolean
-  /**
-   * Checks that an open connection is alive; with a shorter patience when the browser is offline.
-   */
+  /** Checks that a connection is alive; with less patience when the browser is offline. */
   probe(offline?: boolean): void
-  /**
-   * Calls `ready` when the `onOpen` functions have finished. Ends the connection when one fails or
-   * takes too long.
-   */
+  /** Calls `ready` after the `onOpen` functions; ends the connection when one fails. */
   prepare(steps: Promise<unknown>, ready: () => void): void
   /** Closes the connection without calling the owner. */
   close(code: number, reason: string | undefined): void
@@ -54,10 +49,7 @@ export interface SessionOwner {
   /** Returns the first message of the client. */
   resumption(): string
   onWelcome(session: Session, welcome: Fields): void
-  /**
-   * Receives a message that does not concern the connection itself. A push may arrive before the
-   * welcome.
-   */
+  /** Receives any other message. A push may arrive before the welcome. */
   onMessage(session: Session, message: Incoming): void
   /** Called once, as the last callback. */
   onEnd(session: Session, code: number, reason: string): void
@@ -204,10 +196,7 @@ export function createSession(context: Context, owner: SessionOwner): Session {
     if (typeof after === 'number') session.returnAt = Date.now() + clampDelay(after)
   }
 
-  /**
-   * Ends a failed handshake that has no close event, as in Node 22. Elsewhere the close event
-   * follows at once.
-   */
+  /** Ends a failed handshake that has no close event, as in Node 22. */
   const onError = (): void => {
     if (!session.openedAt) patience.set(() => end(ABNORMAL, 'the handshake failed'), AFTER_ERROR)
   }

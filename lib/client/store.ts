@@ -31,9 +31,7 @@ export interface Store {
   subscribe(fn: () => void): () => void
 }
 
-/**
- * Creates a store for a client that has not started. `guard` calls a subscriber, which may throw.
- */
+/** Creates a store. `guard` calls a subscriber, which may throw. */
 export function createStore(guard: (fn: () => void) => void): Store {
   let state: ClientState = Object.freeze({ status: 'connecting' })
   const subscribers = new Set<{ fn: () => void }>()

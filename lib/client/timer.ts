@@ -5,17 +5,12 @@ const LONGEST = 2_147_483_647
 
 /** A timer that can be set again and again. */
 export interface Timer {
-  /**
-   * Calls `fn` once, after `delay` milliseconds, which may exceed 2^31. Replaces the earlier call.
-   */
+  /** Calls `fn` once, after `delay` milliseconds, which may exceed 2^31. */
   set(fn: () => void, delay: number): void
   clear(): void
 }
 
-/**
- * Creates a timer. It does not keep a Node process alive, unless `waitedFor` says that a promise of
- * the application depends on it.
- */
+/** Creates a timer, which keeps a Node process alive only if a promise is `waitedFor`. */
 export function createTimer(waitedFor = false): Timer {
   let handle: ReturnType<typeof setTimeout> | undefined
   /** Identifies the latest call: a runtime may lack `clearTimeout`. */

@@ -17,10 +17,7 @@ export function bearerEntry(token: string): string {
   return `koaws.bearer64.${base64url(token)}`
 }
 
-/**
- * Returns base64url of UTF-8 without padding (RFC 4648, section 5). Some runtimes lack `btoa`, and
- * `btoa` rejects characters above U+00FF.
- */
+/** Returns base64url without padding. `btoa` may be absent, and rejects most of Unicode. */
 function base64url(text: string): string {
   return encodeURIComponent(text)
     .replace(/%(..)|./g, (char, hex) =>

@@ -2,10 +2,7 @@
 
 interface Host {
   readonly location?: { readonly href: string }
-  /**
-   * The `URL` of React Native up to 0.79 throws on `username`, appends a slash and lacks
-   * `canParse`.
-   */
+  /** The `URL` of React Native up to 0.79 throws on `username`, and lacks `canParse`. */
   readonly URL?: Partial<typeof URL>
 }
 

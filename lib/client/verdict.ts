@@ -24,10 +24,7 @@ export function clampDelay(after: number): number {
   return Math.min(Math.max(after, 0), LONGEST)
 }
 
-/**
- * Returns the delay that the close itself gives, in milliseconds: for 4611, or for 1012 when the
- * bye was lost.
- */
+/** Returns the delay that the close itself gives, in milliseconds, or undefined. */
 export function delayOf(code: number, reason: string): number | undefined {
   if (code === 4611) return 0
   const found = code === 1012 && /retry in (\d{1,9}) ms/.exec(reason)

@@ -30,10 +30,7 @@ import { endOnce } from './ws-private.ts'
 export interface Conversation {
   /** Checks what is pushed; null where nothing is to be checked. */
   readonly check: PushCheck | null
-  /**
-   * A shutdown begins: nothing more is taken. A promise for the end of what has arrived, or null when
-   * nothing has.
-   */
+  /** A shutdown begins. Returns a promise for the end of what has arrived, or null. */
   windDown(): Promise<unknown> | null
   /** Asks the client. Always settles. */
   ask(type: string, data: unknown, options: RequestOptions): Promise<unknown>
@@ -212,10 +209,7 @@ export class ConnectionCore<C extends WebSocketWithFacts<unknown>> extends Intak
     return this.extras?.ending?.ours === true
   }
 
-  /**
-   * A shutdown begins: loops over the messages end. A promise for the end of a handler that had one,
-   * and of those of `messages()`, or null.
-   */
+  /** A shutdown begins: loops end. Returns a promise for the end of all handlers, or null. */
   windDown(): Promise<unknown> | null {
     const { iterator, conversation } = this.extras ?? {}
     iterator?.end()

@@ -2,10 +2,7 @@
 
 import type { Frame } from './frame.ts'
 
-/**
- * Frames of other messages while a message is sent in parts (RFC 6455, section 5.4), and their bytes.
- * Few connections ever need this, so an outbox has no field for it.
- */
+/** Frames that wait behind a message in parts (RFC 6455, section 5.4). Few connections have any. */
 const held = new WeakMap<object, { readonly frames: Frame[]; bytes: number }>()
 
 /** Holds a frame until the message in parts is whole. */

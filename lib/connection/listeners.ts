@@ -97,10 +97,7 @@ function originalForm(listener: DomListener | null): DomListener | null {
   return (listener && originalOf.get(listener)) ?? listener
 }
 
-/**
- * Counts what waits in the outbox in ws's `bufferedAmount` too. A property, because ws's types declare a
- * field.
- */
+/** Counts the outbox in ws's `bufferedAmount` too. ws's types declare a field, not a getter. */
 export function addToBufferedAmount<C extends WebSocket>(
   prototype: C,
   waitingOf: (connection: C) => number,

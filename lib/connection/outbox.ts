@@ -150,10 +150,7 @@ export abstract class Outbox<C extends WebSocket = WebSocket> implements Flushab
     return (this.flags & UNUSUAL) === 0
   }
 
-  /**
-   * Whether a message, or with `whole` false a part of one, may be sent to this client now; when it may
-   * not, it has been dropped.
-   */
+  /** Whether a message, or with `whole` false a part of one, may be sent; else it was dropped. */
   admits(whole = true): boolean {
     if (this.takesAll) return true
     if ((this.flags & SKIPPING) !== 0) {

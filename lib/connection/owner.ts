@@ -10,10 +10,7 @@ import type { Audience } from './audience.ts'
 import type { Compression, OutboxOwner } from './outbox.ts'
 import type { CloseInfo, Replay } from './types.ts'
 
-/**
- * The owner of a connection `C`: it hears of its end and of its errors, and keeps the rooms and the
- * limits.
- */
+/** The owner of a connection: hears of its end and errors, keeps the rooms and limits. */
 export interface ConnectionOwner<C> extends OutboxOwner<C> {
   /** Called before the `close` event: the connection can no longer be reached. */
   unreachable(connection: C): void

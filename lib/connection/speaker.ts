@@ -11,10 +11,7 @@ export interface Authorisation {
 
 /** How a connection may be authenticated after its handshake: by the options of its route. */
 export interface Access {
-  /**
-   * How long the first token may take, in milliseconds: nothing else is handled before. Null where
-   * the handshake was authenticated already.
-   */
+  /** How long the first token may take, in milliseconds; null when none is needed. */
   readonly deadline: number | null
   /** Whether a new token may come later. */
   readonly refreshes: boolean

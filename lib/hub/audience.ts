@@ -258,10 +258,7 @@ class HubAudience implements Audience {
   }
 }
 
-/**
- * Returns the id of a connection that is given as an object or as its id.
- * @throws TypeError that names the value when it is neither
- */
+/** Returns the id of a connection, given as an object or id. @throws TypeError for others */
 function idOf(one: string | { readonly id: string }): string {
   const id: unknown = typeof one === 'object' ? (one?.id ?? one) : one
   assertName('connection', id)

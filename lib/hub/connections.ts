@@ -159,10 +159,7 @@ export class Connections {
     }
   }
 
-  /**
-   * Returns whether an order closed this connection after its login was checked and before it was
-   * let in.
-   */
+  /** Returns whether an order closed the connection after its login was checked. */
   #isRevoked(connection: Connection, arrival: Entrant): boolean {
     const { close, rooms } = this.#revocations.verdict(arrival)
     this.#roster.expect(connection, rooms)
@@ -187,10 +184,7 @@ export class Connections {
     this.#releases.set(connection, release)
   }
 
-  /**
-   * Ends the loops over messages, and waits for their handlers. Messages that have already arrived
-   * are still handled.
-   */
+  /** Ends the loops over messages, and waits for handlers of messages that have arrived. */
   async endLoops(): Promise<void> {
     const handlers: Promise<unknown>[] = []
     for (const connection of this.byId.values()) {
@@ -218,10 +212,7 @@ export class Connections {
     while (this.#farewells.size > 0) await Promise.all(this.#farewells)
   }
 
-  /**
-   * Returns the owners of an app's connections with these rules; an owner reports errors to its
-   * app. The second is for connections that are in no audience.
-   */
+  /** Returns the owners for an app and rules; the second for connections in no audience. */
   #ownersFor(app: Context['app'], rules: ConnectionRules): Owners {
     let ofApp = this.#owners.get(app)
     if (!ofApp) {

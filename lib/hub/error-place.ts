@@ -34,10 +34,7 @@ export function placeOf(connection: Connection, messageType?: string): ErrorPlac
   return { id, path, ip, state, connection, messageType }
 }
 
-/**
- * Returns the place of an error that has a ctx: an object that inherits from it, with the
- * connection.
- */
+/** Returns the place of an error: an object that inherits from the ctx, with the connection. */
 export function placeIn(ctx: Context | null, connection: Connection): ErrorPlace {
   if (!ctx) return placeOf(connection)
   const place = Object.assign(Object.create(ctx), { connection, messageType: undefined })
@@ -56,30 +53,21 @@ export function reportError(app: Context['app'], thrown: unknown, where: unknown
   }
 }
 
-/**
- * Returns whether Koa's own `app.onerror` is the only `error` listener. It prints the stack without
- * the place.
- */
+/** Returns whether only Koa's `app.onerror` listens, which prints no place. */
 function isPrintedByKoa(app: Context['app']): boolean {
   const [only, ...others] = app.listeners('error')
   if (only !== app.onerror || others.length > 0) return false
   return holderOf(app, 'onerror') === holderOf(app, 'callback')
 }
 
-/**
- * Returns the object of the prototype chain that has a member: Koa's prototype, unless the app
- * overrides it.
- */
+/** Returns the object of the prototype chain that has a member. */
 function holderOf(app: object, name: string): unknown {
   let holder: object | null = app
   while (holder && !Object.hasOwn(holder, name)) holder = Object.getPrototypeOf(holder)
   return holder
 }
 
-/**
- * Returns an object with the connection in its stack, which inherits from the error: that may be
- * shared or frozen.
- */
+/** Returns an object that inherits from the error, which may be shared, with its place. */
 function named(error: Error, { id, path, ip }: Connection, messageType?: string): Error {
   if (!(error instanceof Error)) return error
   const type = messageType === undefined ? '' : `, message ${loggable(messageType)}`

@@ -3,10 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { warnOnce } from '../warn.ts'
 
-/**
- * Below this limit a server without `maxConnections` gets a warning: a flood of connections soon
- * exceeds it.
- */
+/** A server without `maxConnections` gets a warning below this limit. */
 const LOW = 4_096
 
 /** Number of descriptors reserved for Node itself, files, databases and probes. */
@@ -27,10 +24,7 @@ export function warnOfFileLimit(maxConnections: number): void {
   if (warning !== null) warnOnce('KOAWS_FILE_LIMIT', warning, { inProduction: true })
 }
 
-/**
- * Returns the warning about `maxConnections` under a limit of file descriptors; null when it fits
- * or the limit is unknown.
- */
+/** Returns the warning about `maxConnections`; null when it fits, or the limit is unknown. */
 export function fileLimitWarning(limit: number | null, maxConnections: number): string | null {
   if (limit === null) return null
   const advice =
@@ -66,10 +60,7 @@ function readFileLimit(): number | null {
   }
 }
 
-/**
- * Returns the soft limit in the text of `/proc/self/limits` (proc_pid_limits(5)); null for
- * `unlimited`.
- */
+/** Returns the soft limit in `/proc/self/limits` (proc_pid_limits(5)); null for `unlimited`. */
 export function parseFileLimit(text: string): number | null {
   const [, soft] = /^Max open files\s+(\d+)\s/m.exec(text) ?? []
   return soft === undefined ? null : Number(soft)

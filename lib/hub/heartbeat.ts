@@ -12,10 +12,7 @@ const SLOTS = 500
 const SHORTEST_SLOT = 5
 /** The most WebSockets of one HTTP/2 session in a slot: their pings share a write, and their pongs a read. */
 const TOGETHER = 100
-/**
- * The most that one tick advances the clock, in milliseconds. After a longer block of the loop, the
- * clock lags behind.
- */
+/** The most that one tick advances the clock, in milliseconds, after a blocked loop. */
 const MOST_AT_ONCE = 100
 
 /** Connections with less sent data, in bytes, get no allowance: 16 KB take 2 s at 64 kbit/s. */
@@ -25,10 +22,7 @@ const SLOWEST = 8
 /** The longest extra wait for a pong behind data that the kernel has taken, in milliseconds. */
 const MOST_PATIENCE = 120_000
 
-/**
- * How much of the data sent to a client has arrived. Positions count the bytes that the kernel has
- * taken.
- */
+/** How much sent data has arrived. Positions count the bytes that the kernel has taken. */
 interface Sent {
   /** At the last ping; `before` is the same at the ping before it. */
   pinged: number

@@ -151,10 +151,7 @@ export class HubCore implements PresenceHost {
     return this.#app
   }
 
-  /**
-   * Whether forwarded headers are trusted; undefined while the app is unknown or several apps
-   * disagree.
-   */
+  /** Whether forwarded headers are trusted; undefined while that is unknown. */
   get proxy(): boolean | undefined {
     return this.#hasSeveralApps ? undefined : (this.#app?.proxy as boolean | undefined)
   }
@@ -221,9 +218,7 @@ export class HubCore implements PresenceHost {
     await this.backplane?.close()
   }
 
-  /**
-   * Updates subscriptions when a room or user gets its first connection here, or loses its last.
-   */
+  /** Updates subscriptions when a topic gets its first connection here, or loses its last. */
   #topicChanged(topic: string, here: boolean): Promise<void> | undefined {
     if (topic.startsWith('user:')) this.#presence?.userChanged(topic.slice(5), here)
     const followed = this.history?.changed(topic, here)

@@ -119,9 +119,7 @@ export class Instances implements BackplaneHost {
   }
 }
 
-/**
- * Returns the audience of a topic, which missed a message; null for topics that only instances use.
- */
+/** Returns the audience of a topic; null for topics that only instances use. */
 function targetOf(topic: string): Target | null {
   const none = { except: [], exceptUsers: [] }
   if (topic === 'all') return { kind: 'all', names: [], ...none }

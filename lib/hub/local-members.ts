@@ -230,10 +230,7 @@ export class LocalMembers {
 
 /** Assumed clock drift between two machines, as a fraction of the measured time. */
 const DRIFT = 0.001
-/**
- * A larger difference between the two clocks of the process, in milliseconds, means that the system
- * clock was set.
- */
+/** Clocks of the process that differ by more milliseconds: the system clock was set. */
 const STEP = 1_000
 
 /**

@@ -5,10 +5,7 @@ import { CloseCode } from '../protocol/close-codes.ts'
 import { byeText } from '../protocol/envelope.ts'
 import { KOAWS_V1 } from '../protocol/subprotocol.ts'
 
-/**
- * The earliest reconnect, in milliseconds: the next instance must be up, and the old connections
- * gone.
- */
+/** The earliest reconnect, in milliseconds: the next instance must be up. */
 const FLOOR = 500
 /** The shortest and longest time over which the reconnects are spread, in milliseconds. */
 const SHORTEST = 1_000

@@ -7,10 +7,7 @@ import type { Change, Target } from '../backplane/order.ts'
 export interface Arriving {
   readonly userId: string | undefined
   readonly rooms: readonly string[]
-  /**
-   * When its handshake, or the check of its token, began, in milliseconds on the clock of
-   * `performance`.
-   */
+  /** When its handshake or token check began, on the clock of `performance`. */
   readonly since: number
 }
 
@@ -24,9 +21,7 @@ export interface Verdict {
 
 /** The most names that are remembered, which bounds the memory. */
 const MOST_NAMES = 10_000
-/**
- * Closes an arrival that began before the oldest remembered order: an order may have concerned it.
- */
+/** For an arrival older than the oldest remembered order, which may have concerned it. */
 const TRY_AGAIN = { code: 1013, reason: 'try again' }
 
 interface Remembered {
@@ -58,10 +53,7 @@ export class Revocations {
     this.#forget(at - this.#patience)
   }
 
-  /**
-   * Returns the effect of the remembered orders on a connection that has been arriving since a
-   * point in time.
-   */
+  /** Returns the effect of the remembered orders on a connection since its arrival began. */
   verdict({ userId, rooms, since }: Arriving): Verdict {
     const isTooOld = since <= this.#forgotten
     let left = rooms

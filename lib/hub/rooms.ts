@@ -13,9 +13,7 @@ export interface RoomWatcher {
   exited(connection: Connection, room: string): void
 }
 
-/**
- * The members of each room, and the rooms of each connection. A room exists while it has a member.
- */
+/** The members of each room, and the rooms of each connection. */
 export class Rooms {
   readonly members: Groups<Connection>
   /** Presence and history, where they are on. */
@@ -63,9 +61,7 @@ export class Rooms {
     for (const name of names) if (rooms?.delete(name)) this.#exit(connection, name)
   }
 
-  /**
-   * Removes a connection from all rooms. `of` still returns them afterwards, for `onDisconnect`.
-   */
+  /** Removes a connection from all rooms. `of` still returns them, for `onDisconnect`. */
   remove(connection: Connection): void {
     for (const name of this.of(connection)) this.#exit(connection, name)
   }

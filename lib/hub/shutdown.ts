@@ -51,15 +51,10 @@ export interface CloseStages {
   readonly server: boolean
 }
 
-/**
- * How long upgrades are still accepted after the servers have stopped listening, in milliseconds.
- */
+/** How long upgrades are accepted after the servers stopped listening, in milliseconds. */
 const LAST_CALL = 100
 
-/**
- * Runs the stages of a shutdown in order. Resolves after the last stage, at most `timeout`
- * milliseconds later.
- */
+/** Runs the stages of a shutdown in order. Resolves at most `timeout` milliseconds later. */
 export async function shutDown(closing: Closing, options: CloseStages): Promise<void> {
   const { code, timeout, readyDelay, server } = options
   tell(closing, 'delay')

@@ -16,10 +16,7 @@ export function warnOfStopTimeout(drain: number): void {
   if (warning !== null) warnOnce('KOAWS_KILL_TIMEOUT', warning, { inProduction: true })
 }
 
-/**
- * Returns the warning when PM2's timeout, read from the environment, is too short; null when it is
- * long enough.
- */
+/** Returns the warning when PM2's timeout in the environment is too short, or null. */
 export function stopTimeoutWarning(env: NodeJS.ProcessEnv, drain: number): string | null {
   const limit = pm2KillTimeout(env)
   if (limit === null || limit > drain) return null

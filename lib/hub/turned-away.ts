@@ -12,10 +12,7 @@ export function connectFailed(connection: Connection, thrown: unknown): Error {
   return presentable(error) as Error
 }
 
-/**
- * Closes a connection that `onConnect` closed, so that its handler does not run and its messages
- * are discarded.
- */
+/** Closes a connection that `onConnect` closed: no handler, no messages. */
 export function turnedAway(connection: Connection): Error {
   coreOf(connection).closeForCause(CloseCode.normal, '')
   const error = new UpgradeError('ERR_KOAWS_CLIENT_GONE', 'onConnect closed the connection.')

@@ -86,10 +86,7 @@ function isOption(name: string): name is keyof InspectorOptions {
   return Object.hasOwn(CHECKS, name)
 }
 
-/**
- * Checks the options, and fills in the defaults.
- * @throws OptionsError for an option that is unknown or wrong
- */
+/** Checks the options, and fills in the defaults. @throws OptionsError for a wrong one */
 export function resolveOptions(given: InspectorOptions): ResolvedOptions {
   if (typeof given !== 'object' || given === null || Array.isArray(given)) {
     throw new OptionsError('inspector() takes a hub and an object of options.')

@@ -24,10 +24,7 @@ export function networkOf(address: string, ipv6Prefix: number): string {
   return `${network.join(':')}/${ipv6Prefix}`
 }
 
-/**
- * Removes a port and brackets, as in `[::1]:80`, `[::1]` and `1.2.3.4:80`: some proxies write ports
- * into `X-Forwarded-For`.
- */
+/** Removes a port and brackets, which some proxies write into `X-Forwarded-For`. */
 function withoutPort(address: string): string {
   const bare = /^\[(.+)\](?::\d+)?$/.exec(address)?.[1] ?? /^([\d.]+):\d+$/.exec(address)?.[1]
   return bare !== undefined && isIP(bare) ? bare : address
@@ -47,10 +44,7 @@ function groupsOf(address: string): number[] {
   return [...before, ...new Array<number>(zeros).fill(0), ...after]
 }
 
-/**
- * Returns the client's address in the forwarded header, as Koa's `ctx.ip` does; undefined when the
- * app does not trust its proxy.
- */
+/** Returns the address in the forwarded header, as `ctx.ip` does, for a trusted proxy. */
 export function clientAddress(req: Context['req'], app: Context['app'] | null): string | undefined {
   if (!app?.proxy) return undefined
   const { proxyIpHeader = 'X-Forwarded-For', maxIpsCount = 0 } = app as {

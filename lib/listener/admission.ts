@@ -16,10 +16,7 @@ export interface AdmissionHost extends UpgradeHost {
   readonly origin: OriginRules
   readonly limits: Limits
   readonly filter: ((req: IncomingMessage) => boolean) | undefined
-  /**
-   * Whether to trust forwarded headers; undefined while the app is unknown or several apps
-   * disagree.
-   */
+  /** Whether to trust forwarded headers; undefined while that is unknown. */
   readonly proxy: boolean | undefined
   /** The app that uses the plugin; null while unknown. */
   readonly app: Context['app'] | null

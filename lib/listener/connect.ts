@@ -107,9 +107,7 @@ export class ConnectListener {
     else plugins.refuse(http2, stream, upgrade)
   }
 
-  /**
-   * Returns whether a plugin accepts the request, presented as the GET that the application sees.
-   */
+  /** Returns whether a plugin accepts the request, presented as a GET. */
   #asGet(request: IncomingMessage): boolean | null {
     request.method = 'GET'
     const verdict = this.#plugins.isOurs(request)
@@ -135,10 +133,7 @@ function ownStream(req: Http2ServerRequest): void {
   req.stream.on('end', destroyIfReset)
 }
 
-/**
- * Destroys a stream that was reset. After RST_STREAM with NO_ERROR, Node waits for writes that can
- * never complete.
- */
+/** Destroys a reset stream: after NO_ERROR, Node waits for writes that cannot complete. */
 function destroyIfReset(this: ServerHttp2Stream): void {
   if (this.closed) this.destroy()
 }
@@ -147,10 +142,7 @@ function isHttp2(req: IncomingMessage | Http2ServerRequest): req is Http2ServerR
   return req.httpVersionMajor >= 2
 }
 
-/**
- * Refuses a CONNECT: 405 without a protocol (RFC 9110, section 9.3.6), 501 for an unknown protocol
- * (RFC 9220, section 3).
- */
+/** Refuses a CONNECT: 405 (RFC 9110, section 9.3.6), or 501 (RFC 9220, section 3). */
 function refuse(res: Http2ServerResponse, protocol: string | undefined): void {
   res.statusCode = protocol === undefined || protocol === 'websocket' ? 405 : 501
   res.end()

@@ -66,10 +66,7 @@ function strikeFirst(message: unknown): void {
 
 const arrivals = new WeakMap<IncomingMessage, Arrival>()
 
-/**
- * Returns when and how an upgrade arrived, and records it before there is an `Upgrade` to keep it. For a
- * first upgrade, that is before any middleware.
- */
+/** Returns when and how an upgrade arrived; recorded before any middleware runs. */
 export function recordArrival(req: IncomingMessage): Arrival {
   const arrival = arrivalOf(req)
   arrivals.set(req, arrival)

@@ -8,10 +8,7 @@ export function hasNeighbours(server: Server): boolean {
   return server.listenerCount('upgrade') > 1
 }
 
-/**
- * Returns a function that tells whether another listener has claimed the socket since. A claim
- * shows in reads, writes or the end of the socket.
- */
+/** Returns a function that tells whether the socket was read, written or ended since. */
 export function claimWatch(socket: Duplex): () => boolean {
   const before = bytesWritten(socket)
   return () =>

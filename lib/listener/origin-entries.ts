@@ -55,10 +55,7 @@ function noOrigin(entry: string): string {
   return `holds ${describe(entry)}, which is not an origin: write it as a browser sends it, such as "https://example.com".`
 }
 
-/**
- * Reads an entry of the option `hosts`: a host name with an optional port, normalized as browsers
- * do.
- */
+/** Reads an entry of `hosts`: a host and an optional port, normalized as browsers do. */
 export function readHost(entry: string): Read {
   if (entry.endsWith(':*')) {
     return never(entry, 'leave the port out: a name without a port allows every port.')

@@ -58,10 +58,7 @@ function firstOf(header: string): string {
   return first.trim()
 }
 
-/**
- * Returns the host that the client addressed. A forwarded host counts only if the app trusts its
- * proxy.
- */
+/** Returns the host that the client addressed; the forwarded one for a trusted proxy. */
 function requestHost(req: IncomingMessage, proxy: boolean): string {
   const forwarded = proxy ? req.headers['x-forwarded-host'] : undefined
   if (typeof forwarded === 'string') return firstOf(forwarded)
@@ -101,10 +98,7 @@ function matches(entry: string | RegExp, origin: string): boolean {
 
 const anchoredForms = new WeakMap<RegExp, RegExp>()
 
-/**
- * Returns the same expression anchored at both ends: `^a|b$` alone would match inside a longer
- * text.
- */
+/** Returns the expression anchored at both ends: `^a|b$` would match inside a longer text. */
 function anchored(entry: RegExp): RegExp {
   let made = anchoredForms.get(entry)
   if (!made) {

@@ -36,9 +36,7 @@ export class Sessions {
   readonly #onClose: (this: Http2Session) => void
   #closing = false
 
-  /**
-   * Makes new sessions announce the extended CONNECT in their first frame (RFC 8441, section 3).
-   */
+  /** Makes new sessions announce extended CONNECT in their first frame (RFC 8441, section 3). */
   constructor(server: Http2Server) {
     this.#server = server
     const open = this.#open

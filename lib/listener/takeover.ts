@@ -37,10 +37,7 @@ export function takeOver(req: Waiting): Promise<Handover | null> {
   })
 }
 
-/**
- * Settles a pending takeover of this request. Returns whether one was pending; the `upgrade`
- * listener calls it first.
- */
+/** Settles a pending takeover of this request. Returns whether there was one. */
 export function handOver(req: Waiting, handover: Handover): boolean {
   const resolve = req[kWaiting]
   if (!resolve) return false

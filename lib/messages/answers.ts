@@ -9,9 +9,7 @@ import type { Requests } from './requests.ts'
 import type { Routes } from './routes.ts'
 import { checkData } from './schema.ts'
 
-/**
- * Settles the waiting request with the answer of the client, after the schema has checked the data.
- */
+/** Settles the waiting request, after the schema has checked the data. */
 export function settleAnswer(
   { type, id, data, error }: Envelope,
   requests: Requests,
@@ -40,10 +38,7 @@ export function settleAnswer(
   }
 }
 
-/**
- * Returns an error that is not exposed: its text may quote this client, and other clients must not
- * see that.
- */
+/** Returns an error with a hidden text: it may quote this client. */
 function unexposed(thrown: unknown, asked: string): Error {
   if (!isMessageError(thrown)) return toError(thrown)
   const { status, message, code, retryable, data } = thrown

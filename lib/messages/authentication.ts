@@ -11,16 +11,10 @@ import type { Answerer } from './answerer.ts'
 import { codeOf, faultBody, INTERNAL } from './error-reply.ts'
 
 const AUTH = 'koaws:auth'
-/**
- * The most tokens of one client that may arrive while another is checked; each further one is an
- * offense.
- */
+/** The most tokens of a client while another is checked; a further one is an offense. */
 const MOST_BUSY = 3
 
-/**
- * Checks tokens in messages. Until the first required token is accepted, the conversation handles
- * no other message.
- */
+/** Checks tokens. Before the first required one, no other message is handled. */
 export class Authentication {
   readonly #access: Access
   readonly #answerer: Answerer
@@ -75,10 +69,7 @@ export class Authentication {
     }
   }
 
-  /**
-   * Rejects a token that arrives while another is checked. Repeated ones count as offenses, because
-   * each check costs the server.
-   */
+  /** Rejects a token while another is checked; repeated ones are offenses, as a check costs. */
   #refuseBusy(id: number): void {
     const body = faultBody('ERR_KOAWS_BUSY', 'Another token is being checked')
     this.#tooMany++
@@ -133,10 +124,7 @@ export class Authentication {
   }
 }
 
-/**
- * Returns the error body when the token was rejected with a status of 400 to 499; null when the
- * authentication itself failed.
- */
+/** Returns the error body of a rejection; null when the authentication itself failed. */
 function rejectionOf(error: unknown): ErrorBody | null {
   const { status, message } = exposureOf(error)
   if (status === null || status >= 500) return null

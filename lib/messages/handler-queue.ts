@@ -2,10 +2,7 @@
 
 import { BY_HANDLERS, type Reading } from '../connection/reading.ts'
 
-/**
- * Reading from the client pauses at either limit. A parsed message takes several times its bytes in
- * memory.
- */
+/** Reading pauses at either limit. Parsed messages take several times their bytes. */
 const HIGH = { messages: 16, bytes: 64 * 1024 }
 /** The limits while the server awaits an answer of the client: only reading on can deliver it. */
 const HIGH_WHILE_ASKING = { messages: 1024, bytes: 1024 * 1024 }
@@ -50,10 +47,7 @@ export class HandlerQueue<T> {
     return this.#running < this.#concurrency && this.#waiting.length === 0 && !this.#held
   }
 
-  /**
-   * Records that a message was started outside of the queue; `work` is null when it is already
-   * handled.
-   */
+  /** Records a message that was started outside of the queue; `work` is null once handled. */
   started(work: Promise<void> | null): void {
     if (work === null) return
     this.#running++
@@ -78,9 +72,7 @@ export class HandlerQueue<T> {
     })
   }
 
-  /**
-   * Resumes reading when an answer of the client is awaited, unless the higher limit is reached.
-   */
+  /** Resumes reading for a client's answer, unless the higher limit is reached. */
   readOn(): void {
     if (this.#stopped && !this.#isFull(HIGH_WHILE_ASKING)) this.#goOnReading()
   }
@@ -97,10 +89,7 @@ export class HandlerQueue<T> {
     return dropped
   }
 
-  /**
-   * Returns a promise for the moment when the queue is empty and all handlers have settled; null
-   * when that is already true.
-   */
+  /** Returns a promise for an empty queue without running handlers; null when it is so. */
   idle(): Promise<void> | null {
     if (this.#isIdle) return null
     return new Promise((resolve) => {

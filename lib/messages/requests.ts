@@ -79,10 +79,7 @@ export class Requests {
     this.#waiting.get(id)?.resolve(value)
   }
 
-  /**
-   * Rejects an open request, because the client answered with an error or with data that does not
-   * match.
-   */
+  /** Rejects an open request: an error, or data that do not match. */
   reject(id: number, error: unknown): void {
     this.#waiting.get(id)?.reject(error)
   }

@@ -167,10 +167,7 @@ const NO_DATA: StandardSchema = {
   '~standard': { version: 1, vendor: 'koaws', validate: () => ({ value: undefined }) },
 }
 
-/**
- * Runs a handler; for a request that was sent again and has run, repeats the answer, or goes on with the
- * stream.
- */
+/** Runs a handler; for a request that has run, repeats the answer or resumes the stream. */
 function once(handler: Handle, canResume: boolean): Handle {
   return (message) => {
     const streamed = streamedOf(message)
@@ -190,9 +187,7 @@ interface Reached {
   done: boolean
 }
 
-/**
- * Composes as in Koa. The handler's result is the reply, regardless of what the middleware returns.
- */
+/** Composes as in Koa, but the handler's result is always the reply. */
 function around(middleware: readonly MessageMiddleware[], handler: Handle): Route['chain'] {
   const chain = compose(middleware as never) as unknown as (
     message: AnyMessage,
@@ -225,10 +220,7 @@ async function run(handler: Handle, message: AnyMessage, reached: Reached): Prom
   }
 }
 
-/**
- * Prevents an unhandled rejection, which would end the process, when middleware does not await
- * next().
- */
+/** Prevents an unhandled rejection when middleware does not await next(). */
 function guarded(middleware: MessageMiddleware): MessageMiddleware {
   return (message, next) =>
     middleware(message, () => {

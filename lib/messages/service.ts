@@ -55,10 +55,7 @@ export class Service {
     this.routes.seal()
   }
 
-  /**
-   * Runs the `onOpen` hooks of a connection in order. Returns null when all have finished
-   * synchronously.
-   */
+  /** Runs the `onOpen` hooks in order. Returns null when all finished synchronously. */
   opened(connection: Connection, ctx: Context): Promise<void> | null {
     const { onOpen } = this
     for (let i = 0; i < onOpen.length; i++) {
@@ -73,10 +70,7 @@ export class Service {
     return null
   }
 
-  /**
-   * Runs the `onClose` hooks after the connection has ended and its `onOpen` hooks have settled.
-   * Errors go to the application.
-   */
+  /** Runs the `onClose` hooks after the end and the `onOpen` hooks; reports errors. */
   closed(connection: Connection, opening: Promise<void> | null): void {
     const { onClose } = this
     if (onClose.length === 0) return

@@ -72,18 +72,12 @@ export function accept<State = DefaultState, Custom = DefaultContext>(
 
 const rejecting = new WeakMap<object, RejectOption>()
 
-/**
- * Returns the option `reject` of the last `accept()` in the middleware of a route; undefined when
- * unset.
- */
+/** Returns the option `reject` of the last `accept()` in the middleware of a route. */
 export function rejectOf(chain: readonly object[]): RejectOption | undefined {
   return chain.map((one) => rejecting.get(one)).findLast((one) => one !== undefined)
 }
 
-/**
- * Returns the error for a request without `ctx.ws`: it is not an upgrade, or it did not pass the
- * plugin.
- */
+/** Returns the error for a request that is no upgrade, or did not pass the plugin. */
 export function notPassed(ctx: ParameterizedContext): UpgradeError {
   const { req } = ctx
   if (upgradeOf(req) || asksForWebSocket(req)) {

@@ -88,9 +88,7 @@ export function bearer(options: BearerOptions = {}): Middleware {
   }
 }
 
-/**
- * Returns the token of the handshake; null when it has none, or an `Authorization` header already.
- */
+/** Returns the token of the handshake; null without one, or with `Authorization`. */
 function findToken(
   ctx: Context,
   upgrade: Upgrade,
@@ -130,10 +128,7 @@ function findToken(
   return null
 }
 
-/**
- * Returns the token of the cookie. Two sites of one domain may each have set a cookie of the same
- * name.
- */
+/** Returns the token of the cookie. Two sites of a domain may each have set one. */
 function cookieToken(ctx: Context, name: string): string | undefined {
   const values = (ctx.req.headers.cookie ?? '')
     .split(';')

@@ -29,10 +29,7 @@ import { refusalError } from '../upgrade/refusal.ts'
 import { type Upgrade, upgradeOf } from '../upgrade/upgrade.ts'
 import { assertKoaAnswers, bindContext, contextWs } from './context.ts'
 
-/**
- * Returns the server of a request. Node sets this property on every connection, but its types lack
- * it.
- */
+/** Returns the server of a request. Node sets this property; its types lack it. */
 export function serverOf(req: IncomingMessage): Server | undefined {
   const socket: (object & { server?: Server }) | undefined = req.socket
   return socket?.server
@@ -108,10 +105,7 @@ function attach(server: Server, passing: Passing): void {
   }
 }
 
-/**
- * Takes over an upgrade that arrived as an ordinary request, because the server had no `upgrade`
- * listener.
- */
+/** Takes over an upgrade that arrived as a request: there was no `upgrade` listener. */
 async function takeOverFirst(
   server: Server,
   ctx: Context,
@@ -171,10 +165,7 @@ async function decideUpgrade(
   }
 }
 
-/**
- * Fails an accept that waits for a response that Koa will not end, unless middleware has answered
- * by now.
- */
+/** Fails an accept that waits for a response that Koa will not end, unless it was answered. */
 function answerInstead(upgrade: Upgrade, ctx: Context): void {
   try {
     assertKoaAnswers(upgrade)
@@ -183,10 +174,7 @@ function answerInstead(upgrade: Upgrade, ctx: Context): void {
   }
 }
 
-/**
- * Reports an error of the chain after an HTTP answer, when Koa did not get it because middleware
- * did not await the chain.
- */
+/** Reports an error after an HTTP answer, if middleware did not await the chain. */
 function tellIfUnheard({ host }: Upgrade, ctx: Context, error: unknown): void {
   if (!wasTold(ctx)) host?.report(error, ctx)
 }

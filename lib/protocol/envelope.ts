@@ -97,9 +97,7 @@ export function replyWith(id: number, json: string): string {
   return `{"type":"koaws:reply","id":${id},"data":${json}}`
 }
 
-/**
- * Returns the text of an error: the answer to a request, or without an id, a report about a type.
- */
+/** Returns the text of an error: an answer, or without an id a report about a type. */
 export function errorText(error: ErrorBody, id?: number, about?: string): string {
   return JSON.stringify({
     type: 'koaws:error',
@@ -123,9 +121,7 @@ export function byeText(code: number, reason: string, after: number | undefined)
   return JSON.stringify({ type: 'koaws:bye', data: { code, reason, after } })
 }
 
-/**
- * Returns the text that reports lost messages: for a room, or without one for the receiver itself.
- */
+/** Returns the text that reports lost messages for a room, or for the receiver itself. */
 export function resyncText(room: string | undefined): string {
   return `{"type":"koaws:resync","data":{"room":${JSON.stringify(room ?? null)}}}`
 }

@@ -32,10 +32,7 @@ function lossError({ path, why }: Lost, kind: string, type: string): TypeError {
   return new TypeError(`${kind} ${JSON.stringify(type)}: data${path} ${why}.`)
 }
 
-/**
- * Finds an object that JSON has emptied. Runs after `JSON.stringify`, so that a cycle is
- * impossible.
- */
+/** Finds an object that JSON has emptied. Run it after `JSON.stringify`, against cycles. */
 function findLoss(value: object & { toJSON?: unknown }): Lost | null {
   if (Array.isArray(value)) {
     for (let i = 0; i < value.length; i++) {
@@ -83,9 +80,7 @@ function segment(key: string): string {
     : `[${JSON.stringify(key.slice(0, 64))}]`
 }
 
-/**
- * Returns whether an object is a literal, including one from another realm or without a prototype.
- */
+/** Returns whether an object is a literal, also of another realm or without a prototype. */
 function isPlain(value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value)
   return prototype === null || Object.getPrototypeOf(prototype) === null

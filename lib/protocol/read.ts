@@ -1,6 +1,6 @@
 // Reads the messages of clients, and names their faults.
 import type { MessageFault } from '../error-table.ts'
-import { fieldsOf, isIntegerWithin } from '../fields.ts'
+import { fieldsOf, isIntegerWithin, parseJson } from '../fields.ts'
 import type { Envelope } from './envelope.ts'
 import { MAX_RESUME } from './history.ts'
 
@@ -30,7 +30,7 @@ export class Fault {
  * dangerous to any program. Schemas check the rest.
  */
 export function readEnvelope(text: string): Envelope | Fault {
-  const value = parse(text)
+  const value = parseJson(text)
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     return malformed(value === undefined ? 'No JSON' : 'No JSON object')
   }
@@ -70,15 +70,6 @@ function malformed(message: string, read?: Partial<Envelope>): Fault {
 /** Returns the valid parts of a bad message, so that the error can name them. */
 function known(type: unknown, id: unknown): Partial<Envelope> {
   return { ...(isId(id) && { id }), ...(isType(type) && { type }) }
-}
-
-/** Returns undefined for a text that is not JSON. */
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }
 
 function isType(type: unknown): type is string {

@@ -23,9 +23,7 @@ export function parseSubprotocols(header: string): string[] | null {
   return names.length > 1 && new Set(names).size !== names.length ? null : names
 }
 
-/**
- * Returns whether a header may hold a bearer entry: a cheap check that is false for most clients.
- */
+/** Returns whether a header may hold a bearer entry: cheap, and false for most clients. */
 export function mayHoldBearer(header: string): boolean {
   return header.includes('koaws.bearer')
 }

@@ -1,6 +1,6 @@
 // `Attempt`: one arrival of a request with `retry`, from the claim to the answer.
 import { MessageError } from '../errors.ts'
-import { fieldsOf, isIntegerWithin } from '../fields.ts'
+import { fieldsOf, isIntegerWithin, parseJson } from '../fields.ts'
 import { retryFault } from './faults.ts'
 import type { RetryOwner } from './quota.ts'
 
@@ -62,7 +62,7 @@ export class KeptReply {
 
   /** The data; a new object at each access. Undefined if the store holds data of other software. */
   get data(): unknown {
-    return parse(this.text)
+    return parseJson(this.text)
   }
 }
 
@@ -132,17 +132,9 @@ export class Attempt {
 
 /** Returns the error of a kept answer. The store may hold data of other software. */
 function keptError(answer: string): MessageError {
-  const { code, message, status, retryable, data } = fieldsOf(parse(answer.slice(1)))
+  const { code, message, status, retryable, data } = fieldsOf(parseJson(answer.slice(1)))
   if (!answer.startsWith(ERROR) || typeof code !== 'string' || !isIntegerWithin(status, 400, 599)) {
     return retryFault('ERR_KOAWS_ANSWER_NOT_KEPT')
   }
   return new MessageError(status, String(message), { code, retryable: retryable === true, data })
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }

@@ -7,10 +7,7 @@ export class Expiring<V> {
   readonly #forgotten: (value: V) => void
   #timer: NodeJS.Timeout | undefined
 
-  /**
-   * @param lifetime in milliseconds
-   * @param forgotten called with each value that expires
-   */
+  /** @param lifetime in milliseconds @param forgotten called with each value that expires */
   constructor(lifetime: number, forgotten: (value: V) => void = () => {}) {
     this.#lifetime = lifetime
     this.#forgotten = forgotten

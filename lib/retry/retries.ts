@@ -114,10 +114,7 @@ export class Retries implements RetryDesk {
     this.#quota.clear()
   }
 
-  /**
-   * Returns what is known of a request, after it was claimed if it can be. Returns null if this is to
-   * be asked again.
-   */
+  /** Claims a request if possible, and returns what is known; null to ask again. */
   async #known(attempt: Attempt, wait: Wait): Promise<Claim | null> {
     const here = this.#running.get(attempt.id)
     if (here) return this.#ended(here, attempt, wait.until)

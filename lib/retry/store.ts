@@ -3,10 +3,7 @@
 /** How long a client sends a request again, in milliseconds from the first time. */
 export const WINDOW = 120_000
 
-/**
- * How long a store keeps a request after it was answered, in milliseconds: the window, and 30 s for
- * a message that is on its way.
- */
+/** How long a store keeps an answered request, in milliseconds: 30 s for a late message. */
 export const KEPT: number = WINDOW + 30_000
 
 /** What a store knows of a request. */

@@ -17,10 +17,7 @@ const OPEN = 1
 const CLOSING = 2
 const CLOSED = 3
 
-/**
- * A WebSocket as a page sees it, without a network. Events are sent in microtasks: never inside a
- * call of the client, and independent of a test's fake timers.
- */
+/** A page's WebSocket without a network. Events are microtasks, despite fake timers. */
 export class FakeWebSocket extends EventTarget {
   static readonly CONNECTING: number = CONNECTING
   static readonly OPEN: number = OPEN

@@ -178,10 +178,7 @@ function checkSpeaker(where: string, options: AcceptOptions, speaker: Speaker | 
   }
 }
 
-/**
- * Returns the subprotocol for a handshake; false for none.
- * @throws UpgradeError when no offered subprotocol is acceptable
- */
+/** Returns the subprotocol, or false for none. @throws UpgradeError if none is acceptable */
 export function chooseSubprotocol(
   { subprotocol }: AcceptOptions,
   speaker: Speaker | undefined,
@@ -285,10 +282,7 @@ export function expiryOf({ expiresAt }: AcceptOptions, ctx: Context): number | n
   return at
 }
 
-/**
- * Returns the `exp` of a JSON Web Token (RFC 7519, section 4.1.4), in milliseconds, from the claims
- * that koa-jwt stores.
- */
+/** Returns the `exp` (RFC 7519, section 4.1.4) that koa-jwt stores, in milliseconds. */
 function tokenExpiry(ctx: Context): number | null {
   const exp: unknown = fieldsOf(fieldsOf(ctx.state)['user'])['exp']
   if (exp === undefined || exp === null) return null
@@ -302,9 +296,6 @@ function tokenExpiry(ctx: Context): number | null {
   return null
 }
 
-/**
- * The first second of 2001, and the last of the year 9999: other numbers are not an `exp` in
- * seconds.
- */
+/** The first second of 2001, and the last of 9999: others are not an `exp` in seconds. */
 const EARLIEST = 978_307_200
 const LATEST = 253_402_300_799

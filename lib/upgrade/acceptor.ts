@@ -123,9 +123,7 @@ export class Acceptors {
     this.#default = new Acceptor(base, forwarded)
   }
 
-  /**
-   * Returns the acceptors for a WebSocketServer. Its own options take precedence over the plugin's.
-   */
+  /** Returns the acceptors for a WebSocketServer, which has options that take precedence. */
   forwarding(forwarded: Forwarded): Acceptors {
     let acceptors = this.#byServer.get(forwarded)
     if (!acceptors) {

@@ -75,10 +75,7 @@ class RouteAccess implements Access {
     return { expiresAt }
   }
 
-  /**
-   * Runs the middleware on a token, and returns its ctx.
-   * @throws an error when the token is rejected
-   */
+  /** Runs the middleware on a token, and returns its ctx. @throws if the token is rejected */
   async #authenticated(token: string): Promise<Context> {
     if (!/^[\x21-\x7e]+$/.test(token)) {
       throw new UpgradeError(
@@ -98,10 +95,7 @@ class RouteAccess implements Access {
     return fresh
   }
 
-  /**
-   * Lets the connection in after the first token: user, rooms and `onConnect`, as after a
-   * handshake.
-   */
+  /** Lets the connection in after the first token, as after a handshake. */
   async #letIn(
     fresh: Context,
     authorised: Pick<LateAdmission, 'userId' | 'expiresAt' | 'since'>,

@@ -38,9 +38,7 @@ export interface Carrier {
   readonly stray: Stray
   /** Returns the problem with a handshake, or null. */
   check(req: IncomingMessage): Refusal | null
-  /**
-   * Returns the emitter of `finish`, which follows when an HTTP answer has been written completely.
-   */
+  /** Returns the emitter of `finish`, when an HTTP answer has been written completely. */
   answerOf(upgrade: Carried): EventEmitter
   /** Informs listeners of the response after that `finish`. */
   answered(upgrade: Carried): void

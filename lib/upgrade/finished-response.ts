@@ -62,10 +62,7 @@ function emitSafely(res: ServerResponse, event: string, onError: (error: unknown
   }
 }
 
-/**
- * Answers with a text instead of the application, without the headers that it has set. Its later
- * output is discarded.
- */
+/** Answers with a text, without the headers of the application; discards its later output. */
 export function answerText(
   res: ServerResponse,
   status: number,
@@ -81,10 +78,7 @@ export function answerText(
   silence(res)
 }
 
-/**
- * Makes the methods of an answered response do nothing. Otherwise late output of the application
- * would throw, possibly outside of any try block.
- */
+/** Makes the methods of an answered response do nothing: late output would throw. */
 function silence(res: ServerResponse): void {
   const quiet = res as unknown as Record<string, (...args: unknown[]) => unknown>
   for (const name of DEAF) quiet[name] = returnThis

@@ -43,10 +43,7 @@ export function setChoice(handler: object, choose: (subprotocol: string) => obje
   choices.set(handler, choose)
 }
 
-/**
- * Returns the WebSocketServer of a handler of `forward()`, or of the handler chosen for a
- * subprotocol.
- */
+/** Returns the WebSocketServer of a handler of `forward()`, or of its subprotocol. */
 export function forwardedTo(
   handler: object,
   subprotocol: string | false = false,
@@ -54,10 +51,7 @@ export function forwardedTo(
   return forwarded.get(choices.get(handler)?.(subprotocol || '') ?? handler)
 }
 
-/**
- * Chooses a subprotocol as ws does. `handleProtocols` is called when the client offers one; a falsy
- * result means none.
- */
+/** Chooses a subprotocol as ws does; a falsy result of `handleProtocols` means none. */
 export function chooseAsWs(
   { wss }: Forwarded,
   offered: readonly string[],
@@ -68,10 +62,7 @@ export function chooseAsWs(
   return (choose ? choose(new Set(offered), req) : offered[0]) || false
 }
 
-/**
- * @throws UpgradeError with status 503 after `wss.close()`; OptionsError for an option that was set
- * later
- */
+/** @throws UpgradeError 503 after `wss.close()`; OptionsError for an option set later */
 export function assertTakes({ wss }: Forwarded): void {
   assertForwardable(wss)
   if (!isClosing(wss)) return
@@ -97,10 +88,7 @@ export function setForwarded(handler: object, wss: WebSocketServer): void {
   forwarded.set(handler, { wss, options: ownOptions(wss) })
 }
 
-/**
- * Adds a connection to `clients`, and emits `close` after the last one, as ws does after its own
- * handshake.
- */
+/** Adds a connection to `clients`. Emits `close` after the last one, as ws does. */
 export function track(wss: Closing, connection: Connection<unknown>): void {
   const client = connection as Connection
   wss.clients.add(client)

@@ -85,9 +85,7 @@ export function checkHandshake(req: IncomingMessage): Refusal | null {
   return headers['sec-websocket-version'] === '13' ? null : otherVersion(426)
 }
 
-/**
- * Returns the refusal of an unsupported version, with the supported one (RFC 6455, section 4.4).
- */
+/** Returns the refusal of an unsupported version (RFC 6455, section 4.4). */
 export function otherVersion(status: number): Refusal {
   return {
     code: 'ERR_KOAWS_VERSION',

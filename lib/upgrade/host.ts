@@ -51,10 +51,7 @@ export interface Admission {
   /** The client authenticates with a message, and `letIn` is called after that. */
   readonly letInLater: boolean
   readonly rules: ConnectionRules
-  /**
-   * When the handshake, or the check of the token, began, in milliseconds on the clock of
-   * `performance`.
-   */
+  /** When the handshake or token check began, on the clock of `performance`. */
   readonly since: number
   readonly compression: Compression
   readonly socket: Duplex
@@ -70,22 +67,13 @@ export type LateAdmission = Pick<
 
 /** The connections of a hub, to which upgrades add theirs. `hub/connections.ts` implements it. */
 export interface AdmittingConnections {
-  /**
-   * Returns and counts the error that rejects another connection of a user; null when it is
-   * allowed.
-   */
+  /** Returns and counts the error for another connection of a user; null when it is allowed. */
   refusal(userId: string | undefined): Error | null
   /** Registers a function that is called once when the connection ends. */
   onEnd(connection: Connection, release: () => void): void
-  /**
-   * Registers an accepted connection. Returns null when its handler should run, else the error. It
-   * never throws or rejects.
-   */
+  /** Registers a connection. Returns null when its handler should run, else the error. */
   add(connection: Connection, admission: Admission): Error | null | Promise<Error | null>
-  /**
-   * Lets in a connection that was accepted with `letInLater`. Resolves with null, or with the
-   * error.
-   */
+  /** Lets in a connection accepted with `letInLater`. Resolves with null, or the error. */
   letIn(connection: Connection, admission: LateAdmission): Promise<Error | null>
 }
 

@@ -5,10 +5,7 @@ import { emitClose, finishResponse, headerLines } from './finished-response.ts'
 import { checkHandshake } from './handshake.ts'
 import { writeRefusal } from './refusal.ts'
 
-/**
- * A GET request with `Upgrade: websocket`, accepted with 101. The WebSocket uses its TCP
- * connection.
- */
+/** A GET with `Upgrade: websocket`, accepted with 101, on its TCP connection. */
 export const http1: Carrier = {
   acceptStatus: 101,
 

@@ -18,10 +18,7 @@ export function guardErrors(ctx: Context): void {
   ctx.onerror = onerror
 }
 
-/**
- * Reports errors of an accepted upgrade through this function instead of Koa, which does not know
- * the connection.
- */
+/** Reports errors of an accepted upgrade instead of Koa, which lacks the connection. */
 export function reportWith(ctx: Context, report: (error: unknown) => void): void {
   reporters.set(ctx, report)
 }

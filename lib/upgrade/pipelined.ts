@@ -3,10 +3,7 @@
 import type { ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 
-/**
- * The response that currently writes to the socket, as Node records it. Undocumented, unchanged
- * since 0.x.
- */
+/** The response that writes to the socket. Undocumented, unchanged since 0.x. */
 type Answering = Duplex & { _httpMessage?: ServerResponse | null }
 
 /**

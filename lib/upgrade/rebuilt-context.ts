@@ -21,10 +21,7 @@ export function rememberHandshake(ctx: Context): HandshakeMemory {
   return { app: ctx.app, hub: ctx.hub, req, params: ctx['params'], state }
 }
 
-/**
- * Returns a ctx like that of the handshake, with a token in `Authorization`. Output on its response
- * is discarded.
- */
+/** Returns a ctx like the handshake's, with a token; discards output on its response. */
 export function rebuildContext(
   { app, hub, req: before, params, state }: HandshakeMemory,
   token: string,

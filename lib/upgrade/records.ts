@@ -63,10 +63,7 @@ export class RequestRecord extends Quiet {
     this.socket = socket
   }
 
-  /**
-   * Returns the same request with a credential. The header is not enumerable, so loggers that copy
-   * the headers do not get it.
-   */
+  /** Returns the request with a credential, not enumerable: loggers that copy headers miss it. */
   withAuthorization(value: string): RequestRecord {
     const { method, url } = this
     const headers = { ...this.headers }
@@ -242,10 +239,7 @@ export function slimContext(ctx: Context, socket: Duplex): void {
   if (Object.hasOwn(ctx.request, '_accept')) ctx.accept = undefined as unknown as Context['accept']
 }
 
-/**
- * Returns the record of a request. Over HTTP/2 `req.socket` stands for the session, and has its
- * addresses and TLS state.
- */
+/** Returns the record of a request. Over HTTP/2 `req.socket` stands for the session. */
 function recordOf(req: Context['req'], overHttp2: boolean, socket: Duplex): RequestRecord {
   return overHttp2 ? new Http2RequestRecord(req, req.socket) : new RequestRecord(req, socket)
 }

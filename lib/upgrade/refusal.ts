@@ -9,9 +9,7 @@ import { Waiter, WaitingList } from './waiting-list.ts'
 /** How long a refused client may take to close its side, in milliseconds. */
 const LINGER = 400
 
-/**
- * Answers a request that the application must not see, in one write, and ends the TCP connection.
- */
+/** Answers a request that the application must not see, and ends the TCP connection. */
 export function writeRefusal(socket: Duplex, refusal: Refusal): void {
   const { status, message, headers } = refusal
   if (!socket.writable) {

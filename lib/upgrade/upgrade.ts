@@ -241,10 +241,7 @@ export class Upgrade extends ChainState implements OpenParts, Findings {
     linger(this.socket)
   }
 
-  /**
-   * Leaves the untouched socket to the other listeners. Without other listeners this does nothing,
-   * and the chain's answer stands.
-   */
+  /** Leaves the untouched socket to other listeners; without any, the chain's answer stands. */
   abandon(): boolean {
     if (this.#phase !== 'deciding' && this.#phase !== 'held') return false
     if (!this.passOn && !this.claimed) {

@@ -19,10 +19,7 @@ export interface RedisConnection {
   unsubscribe(channels: readonly string[]): Promise<unknown>
   /** Sends any other command; not on a connection that has subscribed. */
   command(...words: string[]): Promise<unknown>
-  /**
-   * Sends any other command, with strings of the answer as Buffers. It leaves together with the
-   * publishes of its turn, in the order of the calls.
-   */
+  /** Sends any other command with the publishes of its turn, in order. Strings come as Buffers. */
   run(words: readonly [string, ...Word[]]): Promise<unknown>
   /** Ends the connection at once. Never throws; pending commands reject. */
   destroy(): void

@@ -165,9 +165,7 @@ export function redisEmitter(options: RedisEmitterOptions): Emitter {
   }
 }
 
-/**
- * Numbers orders like a hub, so that instances detect duplicates, and losses between two orders.
- */
+/** Numbers orders like a hub, so that instances detect duplicates and losses. */
 class Publisher {
   readonly #client: PublishingClient
   readonly #prefix: string

@@ -26,10 +26,7 @@ export interface LinkSettings {
   readonly heartbeat: number
 }
 
-/**
- * The link of one hub to Redis. It replaces a lost session, and subscribes each session to the
- * wanted topics.
- */
+/** The link of one hub to Redis. It replaces a lost session, and subscribes it again. */
 export class RedisLink implements EchoingLink, RedisSessionOwner {
   readonly echoes = true
   readonly #dialect: RedisDialect
@@ -189,10 +186,7 @@ export class RedisLink implements EchoingLink, RedisSessionOwner {
     this.#tellRefusals()
   }
 
-  /**
-   * Asks the server for changes that it does not announce: whether it has become a replica, and the
-   * permissions of this user.
-   */
+  /** Asks for changes that the server does not announce: its role, and our permissions. */
   #check(session: RedisSession): void {
     void session.checkRole()
     const [topic] = this.#refused.keys()

@@ -4,10 +4,7 @@ import { type Check, check, describe } from '../../validate.ts'
 /** Matches the beginning of a topic, or of the keys of the history, as a word in a prefix. */
 const TOPICS = /(?:^|[^\p{L}\p{N}])(room|user|instance|log):/u
 
-/**
- * Returns the problem of a prefix, or null. A prefix such as `koaws:room:` would mix the channels
- * of one application with the room channels of another.
- */
+/** Returns the problem of a prefix, or null. `koaws:room:` would be the rooms of `koaws:`. */
 export const checkPrefix: Check = (value) => {
   const problem = check.string(value)
   if (problem) return problem

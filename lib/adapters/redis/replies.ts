@@ -3,10 +3,7 @@ import { loggable } from '../../debug.ts'
 import { AdapterError } from '../../errors.ts'
 import { fieldsOf } from '../../fields.ts'
 
-/**
- * The codes of errors from a server that is not ready or not the primary: another attempt may
- * succeed.
- */
+/** Codes of a server that is not ready or not the primary: another attempt may succeed. */
 const TRANSIENT = new Set([
   'LOADING',
   'MASTERDOWN',
@@ -58,10 +55,7 @@ export function textOf(error: unknown): string {
   return quoted.slice(1, quoted.endsWith('…"') ? -2 : -1)
 }
 
-/**
- * Returns whether an error is a reply of Redis. ioredis has `ReplyError`; node-redis has
- * `ErrorReply` with the subclasses `SimpleError` and `BlobError`.
- */
+/** Returns whether an error is a reply of Redis: node-redis has subclasses of `ErrorReply`. */
 function isReply(error: unknown): boolean {
   for (let at: unknown = error; at instanceof Error; at = Object.getPrototypeOf(at)) {
     const name = (at as Error).constructor.name

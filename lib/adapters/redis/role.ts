@@ -4,10 +4,7 @@ import { AdapterError } from '../../errors.ts'
 import type { RedisConnection } from './connection.ts'
 import { isRefusal, textOf } from './replies.ts'
 
-/**
- * Asks servers for their role. PUBLISH works on a replica but reaches only the subscribers of that
- * replica. An instance there would be cut off without noticing.
- */
+/** Asks servers for their role: a PUBLISH on a replica reaches only its own subscribers. */
 export class RoleCheck {
   /** The command that this user may use, as far as known; a refused command is not repeated. */
   #may: 'INFO' | 'ROLE' | null = 'INFO'

@@ -19,10 +19,7 @@ export interface RedisSessionOwner {
   lost(session: RedisSession, error: Error): void
 }
 
-/**
- * Two connections to Redis that begin and end together: a publisher and a subscriber. Neither is
- * useful alone, and a lost session is replaced.
- */
+/** A publisher and a subscriber that begin and end together: neither is useful alone. */
 export class RedisSession {
   readonly #owner: RedisSessionOwner
   readonly #prefix: string
@@ -39,10 +36,7 @@ export class RedisSession {
     this.#role = role
   }
 
-  /**
-   * Connects. Rejects with the first error of either connection, or when they are not ready in
-   * time; the session has then ended.
-   */
+  /** Connects. Rejects with the first error of either connection, or after `PATIENCE`. */
   async open(dialect: RedisDialect): Promise<void> {
     const failed = new Promise<never>((_resolve, reject) => {
       this.#fail = reject
@@ -64,10 +58,7 @@ export class RedisSession {
     }
   }
 
-  /**
-   * Subscribes to topics. Resolves to the topics that this user may not subscribe to, with the
-   * errors.
-   */
+  /** Subscribes to topics. Resolves to the refused topics, with their errors. */
   async subscribe(topics: readonly string[]): Promise<Refusals> {
     const refusals: Refusals = new Map()
     const subscriber = this.#subscriber
@@ -150,10 +141,7 @@ export class RedisSession {
     await Promise.all([ready(publisher), ready(subscriber)])
   }
 
-  /**
-   * Subscribes to channels. Redis accepts or refuses all channels of a command: halving the list
-   * finds the refused ones.
-   */
+  /** Subscribes. Redis accepts or refuses a whole command: halving it finds refused channels. */
   async #subscribe(
     subscriber: RedisConnection,
     topics: readonly string[],

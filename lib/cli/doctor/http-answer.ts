@@ -27,10 +27,7 @@ const BODY_PATIENCE = 2_000
 
 const STATUS_LINE = /^HTTP\/(\d\.\d) (\d{3})(?: [^\r\n]*)?\r?\n/
 
-/**
- * Reads one answer, and skips interim ones such as 103. The socket is paused afterwards, and emits
- * the rest to its next owner.
- */
+/** Reads one answer after interim ones such as 103. Leaves the socket paused, with the rest. */
 export async function readAnswer(socket: Duplex, patience: number): Promise<HttpAnswer | NoAnswer> {
   const source = new Source(socket)
   try {

@@ -76,10 +76,7 @@ export async function checkPings(wire: Wire, patience: number): Promise<Checked>
   }
 }
 
-/**
- * Grows one message up to a bound, in fragments, with a ping after each. The message never ends, so
- * the application does not receive it.
- */
+/** Grows one message in fragments, with a ping after each. It never ends: no app receives it. */
 export async function checkSize(
   wire: Wire,
   most: number,

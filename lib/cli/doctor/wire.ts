@@ -73,10 +73,7 @@ export class Wire {
     this.#send(first ? Opcode.binary : Opcode.continuation, Buffer.alloc(bytes), false)
   }
 
-  /**
-   * Closes with 1000, and waits for the answer. Resolves with the end; null when the server sent
-   * no close frame in time.
-   */
+  /** Closes with 1000. Resolves with the end; null without a close frame in time. */
   async close(patience: number): Promise<End | null> {
     if (!this.end) {
       this.#closing = true

@@ -123,10 +123,7 @@ export class OnlineUsers implements Flushable {
     if (lingering.length > 0) this.#note(peer, { lingering })
   }
 
-  /**
-   * Removes the connections of an instance that has gone, and sends notes to the keepers that
-   * replace it.
-   */
+  /** Removes the connections of an instance that has gone, and tells its successors as keepers. */
   left(peer: string): void {
     for (const user of [...this.#kept.keys()]) this.#went(user, peer)
     const peers = this.#host.peers()

@@ -51,10 +51,7 @@ export interface ResolvedPresence {
   readonly onOffline: PresenceOptions['onOffline']
 }
 
-/**
- * Returns the problem with the option `presence`, or null. @throws OptionsError for a problem with
- * one of its members
- */
+/** Returns the problem with the option `presence`, or null. @throws OptionsError for a member */
 export const presenceCheck: Check = (value) => {
   validate('presence', value, {
     rooms: checkPatterns,

@@ -17,13 +17,9 @@ import { PresentRoom, type PresentRoomHost, type Sighting } from './present-room
 
 /** How long other instances have to answer which people are in a room, in milliseconds. */
 const PATIENCE = 2_000
-/**
- * The shortest time between two full resends, in milliseconds, however many instances request one.
- */
+/** The shortest time between two full resends, in milliseconds. */
 const RESEND = 2_000
-/**
- * Number of rooms per portion of a resend; `PAUSE` is the wait between portions, in milliseconds.
- */
+/** Rooms per portion of a resend; `PAUSE` is between portions, in milliseconds. */
 const PORTION = 500
 const PAUSE = 20
 
@@ -231,10 +227,7 @@ export class Presence implements PresencePart, RoomWatcher, PresentRoomHost {
     backplane.publish({ type: 'presence', target, text })
   }
 
-  /**
-   * Asks the other instances for the people in a room. Each answer replaces what this room knew of
-   * that instance.
-   */
+  /** Asks other instances for the people in a room. Each replaces what was known of it. */
   #ask(room: PresentRoom): Promise<void> {
     const { backplane } = this.#host
     if (!backplane) return Promise.resolve()

@@ -7,10 +7,7 @@ import type { PresenceData, PresentMember } from '../../protocol/presence.ts'
 const GATHER = 50
 /** The same when only the count is sent. */
 const GATHER_COUNTS = 1_000
-/**
- * Below this share of `maxMembers` the list of members is sent again. The gap prevents switching
- * back and forth.
- */
+/** Below this share of `maxMembers` members are listed again: the gap prevents flapping. */
 const BACK = 0.9
 
 /** A person in a room: a user with any number of connections, or one connection without a user. */
@@ -20,9 +17,7 @@ interface Person {
   readonly info: unknown
   /** Connections by instance. */
   readonly at: Map<string, number>
-  /**
-   * The number of connections that clients were last sent; null when they do not know the person.
-   */
+  /** The connections that clients were last told; null when they do not know the person. */
   told: number | null
   /** Runs until the person has left for good. */
   lingering: NodeJS.Timeout | null
@@ -80,9 +75,7 @@ export class PresentRoom {
     } else if (person.at.delete(instance)) this.#less(who, person)
   }
 
-  /**
-   * Replaces all connections to an instance: people without a sighting have no connection there.
-   */
+  /** Replaces the connections to an instance: people without a sighting have none there. */
   seeAll(instance: string, sightings: readonly Sighting[]): void {
     const there = new Set(sightings.map(({ who }) => who))
     for (const [who, person] of [...this.#people]) {
