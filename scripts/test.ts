@@ -131,7 +131,9 @@ function testFiles(): string[] {
 
 /** Returns what `npm run typecheck` prints when it fails, otherwise null. */
 async function checkTypes(): Promise<string | null> {
-  const child = spawn('npm', ['run', 'typecheck', '--silent'], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn('npm', ['run', 'typecheck', '--silent'], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
   let printed = ''
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (text: string) => {
