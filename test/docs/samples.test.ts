@@ -1610,6 +1610,7 @@ import { instrument } from 'koaws/otel'
 import * as v from 'valibot'
 import type { WebSocketServer } from 'ws'
 import { z } from 'zod'
+import { freePort } from '../support/free-port.ts'
 
 const chatProtocol = protocol({
   say: { data: z.object({ text: z.string() }), reply: z.object({ heard: z.number() }) },
@@ -1727,25 +1728,6 @@ async function startSample(
   const output = new Output(child)
   await listening(port, child, output)
   return { port, child, output }
-}
-
-/**
- * Returns a free port below the ephemeral range. A port from that range could be given to another
- * test on this machine that listens on port 0.
- */
-async function freePort(): Promise<number> {
-  for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 10_000)
-    if (await isFree(port)) return port
-  }
-}
-
-function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer()
-    server.on('error', () => resolve(false))
-    server.listen(port, () => server.close(() => resolve(true)))
-  })
 }
 
 /** Resolves when a process accepts connections. */

@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import WebSocket from 'ws'
-import { freePort } from '../../deploys/support/guide.ts'
 import { Pm2 } from '../../deploys/support/pm2.ts'
+import { freePort } from '../../support/free-port.ts'
 import { pause, until } from './support/mesh.ts'
 
 const WORKER = fileURLToPath(new URL('./support/pm2-worker.mjs', import.meta.url))

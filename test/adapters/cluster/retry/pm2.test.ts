@@ -4,8 +4,8 @@ import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import WebSocket from 'ws'
 import { type Client, connect } from '../../../../lib/client/index.ts'
-import { freePort } from '../../../deploys/support/guide.ts'
 import { Pm2 } from '../../../deploys/support/pm2.ts'
+import { freePort } from '../../../support/free-port.ts'
 import { until } from '../support/mesh.ts'
 
 const WORKER = fileURLToPath(new URL('../support/pm2-retry-worker.mjs', import.meta.url))
