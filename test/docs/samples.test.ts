@@ -26,6 +26,7 @@ import type { RejectedError, TestSocket } from '../../lib/testing/index.ts'
 import { connectHttp2, openOver } from '../http2/support/site.ts'
 import { selfSigned } from '../support/certificate.ts'
 import { launchChromium } from '../support/chromium.ts'
+import { freePort } from '../support/free-port.ts'
 import { needs, pathOf } from '../support/programs.ts'
 import { startRedis, stopRedis } from '../support/redis.ts'
 import { cleanUp, openSocket, rejected } from '../support/server.ts'
@@ -1610,7 +1611,6 @@ import { instrument } from 'koaws/otel'
 import * as v from 'valibot'
 import type { WebSocketServer } from 'ws'
 import { z } from 'zod'
-import { freePort } from '../support/free-port.ts'
 
 const chatProtocol = protocol({
   say: { data: z.object({ text: z.string() }), reply: z.object({ heard: z.number() }) },
