@@ -2,8 +2,9 @@
 // npm run test:all:   every test; fails if a program is missing
 // --covered, --apart: the two halves of that, for .ci/run.
 // Coverage slows tests down. Files that start programs or compute models add little to it.
-// All run the files side by side, and then the flows again over HTTP/2. The fast tests leave out LONG, to end within
-// three minutes, and the flows of LONG over HTTP/2. Other arguments go to mocha:
+// All run the files side by side, and then the flows again over HTTP/2. The first two also check the types meanwhile.
+// The fast tests leave out LONG, to end within three minutes, and the flows of LONG over HTTP/2. Other arguments go to
+// mocha:
 // npm test -- -g rejects, npm test -- test/listener/origin.test.ts
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -16,6 +17,8 @@ const LONG = [
   'docs/samples',
   'docs/reference',
   'examples/chat',
+  'examples/assistant',
+  'examples/llm',
   'examples/cluster',
   'examples/cluster-history',
   'examples/history',
@@ -27,6 +30,8 @@ const LONG = [
   'adapters/redis/faults',
   'adapters/redis/history/model',
   'history/model',
+  'streams/model',
+  'retry/model',
   'adapters/cluster/retry/processes',
   'adapters/cluster/history/processes',
   'adapters/cluster/retry/pm2',
@@ -89,8 +94,8 @@ if (missing.length > 0) {
   if (all) process.exit(1)
 }
 
-// Many tests wait more than they compute. JOBS=1 runs one file after the other in one process.
-const jobs = process.env['JOBS'] ?? String(availableParallelism() + 2)
+// Tests wait more than they compute. JOBS=1 runs one file after the other in one process.
+const jobs = process.env['JOBS'] ?? String(availableParallelism() + 4)
 const side = jobs === '1' ? [] : ['--parallel', '--jobs', jobs]
 const flags = words.filter((word) => !word.endsWith('.test.ts'))
 const chosen = words.filter((word) => word.endsWith('.test.ts'))
@@ -104,10 +109,13 @@ const runs =
           ? []
           : [[...side, ...flags, ...fast, '--config', 'test/http2/flows.mocharc.json']]),
       ]
+const types = part === 'covered' || part === 'apart' ? null : checkTypes()
 let failed = false
 // The second command runs even if the first one fails.
 for (const run of runs) failed = (await mocha(run)) !== 0 || failed
-process.exit(failed ? 1 : 0)
+const faults = await types
+if (faults) console.error(`npm run typecheck failed:\n${faults}`)
+process.exit(failed || faults ? 1 : 0)
 
 /** Returns the files of this run, the slowest first. */
 function testFiles(): string[] {
@@ -119,6 +127,21 @@ function testFiles(): string[] {
   if (part === 'apart') return apart
   if (part === 'covered') return [...LONG.filter((file) => !apart.includes(file)), ...short]
   return all ? [...LONG, ...short] : short
+}
+
+/** Returns what `npm run typecheck` prints when it fails, otherwise null. */
+async function checkTypes(): Promise<string | null> {
+  const child = spawn('npm', ['run', 'typecheck', '--silent'], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let printed = ''
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      printed += text
+    })
+  }
+  const [code] = await once(child, 'close')
+  return code === 0 ? null : printed || `status ${code}`
 }
 
 async function mocha(run: string[]): Promise<number> {

@@ -2,7 +2,7 @@
 //
 // A page loads this code as a file of its own. So all state of the client is in `StreamEngine`, and
 // the imports are functions without state.
-import { byteLength, encode, type Incoming } from './envelope.ts'
+import { byteLength, type Incoming } from './envelope.ts'
 import type { Pending } from './requests.ts'
 import { createStreamItems, END, LARGEST } from './stream-items.ts'
 import type { ClientStream, StreamEngine, StreamRequest } from './stream-types.ts'
@@ -105,7 +105,8 @@ function begin(
   }
 
   const post = (part: string, data?: object): void => {
-    if (request.sent) engine.post({ type, text: encode(part, data, id), sent: true })
+    if (request.sent)
+      engine.post({ type, text: JSON.stringify({ type: part, id, data }), sent: true })
   }
 
   /** Ends the request: messages with its id are ignored from now on. */
@@ -175,6 +176,7 @@ function begin(
   const sendItem = (value: unknown): number => {
     const form = JSON.stringify(value)
     if (!form) throw new TypeError(`${type}: an item of type ${typeof value} has no JSON form.`)
+    engine.assertKept(type, value)
     const part = `{"type":"koaws:item","id":${id},"data":${form}}`
     engine.post({ type, text: part, sent: true })
     return byteLength(part)

@@ -80,6 +80,8 @@ export interface StreamEngine {
    * @throws RequestError `ERR_KOAWS_TOO_LARGE`
    */
   post(item: Omit<Outgoing, 'fail'>): unknown
+  /** Asserts that JSON keeps the objects in data. */
+  assertKept(type: string, data: unknown): void
   /** Makes an error of the client itself. */
   localError(
     item: Omit<Outgoing, 'fail'>,

@@ -61,9 +61,11 @@ describe('an instance that its peers do not hear', () => {
         )
       })
       await soon(() => expect(other.hub.status().backplane.instances).to.equal(0))
-      const seen = states.filter(({ instance }) => instance === idOf(other))
-      expect(seen[0]?.state, 'the other side notices that it hears nothing').to.equal('degraded')
-      expect(seen[0]?.why).to.equal('all other instances have gone silent')
+      await soon(() => {
+        const seen = states.find(({ instance }) => instance === idOf(other))
+        expect(seen?.state, 'the other side notices that it hears nothing').to.equal('degraded')
+        expect(seen?.why).to.equal('all other instances have gone silent')
+      })
       // This holds for new connections too.
       let beats = 0
       adapter.watch((id, _topics, payload) => {

@@ -42,6 +42,25 @@ function streamsOf(connection: WebSocket): { _receiver: Writable; _socket: Socke
   return connection as unknown as { _receiver: Writable; _socket: Socket }
 }
 
+/** Runs something with both ends of a WebSocket that ws serves without koaws. */
+async function withPair(
+  run: (pair: { client: WebSocket; socket: WebSocket }) => Promise<void>,
+): Promise<void> {
+  const server = new WebSocketServer({ port: 0 })
+  try {
+    await once(server, 'listening')
+    const client = new WebSocket(`ws://localhost:${(server.address() as { port: number }).port}`)
+    const [[socket]] = await Promise.all([
+      once(server, 'connection') as Promise<[WebSocket]>,
+      once(client, 'open'),
+    ])
+    await run({ client, socket })
+    client.terminate()
+  } finally {
+    server.close()
+  }
+}
+
 describe('the private members of ws', () => {
   afterEach(cleanUp)
 
@@ -86,26 +105,15 @@ describe('the private members of ws', () => {
     type Counting = WebSocket & { _autoPongComplete?: () => void; _pendingAutoPongs?: number }
 
     it('have no other use in this version of ws', async () => {
-      const server = new WebSocketServer({ port: 0 })
-      try {
-        await once(server, 'listening')
-        const client = new WebSocket(
-          `ws://localhost:${(server.address() as { port: number }).port}`,
-        )
-        const [[socket]] = await Promise.all([
-          once(server, 'connection') as Promise<[Counting]>,
-          once(client, 'open'),
-        ])
+      await withPair(async (pair) => {
+        const socket: Counting = pair.socket
         const before = { ...socket }
         socket._autoPongComplete?.()
         const after = { ...socket }
-        client.terminate()
         if (socket._autoPongComplete === undefined) return // before ws 8.22
         expect(before._pendingAutoPongs).to.equal(0)
         expect(after).to.deep.equal({ ...before, _pendingAutoPongs: -1 })
-      } finally {
-        server.close()
-      }
+      })
     })
 
     it('count each that is written or dropped', async () => {
@@ -192,25 +200,14 @@ describe('the private members of ws', () => {
 
     it('while ws does it on its own', async () => {
       // When this fails, ws has the fix of decision 18, and `endOnce` is not needed.
-      const server = new WebSocketServer({ port: 0 })
-      try {
-        await once(server, 'listening')
-        const client = new WebSocket(
-          `ws://localhost:${(server.address() as { port: number }).port}`,
-        )
-        const [[socket]] = await Promise.all([
-          once(server, 'connection') as Promise<[WebSocket]>,
-          once(client, 'open'),
-        ])
+      await withPair(async ({ client, socket }) => {
         const { _receiver, _socket } = streamsOf(socket)
         const again = await endedAgain(async () => {
           client.close()
           await once(socket, 'close')
         })
         expect([again.has(_receiver), again.has(_socket)]).to.deep.equal([true, true])
-      } finally {
-        server.close()
-      }
+      })
     })
   })
 

@@ -6,9 +6,10 @@ import { expect } from 'chai'
 import { accept, type KoaWsOptions, messages } from '../../lib/index.ts'
 import { diagnose, rowOf, run } from '../cli/support/run.ts'
 import { selfSigned } from '../support/certificate.ts'
+import { freePort } from '../support/free-port.ts'
 import { needs } from '../support/programs.ts'
 import { cleanUp, listen, makeApp, makeHub } from '../support/server.ts'
-import { freePort, readerFolder, removeFolders } from './support/guide.ts'
+import { readerFolder, removeFolders } from './support/guide.ts'
 import { type RunningProxy, startProxy, stopProxies } from './support/proxy.ts'
 
 /** Starts an app with an echo on `/` and `/plain`, and `messages()` on `/chat`; returns its port. */

@@ -1,9 +1,10 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'chai'
+import { freePort } from '../support/free-port.ts'
 import { needs } from '../support/programs.ts'
 import { cleanUp, eventually, openSocket, rejected } from '../support/server.ts'
-import { blockOf, freePort, readerFolder, removeFolders, replaceOnce } from './support/guide.ts'
+import { blockOf, readerFolder, removeFolders, replaceOnce } from './support/guide.ts'
 import {
   ADMIN_SOCKET,
   haproxyServersUp,

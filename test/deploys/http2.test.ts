@@ -10,9 +10,10 @@ import type { TestSocket } from '../../lib/testing/index.ts'
 import { cleanUpHttp2, connectHttp2 } from '../http2/support/site.ts'
 import { selfSigned } from '../support/certificate.ts'
 import { launchChromium } from '../support/chromium.ts'
+import { freePort } from '../support/free-port.ts'
 import { needs } from '../support/programs.ts'
 import { eventually, rejected, soon } from '../support/server.ts'
-import { blockOf, freePort, readerFolder, removeFolders, replaceOnce } from './support/guide.ts'
+import { blockOf, readerFolder, removeFolders, replaceOnce } from './support/guide.ts'
 import {
   type Backend,
   type Greeting,

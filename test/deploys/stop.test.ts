@@ -3,9 +3,10 @@ import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'chai'
+import { freePort } from '../support/free-port.ts'
 import { handshake, rawClient } from '../support/raw.ts'
 import { cleanUp, openSocket, rejected } from '../support/server.ts'
-import { blockOf, freePort, readerFolder, removeFolders, replaceOnce } from './support/guide.ts'
+import { blockOf, readerFolder, removeFolders, replaceOnce } from './support/guide.ts'
 import { openRaw } from './support/returning-client.ts'
 
 /** The signals of systemd, Docker and Kubernetes: to one process, or to a process group. */

@@ -26,6 +26,7 @@ import type { RejectedError, TestSocket } from '../../lib/testing/index.ts'
 import { connectHttp2, openOver } from '../http2/support/site.ts'
 import { selfSigned } from '../support/certificate.ts'
 import { launchChromium } from '../support/chromium.ts'
+import { freePort } from '../support/free-port.ts'
 import { needs, pathOf } from '../support/programs.ts'
 import { startRedis, stopRedis } from '../support/redis.ts'
 import { cleanUp, openSocket, rejected } from '../support/server.ts'
@@ -1727,25 +1728,6 @@ async function startSample(
   const output = new Output(child)
   await listening(port, child, output)
   return { port, child, output }
-}
-
-/**
- * Returns a free port below the ephemeral range. A port from that range could be given to another
- * test on this machine that listens on port 0.
- */
-async function freePort(): Promise<number> {
-  for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 10_000)
-    if (await isFree(port)) return port
-  }
-}
-
-function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer()
-    server.on('error', () => resolve(false))
-    server.listen(port, () => server.close(() => resolve(true)))
-  })
 }
 
 /** Resolves when a process accepts connections. */

@@ -1,23 +1,11 @@
 import { expect } from 'chai'
 import { MessageError, messages } from '../../lib/index.ts'
-import { PythonProcess } from '../protocol/support/python.ts'
-import { needs, pathOf } from '../support/programs.ts'
-import { cleanUp, eventually } from '../support/server.ts'
+import { pythonClients } from '../protocol/support/python.ts'
+import { eventually } from '../support/server.ts'
 import { serveMessages } from '../support/talk.ts'
 
 describe('requests with `retry` of examples/clients/koaws_client.py', () => {
-  needs("Python's websockets")
-  let python: PythonProcess
-
-  beforeEach(() => {
-    python = new PythonProcess(pathOf("Python's websockets"))
-  })
-
-  afterEach(async () => {
-    await python.stop()
-    await cleanUp()
-    expect(python.complaints).to.equal('')
-  })
+  const clientOf = pythonClients()
 
   it('run once and are answered on the next connection, when the first one breaks', async () => {
     const runs: unknown[] = []
@@ -28,7 +16,7 @@ describe('requests with `retry` of examples/clients/koaws_client.py', () => {
       return { number: runs.length }
     })
     const { port, hub } = await serveMessages(chat)
-    const client = python.client(`ws://127.0.0.1:${port}/chat`, undefined)
+    const client = clientOf(`ws://127.0.0.1:${port}/chat`)
     await client.open()
     await client.do({ request: ['order', 'tea'], as: 'tea', retry: true })
     const { results } = client.heard
@@ -49,7 +37,7 @@ describe('requests with `retry` of examples/clients/koaws_client.py', () => {
       await new Promise(() => {})
     })
     const { port } = await serveMessages(chat)
-    const client = python.client(`ws://127.0.0.1:${port}/chat`, undefined)
+    const client = clientOf(`ws://127.0.0.1:${port}/chat`)
     await client.open()
     await client.do({ request: ['order'], as: 'tea', retry: true })
     await eventually(() => isHandling)

@@ -1,24 +1,12 @@
 import { once } from 'node:events'
 import { expect } from 'chai'
 import { messages } from '../../lib/index.ts'
-import { PythonProcess } from '../protocol/support/python.ts'
-import { needs, pathOf } from '../support/programs.ts'
-import { cleanUp, eventually } from '../support/server.ts'
+import { pythonClients } from '../protocol/support/python.ts'
+import { eventually } from '../support/server.ts'
 import { serveMessages } from '../support/talk.ts'
 
 describe('streams of examples/clients/koaws_client.py', () => {
-  needs("Python's websockets")
-  let python: PythonProcess
-
-  beforeEach(() => {
-    python = new PythonProcess(pathOf("Python's websockets"))
-  })
-
-  afterEach(async () => {
-    await python.stop()
-    await cleanUp()
-    expect(python.complaints).to.equal('')
-  })
+  const clientOf = pythonClients()
 
   it('go on after a cut, and get each item once', async () => {
     const chat = messages().on(
@@ -33,7 +21,7 @@ describe('streams of examples/clients/koaws_client.py', () => {
       { resume: true },
     )
     const { port } = await serveMessages(chat)
-    const client = python.client(`ws://127.0.0.1:${port}/chat`, undefined)
+    const client = clientOf(`ws://127.0.0.1:${port}/chat`)
     const { results } = client.heard
     await client.open()
     await client.do({ stream: ['count'], as: 's', resume: true })
@@ -57,7 +45,7 @@ describe('streams of examples/clients/koaws_client.py', () => {
       isCanceled = true
     })
     const { port } = await serveMessages(chat)
-    const client = python.client(`ws://127.0.0.1:${port}/chat`, undefined)
+    const client = clientOf(`ws://127.0.0.1:${port}/chat`)
     await client.open()
     await client.do({ stream: ['wait'], as: 's' })
     await client.do({ take: 's', as: 'item' })
@@ -74,7 +62,7 @@ describe('streams of examples/clients/koaws_client.py', () => {
       return length
     })
     const { port } = await serveMessages(chat)
-    const client = python.client(`ws://127.0.0.1:${port}/chat`, undefined)
+    const client = clientOf(`ws://127.0.0.1:${port}/chat`)
     await client.open()
     const items = Array.from({ length: 20 }, () => 'x'.repeat(30_000))
     await client.do({ upload: ['join'], items, as: 'u' })

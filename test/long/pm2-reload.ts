@@ -9,8 +9,9 @@
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as pause } from 'node:timers/promises'
+import { freePort } from '../support/free-port.ts'
 import { mulberry32 } from '../support/order.ts'
-import { freePort, startRedis, stopRedis } from '../support/redis.ts'
+import { startRedis, stopRedis } from '../support/redis.ts'
 import { chooser, optionOf, runProgram } from './support/program.ts'
 import { endPm2, Pm2 } from './support/redis-pm2.ts'
 import { EDGE, type Outcome, outcomeOf, row, wrongIn } from './support/redis-reload-account.ts'

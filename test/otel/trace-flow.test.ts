@@ -43,10 +43,14 @@ function traceFlow(adapters: () => Promise<[Adapter, Adapter]>): void {
 
   it('is one trace', async () => {
     const { meterProvider, tracerProvider } = sdk
+    const joined = deferred<void>()
     const start = async (adapter: Adapter, name: string): Promise<Site> => {
       const site = await serve(
         (app, hub) => {
-          const chat = messages().onOpen((connection) => connection.join('lobby'))
+          const chat = messages().onOpen(async (connection) => {
+            await connection.join('lobby')
+            joined.resolve()
+          })
           app.use(async (ctx, next) => {
             if (ctx.method !== 'POST') return next()
             await null
@@ -77,8 +81,7 @@ function traceFlow(adapters: () => Promise<[Adapter, Adapter]>): void {
       ofClient.startSpan('client said', { kind: SpanKind.CONSUMER }, parent).end()
       heard.resolve(data)
     })
-    await eventually(() => two.hub.status().rooms === 1)
-    // The other instance learns of the room before it gets a message for it.
+    await joined.promise // Redis delivers messages to the room from now on
     const answer = await fetch(`http://127.0.0.1:${one.port}/say`, {
       method: 'POST',
       headers: { traceparent: `00-${TRACE}-${SPAN}-01` },

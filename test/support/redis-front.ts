@@ -1,8 +1,9 @@
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { connect, createServer, type Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import { selfSigned } from './certificate.ts'
+import { freePort } from './free-port.ts'
 import { proxies } from './redis.ts'
 
 /** The behavior of a front. */
@@ -65,9 +66,10 @@ export async function startFront(target: number): Promise<RedisFront> {
       if (!isMute) socket.destroy()
     })
   })
-  server.listen(0, '127.0.0.1')
+  // While the front is closed, no connection and no other listener takes its port.
+  const port = await freePort()
+  server.listen(port, '127.0.0.1')
   await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
   const cut = (): void => {
     for (const socket of sockets) socket.destroy()
   }

@@ -5,6 +5,7 @@ import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Transform } from 'node:stream'
+import { freePort } from './free-port.ts'
 import { pathOf } from './programs.ts'
 
 /** A Redis of a test: on loopback, without persistence, in a folder of its own. */
@@ -158,19 +159,6 @@ export async function stopRedis(): Promise<void> {
   await Promise.all(gone)
   for (const folder of folders) rmSync(folder, { recursive: true, force: true })
   folders.clear()
-}
-
-/** Returns a port that no server listens on. */
-export async function freePort(): Promise<number> {
-  // A cluster also listens on the port plus 10,000.
-  for (;;) {
-    const server = createServer().listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    const { port } = server.address() as { port: number }
-    server.close()
-    await once(server, 'close')
-    if (port < 55_000) return port
-  }
 }
 
 function answers(port: number): Promise<void> {

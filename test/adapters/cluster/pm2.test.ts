@@ -1,10 +1,8 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import WebSocket from 'ws'
-import { freePort } from '../../deploys/support/guide.ts'
 import { Pm2 } from '../../deploys/support/pm2.ts'
+import { freePort } from '../../support/free-port.ts'
 import { pause, until } from './support/mesh.ts'
 
 const WORKER = fileURLToPath(new URL('./support/pm2-worker.mjs', import.meta.url))
@@ -74,20 +72,7 @@ describe('clusterAdapter() under PM2', function () {
 
   before(async () => {
     const port = await freePort()
-    const run = join(pm2.home, 'run')
-    mkdirSync(run, { mode: 0o700 })
-    const app = {
-      name: 'mesh',
-      script: WORKER,
-      exec_mode: 'cluster',
-      instances: 3,
-      wait_ready: true,
-      listen_timeout: 20_000,
-      kill_timeout: 6_000,
-      vizion: false,
-    }
-    writeFileSync(join(pm2.home, 'apps.json'), JSON.stringify({ apps: [app] }))
-    await pm2.run(['start', 'apps.json'], pm2.home, { PORT: String(port), XDG_RUNTIME_DIR: run })
+    await pm2.startMesh(WORKER, { PORT: String(port) })
     for (let i = 0; i < 9; i++) guests.push(new Guest(`ws://127.0.0.1:${port}/`))
   })
 

@@ -44,6 +44,24 @@ export class Pm2 {
     })
   }
 
+  /** Starts three workers with the name `mesh`, and a folder of their own for the sockets of `clusterAdapter()`. */
+  async startMesh(script: string, env: Record<string, string>): Promise<void> {
+    const folder = join(this.home, 'run')
+    mkdirSync(folder, { mode: 0o700 })
+    const app = {
+      name: 'mesh',
+      script,
+      exec_mode: 'cluster',
+      instances: 3,
+      wait_ready: true,
+      listen_timeout: 20_000,
+      kill_timeout: 6_000,
+      vizion: false,
+    }
+    writeFileSync(join(this.home, 'apps.json'), JSON.stringify({ apps: [app] }))
+    await this.run(['start', 'apps.json'], this.home, { ...env, XDG_RUNTIME_DIR: folder })
+  }
+
   /** The log of the daemon. */
   get log(): string {
     return readFileSync(join(this.home, 'pm2.log'), 'utf8')

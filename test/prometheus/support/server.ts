@@ -4,8 +4,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { freePort } from '../../support/free-port.ts'
 import { pathOf } from '../../support/programs.ts'
-import { freePort } from '../../support/redis.ts'
 import { PATIENCE } from '../../support/server.ts'
 
 /** One series of the answer to a query. */

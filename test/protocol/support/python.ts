@@ -2,7 +2,9 @@ import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { eventually } from '../../support/server.ts'
+import { expect } from 'chai'
+import { needs, pathOf } from '../../support/programs.ts'
+import { cleanUp, eventually } from '../../support/server.ts'
 import { type ClientStatus, type ClientUnderTest, Heard, type Outcome } from './client-run.ts'
 import type { Action, App, Json } from './vectors.ts'
 
@@ -15,6 +17,28 @@ type Event =
   | { status: ClientStatus }
   | { begun: true }
   | { ended: true }
+
+/**
+ * Call it in a `describe`: its tests have a process of their own, which prints nothing on stderr.
+ *
+ * @returns makes the client of a test
+ */
+export function pythonClients(): (url: string) => PythonClient {
+  needs("Python's websockets")
+  let python: PythonProcess
+
+  beforeEach(() => {
+    python = new PythonProcess(pathOf("Python's websockets"))
+  })
+
+  afterEach(async () => {
+    await python.stop()
+    await cleanUp()
+    expect(python.complaints).to.equal('')
+  })
+
+  return (url) => python.client(url, undefined)
+}
 
 /** A process that has one client at a time. */
 export class PythonProcess {

@@ -1,11 +1,11 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import WebSocket from 'ws'
 import { type Client, connect } from '../../../../lib/client/index.ts'
-import { freePort } from '../../../deploys/support/guide.ts'
 import { Pm2 } from '../../../deploys/support/pm2.ts'
+import { freePort } from '../../../support/free-port.ts'
 import { until } from '../support/mesh.ts'
 
 const WORKER = fileURLToPath(new URL('../support/pm2-retry-worker.mjs', import.meta.url))
@@ -73,21 +73,7 @@ describe('requests with `retry` under PM2', function () {
   before(async () => {
     const port = await freePort()
     url = `ws://127.0.0.1:${port}`
-    const folder = join(pm2.home, 'run')
-    mkdirSync(folder, { mode: 0o700 })
-    const app = {
-      name: 'mesh',
-      script: WORKER,
-      exec_mode: 'cluster',
-      instances: 3,
-      wait_ready: true,
-      listen_timeout: 20_000,
-      kill_timeout: 6_000,
-      vizion: false,
-    }
-    writeFileSync(join(pm2.home, 'apps.json'), JSON.stringify({ apps: [app] }))
-    const env = { PORT: String(port), XDG_RUNTIME_DIR: folder, RUNS: runs }
-    await pm2.run(['start', 'apps.json'], pm2.home, env)
+    await pm2.startMesh(WORKER, { PORT: String(port), RUNS: runs })
   })
 
   after(() => pm2.kill())
