@@ -2,6 +2,7 @@ import { guarded, startServer } from './lib/children.mjs'
 import { environment, printEnvironment, writeResults } from './lib/environment.mjs'
 import { build, Load } from './lib/load.mjs'
 import { templateOf } from './lib/message.mjs'
+import { profiled, profiles } from './lib/profile.mjs'
 import { printWindows, rounds, Windows } from './lib/rounds.mjs'
 import { number, selected } from './lib/settings.mjs'
 
@@ -104,6 +105,23 @@ async function runPart({ title, workloads, members, contestants }, load) {
       await server.stop()
     }
   })
+  // Bun has no profile by function.
+  const profiledNames = names.filter((name) => !leftOut[name] && name !== 'bun')
+  for (const name of profiles ? profiledNames : []) {
+    const { server: serverName, kind, deflate = false } = contestants[name]
+    const server = await startServer(serverName, { deflate })
+    try {
+      await load.open('members', { port: server.port, count: members, kind, deflate })
+      for (const [what, workload] of Object.entries(workloads)) {
+        const run = () => measure(load, server, kind, workload, settings.window)
+        await run()
+        await profiled(`${title}, ${what}`, name, server, 'cpu', run)
+      }
+    } finally {
+      await load.command('drop')
+      await server.stop()
+    }
+  }
   const results = {}
   for (const [what, list] of windows) {
     results[what] = list.results(SUBJECT)

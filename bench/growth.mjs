@@ -1,10 +1,9 @@
 /** Whether the cost of each operation grows in proportion to the number of connections. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { draw, growth } from './lib/charts.mjs'
-import { guarded } from './lib/children.mjs'
+import { Child, guarded } from './lib/children.mjs'
 import { environment, printEnvironment, writeResults } from './lib/environment.mjs'
 import { build, hex, Load } from './lib/load.mjs'
-import { RpcChild } from './lib/redis-children.mjs'
 import { ACCEPT, KEY } from './lib/request.mjs'
 import { number } from './lib/settings.mjs'
 import { median, round } from './lib/stats.mjs'
@@ -43,7 +42,7 @@ function request(port, path, subprotocol) {
 
 /** Starts an instance. Its code has been compiled by long use when this resolves. */
 async function warm(load, options) {
-  const server = new RpcChild('growth', '../servers/scale.mjs', 0, ['--expose-gc'])
+  const server = new Child('growth', '../servers/scale.mjs', 0, { nodeArgs: ['--expose-gc'] })
   const { port } = await server.call('start', { kind: 'http/1.1', heartbeat: 0, ...options })
   const open = (count) => {
     const path = options.presence ? '/v1' : '/in/0'

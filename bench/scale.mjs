@@ -1,10 +1,9 @@
 /** Many WebSockets in one process, over HTTP/2: memory, idle CPU, stalls, broadcasts and the end. */
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { guarded } from './lib/children.mjs'
+import { Child, guarded } from './lib/children.mjs'
 import { environment, printEnvironment, writeResults } from './lib/environment.mjs'
 import { buildHttp2, Http2Load } from './lib/load.mjs'
-import { RpcChild } from './lib/redis-children.mjs'
 import { descriptors, number } from './lib/settings.mjs'
 import { round } from './lib/stats.mjs'
 
@@ -90,7 +89,7 @@ async function main() {
   printEnvironment(about)
   buildHttp2()
   const nodeArgs = [`--max-old-space-size=${settings.heapMegabytes}`, '--expose-gc']
-  const server = new RpcChild('scale', '../servers/scale.mjs', 0, nodeArgs)
+  const server = new Child('scale', '../servers/scale.mjs', 0, { nodeArgs })
   const load = new Http2Load(1)
   const { port } = await server.call('start', { kind: 'http/2', heartbeat: settings.heartbeat })
   const empty = await memory(server)
