@@ -4,7 +4,7 @@ import { draw, growth } from './lib/charts.mjs'
 import { Child, guarded } from './lib/children.mjs'
 import { environment, printEnvironment, writeResults } from './lib/environment.mjs'
 import { build, hex, Load } from './lib/load.mjs'
-import { ACCEPT, KEY } from './lib/request.mjs'
+import { ACCEPT, plainRequest } from './lib/request.mjs'
 import { number } from './lib/settings.mjs'
 import { median, round } from './lib/stats.mjs'
 
@@ -25,21 +25,6 @@ const COUNTS = [1000, 4000, 16_000]
 /** The units that each count is repeated for: a short measurement is a cold one. */
 const UNITS = COUNTS.at(-1)
 
-function request(port, path, subprotocol) {
-  return hex(
-    [
-      `GET ${path} HTTP/1.1`,
-      `Host: 127.0.0.1:${port}`,
-      'Connection: Upgrade',
-      'Upgrade: websocket',
-      'Sec-WebSocket-Version: 13',
-      `Sec-WebSocket-Key: ${KEY}`,
-      ...(subprotocol ? [`Sec-WebSocket-Protocol: ${subprotocol}`] : []),
-      '\r\n',
-    ].join('\r\n'),
-  )
-}
-
 /** Starts an instance. Its code has been compiled by long use when this resolves. */
 async function warm(load, options) {
   const server = new Child('growth', '../servers/scale.mjs', 0, { nodeArgs: ['--expose-gc'] })
@@ -55,7 +40,7 @@ async function warm(load, options) {
         timeoutMs: 300_000,
         discard: Number(Boolean(options.presence)),
       },
-      ...{ request: request(port, path, protocol), expect: hex(ACCEPT) },
+      ...{ request: hex(plainRequest(port, path, protocol)), expect: hex(ACCEPT) },
     })
   }
   await open(settings.warmup)

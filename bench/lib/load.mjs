@@ -36,10 +36,14 @@ function compile(name, attempts) {
 
 /** Compiles the client of HTTP/1.1. */
 export function build() {
-  const used = compile('load', [['-DWITH_ZLIB', '-lz'], []])
-  if (used?.length === 0) {
+  const zlib = ['-DWITH_ZLIB', '-lz']
+  const tls = ['-DWITH_TLS', '-lssl', '-lcrypto']
+  const used = compile('load', [[...zlib, ...tls], zlib, tls, []])
+  if (used === undefined) return
+  if (!used.includes('-lz')) {
     console.log('no zlib headers (zlib1g-dev): compressed broadcasts are left out')
   }
+  if (!used.includes('-lssl')) console.log('no headers of OpenSSL (libssl-dev): TLS is left out')
 }
 
 /** Compiles the client of HTTP/2. It needs libnghttp2-dev. */
