@@ -108,12 +108,13 @@ async function openAll(server, load, port, count) {
   const { connections, serverUs } = result
   const ms = performance.now() - began
   if (connections === 0) throw new Error('too little memory for any connection')
+  const availableMegabytes = Math.round(machineMemory().available / MIB)
   if (connections < count) {
-    const available = Math.round(machineMemory().available / MIB)
-    console.log(`memory ended at ${connections} connections: ${available} MiB are available`)
+    console.log(`memory ended at ${connections} connections, ${availableMegabytes} MiB are left`)
   }
   return {
     connections,
+    availableMegabytes,
     open: {
       seconds: round(ms / 1000, 1),
       perSecond: Math.round((connections / ms) * 1000),
@@ -201,7 +202,7 @@ async function measure({ server, load, kind, count }, figures) {
   const identity = kind?.endsWith('TLS') ? selfSigned() : undefined
   const { port } = await server.call('start', { kind, heartbeat: settings.heartbeat, identity })
   const empty = await memory(server)
-  Object.assign(figures, { wanted: count, ...(await openAll(server, load, port, count)) })
+  Object.assign(figures, await openAll(server, load, port, count))
   const { connections } = figures
   console.log('open', connections, figures.open)
   await sleep(2000)
@@ -233,7 +234,7 @@ function memoryEnds(figures) {
 
 async function run(name) {
   const { start, load: startLoad, count } = CONTESTANTS[name]
-  const figures = {}
+  const figures = { wanted: count }
   const { kind, server } = start()
   const load = startLoad()
   const guard = memoryEnds(figures)

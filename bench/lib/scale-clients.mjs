@@ -58,7 +58,7 @@ export class Over1 {
   #tls
 
   constructor({ tls }) {
-    this.#tls = Number(tls)
+    this.#tls = tls
   }
 
   async #openSome(load, group, port, first, count) {
