@@ -60,7 +60,10 @@ function samples({ nodes, samples: ids, timeDeltas }) {
   const callFrames = new Map(nodes.map(({ id, callFrame }) => [id, callFrame]))
   return ids
     .map((id, i) => ({ callFrame: callFrames.get(id), self: timeDeltas[i] }))
-    .filter(({ callFrame }) => callFrame.functionName !== '(idle)')
+    .filter(({ callFrame: { functionName, url } }) => {
+      // The profiler itself: "dispatch" is native code of the inspector.
+      return functionName !== '(idle)' && !(functionName === 'dispatch' && url === '')
+    })
 }
 
 /** Bytes that were still in use at the end, by the function that allocated them. */

@@ -18,6 +18,8 @@ const MAKE = {
   'http/2': (callback) => http2.createServer(callback),
 }
 
+const FRAME = Buffer.concat([Buffer.from([0x81, TEXT.length]), Buffer.from(TEXT)])
+
 let hub
 
 function cpuSince(began) {
@@ -68,23 +70,34 @@ serve({
     const target = room === undefined ? hub.all() : hub.room(room)
     target.send(TEXT)
   },
-  /** Has every connection join or leave a room that `each` connections share. Returns the CPU time, in microseconds. */
-  async change({ name, each, leave }) {
-    const began = process.cpuUsage()
-    let n = 0
-    for (const connection of hub.localConnections.values()) {
-      const room = `${name}:${Math.floor(n++ / each)}`
-      if (leave) connection.leave(room)
-      else connection.join(room)
+  /**
+   * Has every connection join and then leave rooms that `each` connections share, `times` times.
+   * Returns the CPU time of both, in microseconds.
+   */
+  async change({ name, each, times, pause = 0 }) {
+    const connections = [...hub.localConnections.values()]
+    const rooms = connections.map((_, n) => `${name}:${Math.floor(n / each)}`)
+    const us = { join: 0, leave: 0 }
+    for (let i = 0; i < times; i++) {
+      for (const what of ['join', 'leave']) {
+        const began = process.cpuUsage()
+        for (const [n, connection] of connections.entries()) connection[what](rooms[n])
+        if (pause > 0) await sleep(pause) // presence tells what has changed after 50 ms
+        us[what] += cpuSince(began)
+      }
     }
-    await sleep(200) // presence tells what has changed after 50 ms
-    return cpuSince(began)
+    return us
   },
-  /** Sends single messages to all. Returns the CPU time, in microseconds. */
-  async broadcasts({ count, pause }) {
+  /**
+   * Sends single messages to all, or with `raw` writes their frame to each socket without koaws.
+   * Returns the CPU time, in microseconds.
+   */
+  async broadcasts({ count, pause, raw }) {
+    const sockets = [...hub.localConnections.values()].map(({ _socket }) => _socket)
     const began = process.cpuUsage()
     for (let i = 0; i < count; i++) {
-      hub.all().send(TEXT)
+      if (raw) for (const socket of sockets) socket.write(FRAME)
+      else hub.all().send(TEXT)
       await sleep(pause)
     }
     return cpuSince(began)
