@@ -218,7 +218,7 @@ async function measure({ server, load, kind, count }, figures) {
   console.log('close', figures.close)
 }
 
-/** Rejects when the machine has too little memory left, whatever the processes do at that time. */
+/** Rejects when the machine has too little memory left, at any time of the run. */
 function memoryEnds(figures) {
   let timer
   const ended = new Promise((_, reject) => {
