@@ -45,13 +45,29 @@ export function findings(
   })
 }
 
-/** Returns the figures of an area; the share of negative sentences is in percent. */
-export function statistics(passages: readonly Passage[]): {
+/** The figures of an area; the share of negative sentences is in percent. */
+export interface Statistics {
   words: number
   sentences: number
   median: number
   negative: number
-} {
+}
+
+/** Returns a sentence for each figure above its limit. */
+export function excesses(
+  area: string,
+  figures: Statistics,
+  goals: readonly { figure: keyof Statistics; most: number; unit: string }[],
+): string[] {
+  return goals
+    .filter(({ figure, most }) => figures[figure] > most)
+    .map(({ figure, most, unit }) => {
+      const found = Math.ceil(figures[figure] * 10) / 10
+      return `${area}: ${found} ${unit}, and at most ${most} are allowed`
+    })
+}
+
+export function statistics(passages: readonly Passage[]): Statistics {
   const sentences = passages
     .filter(({ kind }) => kind === 'text')
     .flatMap(({ text }) => sentencesOf(text))

@@ -8,19 +8,17 @@ import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import {
   commentsOf,
+  excesses,
   findings,
   type Kind,
   type Passage,
   passagesOf,
+  type Statistics,
   statistics,
   titlesOf,
 } from './prose-rules.ts'
 
-interface Figures {
-  words: number
-  sentences: number
-  median: number
-  negative: number
+interface Figures extends Statistics {
   counts: Record<Kind, number>
 }
 
@@ -33,8 +31,15 @@ interface Finding {
 
 const KINDS: readonly Kind[] = ['pronoun', 'vague', 'length', 'heading']
 const LIMITS = 'scripts/prose-limits.json'
-/** Goals for hand-written pages; the other areas must not get worse. */
-const STRICT = { area: 'docs', median: 16, negative: 5 }
+/** Limits for the pages of docs/ that are written by hand; the other areas must not get worse. */
+const STRICT = {
+  area: 'docs',
+  goals: [
+    { figure: 'words', most: 40_000, unit: 'words' },
+    { figure: 'median', most: 16, unit: 'words in the median sentence' },
+    { figure: 'negative', most: 5, unit: '% of sentences with no, none, nobody or nothing' },
+  ],
+} as const
 
 const read = (file: string): string => readFileSync(file, 'utf8')
 const markdown = (file: string): Passage[] => passagesOf(read(file))
@@ -133,11 +138,9 @@ function printSummary(): void {
   for (const row of [head, ...rows])
     console.log(row.map((cell, at) => cell.padEnd(widths[at] as number)).join('  '))
 
-  const strict = figures[STRICT.area] as Figures
-  for (const name of ['median', 'negative'] as const) {
-    if (strict[name] <= STRICT[name]) continue
+  for (const excess of excesses(STRICT.area, figures[STRICT.area] as Figures, STRICT.goals)) {
     failed = true
-    console.log(`${STRICT.area}: ${name} is ${strict[name].toFixed(1)}, above ${STRICT[name]}`)
+    console.log(excess)
   }
   const loose = Object.entries(figures).some(([area, { counts }]) =>
     KINDS.some((kind) => counts[kind] < (limits[area]?.[kind] ?? 0)),

@@ -9,10 +9,17 @@ import { CloseCode, closeCodeForStatus, closeReason } from '../protocol/close-co
 import type { PushCheck } from './checked-audience.ts'
 import { type CloseEvent, closedError, Ending } from './ending.ts'
 import { awaitExpiry, forgetExpiry } from './expiry.ts'
-import { type WebSocketWithFacts, writeFacts, writeState, writeUser } from './facts.ts'
-import { Intake } from './intake.ts'
+import {
+  sinceStart,
+  timeOf,
+  type WebSocketWithFacts,
+  writeFacts,
+  writeState,
+  writeUser,
+} from './facts.ts'
+import { Intake, type IntakeExtras } from './intake.ts'
 import { MessageIterator } from './iterator.ts'
-import { Outbox } from './outbox.ts'
+import type { Outbox } from './outbox.ts'
 import type { ConnectionFacts, ConnectionOwner, DropReason } from './owner.ts'
 import { Reading } from './reading.ts'
 import type { RequestOptions } from './types.ts'
@@ -36,7 +43,7 @@ export interface Conversation {
 }
 
 /** What few connections need, or only at their end: made on first use. */
-interface Extras {
+interface Extras extends IntakeExtras {
   ending?: Ending
   iterator?: MessageIterator | undefined
   reading?: Reading
@@ -60,12 +67,12 @@ const PROTOCOL_ERROR_LINGER = 250
  * @typeParam C the class `Connection`, which imports this file
  */
 export class ConnectionCore<C extends WebSocketWithFacts<unknown>> extends Intake<C> {
+  protected extras: Extras | null = null
   #owner: ConnectionOwner<C> | null = null
-  #outbox: Outbox<C> | null = null
   #scope: AsyncResource | null = null
-  #extras: Extras | null = null
-  #expiresAt: number | null = null
+  #expires: number | null = null
   #slot: object | null = null
+  #place = 0
 
   get owner(): ConnectionOwner<C> | null {
     return this.#owner
@@ -73,36 +80,36 @@ export class ConnectionCore<C extends WebSocketWithFacts<unknown>> extends Intak
 
   /** The sending side; null before the hub has taken the connection over. */
   get outbox(): Outbox<C> | null {
-    return this.#outbox
+    return this.#owner === null ? null : this
   }
 
   get reading(): Reading {
-    const extras = this.#lazy()
+    const extras = this.lazy()
     extras.reading ??= new Reading(this.connection)
     return extras.reading
   }
 
   get ending(): Ending {
-    const extras = this.#lazy()
+    const extras = this.lazy()
     extras.ending ??= new Ending()
     return extras.ending
   }
 
   /** When the authorization ends, in epoch milliseconds, or null for never. */
   get expiresAt(): number | null {
-    return this.#expiresAt
+    return this.#expires === null ? null : timeOf(this.#expires)
   }
 
   /** The `messages()` that serve the connection. */
   get conversation(): Conversation | undefined {
-    return this.#extras?.conversation
+    return this.extras?.conversation
   }
 
   /** The handshake is done: the connection takes up its facts. */
   open(facts: ConnectionFacts<C>): void {
     writeFacts(this.connection, facts)
     this.#owner = facts.owner
-    this.#outbox = new Outbox(this.connection, facts.socket, facts.owner, facts.compression)
+    this.openOutbox(facts.socket, facts.compression)
     this.#scope = facts.scope
     if (facts.expiresAt !== null) this.expireAt(facts.expiresAt)
   }
@@ -116,12 +123,12 @@ export class ConnectionCore<C extends WebSocketWithFacts<unknown>> extends Intak
 
   /** `messages()` serve the connection from now on. */
   converse(conversation: Conversation): void {
-    this.#lazy().conversation = conversation
+    this.lazy().conversation = conversation
   }
 
   /** @throws KoaWsError when another loop is reading already */
   iterate(): MessageIterator {
-    const extras = this.#lazy()
+    const extras = this.lazy()
     if (extras.iterator) throw alreadyIterated()
     extras.iterator = new MessageIterator(
       this.connection,
@@ -136,8 +143,8 @@ export class ConnectionCore<C extends WebSocketWithFacts<unknown>> extends Intak
   /** Sets or removes the end of the authorization, in epoch milliseconds. */
   expireAt(at: number | null): void {
     forgetExpiry(this)
-    if (this.#extras?.ending?.event) return
-    this.#expiresAt = at
+    if (this.extras?.ending?.event) return
+    this.#expires = at === null ? null : sinceStart(at)
     awaitExpiry(this)
   }
 
@@ -149,7 +156,7 @@ export class ConnectionCore<C extends WebSocketWithFacts<unknown>> extends Intak
 
   /** A number that changes when something arrives from the client. */
   get lifeSigns(): number {
-    const socket: CountingSocket | undefined = this.#outbox?.socket
+    const socket: CountingSocket | undefined = this.outbox?.socket
     return (socket?.bytesRead ?? 0) + this.heard
   }
 
@@ -158,14 +165,20 @@ export class ConnectionCore<C extends WebSocketWithFacts<unknown>> extends Intak
     return this.#slot
   }
 
-  putInSlot(slot: object | null): void {
+  /** Its index there. */
+  get place(): number {
+    return this.#place
+  }
+
+  putInSlot(slot: object | null, place: number): void {
     this.#slot = slot
+    this.#place = place
   }
 
   /** Pings for the heartbeat: the pong sets `rtt`. */
   ping(): void {
     this.pinged(true)
-    this.#outbox?.ping()
+    if (this.#owner) this.pingNow()
   }
 
   // ---- events of ws
@@ -175,9 +188,9 @@ export class ConnectionCore<C extends WebSocketWithFacts<unknown>> extends Intak
     if (event === 'message') {
       if (this.take(args)) return true
     } else if (event === 'close') {
-      return this.#closed(...(args as [number, Buffer]))
+      return this.closed(...(args as [number, Buffer]))
     } else if (event === 'error') {
-      this.#sawError(args[0])
+      this.sawError(args[0])
       if (this.connection.listenerCount('error') === 0) return false
     } else if (event === 'ping') this.arrived()
     else if (event === 'pong') this.pongArrived()
@@ -200,8 +213,8 @@ export class ConnectionCore<C extends WebSocketWithFacts<unknown>> extends Intak
   listens(event: string | symbol, listener: unknown): void {
     if (event === 'message') this.listened()
     else if (event === 'close') {
-      const ended = this.#extras?.ending?.event
-      if (ended) process.nextTick(() => this.#tellLate(listener as CloseListener, ended))
+      const ended = this.extras?.ending?.event
+      if (ended) process.nextTick(() => this.tellLate(listener as CloseListener, ended))
     }
   }
 
@@ -209,7 +222,7 @@ export class ConnectionCore<C extends WebSocketWithFacts<unknown>> extends Intak
 
   /** Whether the server began to close: the application, or koaws. */
   get closedByUs(): boolean {
-    return this.#extras?.ending?.ours === true
+    return this.extras?.ending?.ours === true
   }
 
   /**
@@ -217,7 +230,7 @@ export class ConnectionCore<C extends WebSocketWithFacts<unknown>> extends Intak
    * and of those of `messages()`, or null.
    */
   windDown(): Promise<unknown> | null {
-    const { iterator, conversation } = this.#extras ?? {}
+    const { iterator, conversation } = this.extras ?? {}
     iterator?.end()
     const waits = [iterator && this.settled, conversation?.windDown()].filter(Boolean)
     return waits.length > 0 ? Promise.race([Promise.all(waits), this.ending.closed]) : null
@@ -241,7 +254,7 @@ export class ConnectionCore<C extends WebSocketWithFacts<unknown>> extends Intak
   /** @param atOnce true for a client that can be told nothing any more */
   closeForCause(code: number, reason: string, atOnce = false): void {
     this.deafen()
-    const unheard = this.#extras?.iterator?.cutOff() ?? 0
+    const unheard = this.extras?.iterator?.cutOff() ?? 0
     if (unheard > 0) this.count('unheard', unheard)
     if (!atOnce) {
       this.connection.close(code, reason)
@@ -257,27 +270,27 @@ export class ConnectionCore<C extends WebSocketWithFacts<unknown>> extends Intak
     endOnce(this.connection)
     ending.decide(code ?? 1005, reason === undefined ? '' : String(reason))
     // ws has stopped listening when it closes by itself: the client's close frame, or a bad frame.
-    ending.ours = (this.#outbox?.socket.listenerCount('data') ?? 0) > 0
-    this.#outbox?.end()
+    ending.ours = (this.outbox?.socket.listenerCount('data') ?? 0) > 0
+    this.endOutbox()
   }
 
   /** Resumes reading while the connection closes, for every reason that had stopped it. */
   readOn(): void {
-    this.#extras?.reading?.open()
+    this.extras?.reading?.open()
   }
 
-  #lazy(): Extras {
-    this.#extras ??= {}
-    return this.#extras
+  protected lazy(): Extras {
+    this.extras ??= {}
+    return this.extras
   }
 
-  #closed(code: number, reason: Buffer): boolean {
+  private closed(code: number, reason: Buffer): boolean {
     const { ending } = this
     if (ending.event) return false
     ending.event = { code, reason }
     forgetExpiry(this)
     this.disposeFlood()
-    this.#outbox?.dispose()
+    this.disposeOutbox()
     this.#owner?.unreachable(this.connection)
     const heard = this.emitNow('close', [code, reason])
     this.conversation?.end(closedError())
@@ -287,14 +300,14 @@ export class ConnectionCore<C extends WebSocketWithFacts<unknown>> extends Intak
   }
 
   /** ws has begun to close; after a protocol error it would go on reading for `closeTimeout`. */
-  #sawError(error: unknown): void {
+  private sawError(error: unknown): void {
     debugConnection('%s: %s', this.connection.id, messageOf(error))
     this.count(frameFault(error))
     setTimeout(() => this.connection.terminate(), PROTOCOL_ERROR_LINGER).unref()
   }
 
   /** Calls a late `close` listener, after the messages that wait. */
-  #tellLate(listener: CloseListener, { code, reason }: CloseEvent): void {
+  private tellLate(listener: CloseListener, { code, reason }: CloseEvent): void {
     const { connection } = this
     const call = (): unknown => listener.call(connection, code, reason)
     this.afterwards(() => {

@@ -42,6 +42,19 @@ export function writeState(target: WebSocketWithFacts<unknown>, state: unknown):
   ;(target as Written).state = state
 }
 
+const START = Date.now()
+
+/** Returns an epoch time as milliseconds since the start: a small whole number takes no object for each. */
+export function sinceStart(time: number): number {
+  const since = time - START
+  // Node keeps a difference of large numbers as a large one, also when it is small.
+  return since === (since | 0) ? since | 0 : since
+}
+
+export function timeOf(since: number): number {
+  return START + since
+}
+
 const NO_PARAMS: Readonly<Record<string, string>> = Object.freeze({})
 
 /** A ws WebSocket that knows the facts of its handshake. `Connection` is one. */
@@ -56,9 +69,13 @@ export class WebSocketWithFacts<State = DefaultState> extends WebSocket {
   readonly ip: string = ''
   /** The route's parameters at the handshake. */
   readonly params: Readonly<Record<string, string>> = NO_PARAMS
-  /** When the connection was accepted, in epoch milliseconds. */
-  readonly openedAt: number = Date.now()
   #url = ''
+  readonly #opened = sinceStart(Date.now())
+
+  /** When the connection was accepted, in epoch milliseconds. */
+  get openedAt(): number {
+    return timeOf(this.#opened)
+  }
 
   /** The path of the request, without the query. */
   get path(): string {

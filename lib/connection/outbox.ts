@@ -48,6 +48,9 @@ const SKIPPING = 512
 const UNSURE = 1024
 /** The kernel had all of it when `terminate()` destroyed the socket. */
 const HANDED_OVER = 2048
+/** The bits from here on are those of `intake.ts`. */
+export const FREE_FLAG = 4096
+
 const UNUSUAL = CONGESTED | FRAGMENTING | COMPRESSING | THROUGH_WS | ENDED | SKIPPING
 
 /** How compression was negotiated: not at all, with frames that all can share, or with a context. */
@@ -68,62 +71,77 @@ export type Outcome = 'sent' | 'dropped' | 'gone'
 /**
  * The sending side of one connection: what the hub sends to many, and what ws sends to this one, in
  * the order of the calls. All that comes together in one turn of the event loop leaves in one write.
+ *
+ * The base class of `Intake`, and with it of `ConnectionCore`: one object in place of three for each of many
+ * connections. For the same reason it has no private methods, of which Node keeps a mark in each object.
  */
-export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Congested {
-  readonly socket: Duplex
-  readonly #connection: C
-  readonly #owner: OutboxOwner<C>
-  #batch: Batch
-  #flags: number
+export abstract class Outbox<C extends WebSocket = WebSocket> implements Flushable, Congested {
+  readonly connection: C
+  #socket: Duplex | null = null
+  #batch: Batch = EMPTY
+  /** Bits of this file and of `intake.ts`. */
+  protected flags = 0
 
-  constructor(connection: C, socket: Duplex, owner: OutboxOwner<C>, compression: Compression) {
-    this.#connection = connection
-    this.socket = socket
-    this.#owner = owner
+  constructor(connection: C) {
+    this.connection = connection
+  }
+
+  /** The hub's side of the connection; null before the hub has taken the connection over. */
+  abstract readonly owner: OutboxOwner<C> | null
+
+  /** The stream of the connection. Asked only after `openOutbox`. */
+  get socket(): Duplex {
+    return this.#socket as Duplex
+  }
+
+  /** The hub has taken the connection over. */
+  protected openOutbox(socket: Duplex, compression: Compression): void {
+    this.#socket = socket
     this.#batch = compression === 'shared' ? EMPTY_COMPRESSING : EMPTY
-    this.#flags = compression === 'none' ? 0 : compression === 'shared' ? COMPRESSING : THROUGH_WS
+    if (compression === 'shared') this.flags |= COMPRESSING
+    else if (compression === 'own') this.flags |= THROUGH_WS
   }
 
   /** Bytes that wait here and not yet in the socket. */
   get waiting(): number {
-    return this.#batch.size + ((this.#flags & FRAGMENTING) === 0 ? 0 : heldBytes(this))
+    return this.#batch.size + ((this.flags & FRAGMENTING) === 0 ? 0 : heldBytes(this))
   }
 
   /** For how many milliseconds the client has taken nothing of what waits; null when nothing waits. */
   get idleTime(): number | null {
-    if ((this.#flags & CONGESTED) === 0 || this.socket.writableLength === 0) return null
+    if ((this.flags & CONGESTED) === 0 || this.socket.writableLength === 0) return null
     return idleTime(this)
   }
 
   /** Whether it was behind when last asked, and is not any more. The kernel may still have some of it. */
   get wasBehind(): boolean {
-    const was = (this.#flags & RELIEVED) !== 0
-    this.#flags &= ~RELIEVED
+    const was = (this.flags & RELIEVED) !== 0
+    this.flags &= ~RELIEVED
     return was
   }
 
   /** Put a frame behind everything that was sent before. */
   add(frame: Frame, volatile: boolean): Outcome {
-    if ((this.#flags & UNUSUAL) !== 0) {
-      if ((this.#flags & ENDED) !== 0) return 'gone'
-      if (!this.#takes(volatile)) return 'dropped'
-      if ((this.#flags & FRAGMENTING) !== 0) {
+    if ((this.flags & UNUSUAL) !== 0) {
+      if ((this.flags & ENDED) !== 0) return 'gone'
+      if (!this.takes(volatile)) return 'dropped'
+      if ((this.flags & FRAGMENTING) !== 0) {
         holdFrame(this, frame)
         return 'sent'
       }
       const waits = this.socket.writableLength + this.#batch.size
       // When more waits in ws, it compresses or reads a Blob: a frame written now would overtake that.
-      if ((this.#flags & THROUGH_WS) !== 0 || this.#connection.bufferedAmount > waits) {
+      if ((this.flags & THROUGH_WS) !== 0 || this.connection.bufferedAmount > waits) {
         this.begin()
-        WebSocket.prototype.send.call(this.#connection, frame.payload, { binary: frame.binary })
+        WebSocket.prototype.send.call(this.connection, frame.payload, { binary: frame.binary })
         this.finished(true)
         return 'sent'
       }
     }
-    if ((this.#flags & TOUCHED) === 0) this.#touch()
+    if ((this.flags & TOUCHED) === 0) this.touch()
     else if (this.#batch.size > 0 && this.#batch.size + frame.plain.length > MOST_PER_WRITE) {
-      this.#writeBatch()
-      this.#pushed()
+      this.writeBatch()
+      this.pushed()
     }
     this.#batch = frame.after(this.#batch)
     return 'sent'
@@ -131,7 +149,7 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
 
   /** Whether it sends, as it is, all that is added. */
   get takesAll(): boolean {
-    return (this.#flags & UNUSUAL) === 0
+    return (this.flags & UNUSUAL) === 0
   }
 
   /**
@@ -140,18 +158,18 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
    */
   admits(whole = true): boolean {
     if (this.takesAll) return true
-    if ((this.#flags & SKIPPING) !== 0) {
-      if (whole) this.#flags &= ~SKIPPING
+    if ((this.flags & SKIPPING) !== 0) {
+      if (whole) this.flags &= ~SKIPPING
       return false
     }
     // A message that has begun cannot be dropped: the next would be taken for the rest of it.
-    if ((this.#flags & FRAGMENTING) !== 0) {
-      if (!this.#isOverHardLimit) return true
-      this.#tooSlow()
+    if ((this.flags & FRAGMENTING) !== 0) {
+      if (!this.isOverHardLimit) return true
+      this.giveUp()
       return false
     }
-    const takes = this.#takes(false)
-    if (!takes && !whole) this.#flags |= SKIPPING
+    const takes = this.takes(false)
+    if (!takes && !whole) this.flags |= SKIPPING
     return takes
   }
 
@@ -163,7 +181,7 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
    * @param given the arguments of ws, of which one may be the callback
    */
   beginControl(answers: boolean, ...given: readonly unknown[]): boolean {
-    if (!this.takesAll && !this.#takes(false) && (answers || this.#isOverHardLimit)) {
+    if (!this.takesAll && !this.takes(false) && (answers || this.isOverHardLimit)) {
       settleDropped(...given)
       return false
     }
@@ -173,130 +191,134 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
 
   /** ws is about to write: what waits goes first, and the socket is corked until the turn ends. */
   begin(data?: unknown): void {
-    if (typeof data === 'object' && data instanceof Blob) this.#flags |= THROUGH_WS // sent when it is read
-    if ((this.#flags & CORKED) === 0) {
-      this.#flags |= CORKED
+    if (typeof data === 'object' && data instanceof Blob) this.flags |= THROUGH_WS // sent when it is read
+    if ((this.flags & CORKED) === 0) {
+      this.flags |= CORKED
       this.socket.cork()
-      if ((this.#flags & TOUCHED) === 0) this.#touch()
+      if ((this.flags & TOUCHED) === 0) this.touch()
     }
-    this.#writeBatch()
+    this.writeBatch()
   }
 
   /** ws has written a message, or with `whole` false a part of one. With `data`, it was the application's. */
   finished(whole: boolean, data?: Sendable): void {
-    if (data !== undefined && channels.sent.hasSubscribers) tellSent(this.#connection, data)
-    if (!whole) this.#flags |= FRAGMENTING
-    else if ((this.#flags & FRAGMENTING) !== 0) {
-      this.#flags &= ~FRAGMENTING
+    if (data !== undefined && channels.sent.hasSubscribers) tellSent(this.connection, data)
+    if (!whole) this.flags |= FRAGMENTING
+    else if ((this.flags & FRAGMENTING) !== 0) {
+      this.flags &= ~FRAGMENTING
       for (const frame of releaseFrames(this)) {
-        if (this.add(frame, false) === 'dropped') this.#owner.count('dropped', 1, this.#connection)
+        if (this.add(frame, false) === 'dropped') this.owner?.count('dropped', 1, this.connection)
       }
     }
     if (this.socket.writableLength > MOST_PER_WRITE) this.push()
   }
 
   /** Nothing is sent any more. */
-  end(): void {
-    this.#flags |= ENDED
+  protected endOutbox(): void {
+    this.flags |= ENDED
   }
 
   /** Hand everything to the kernel now. */
   push(): void {
-    this.#writeBatch()
-    this.#pushed()
+    this.writeBatch()
+    this.pushed()
   }
 
   /** The socket is about to be destroyed: hand everything to the kernel, and see whether it takes all. */
   handOver(): void {
     this.push()
-    this.#flags |= ENDED
-    if (!this.socket.destroyed && this.socket.writableLength === 0) this.#flags |= HANDED_OVER
+    this.flags |= ENDED
+    if (!this.socket.destroyed && this.socket.writableLength === 0) this.flags |= HANDED_OVER
   }
 
   /** Whether the socket was destroyed before the kernel had taken all: asked by the callback of a write. */
   get isCutOff(): boolean {
-    return this.socket.destroyed && (this.#flags & HANDED_OVER) === 0
+    return this.socket.destroyed && (this.flags & HANDED_OVER) === 0
   }
 
   /** A ping that does not wait for the messages before it. */
-  ping(): void {
+  pingNow(): void {
     this.socket.write(PING)
   }
 
   /** The turn has ended. */
   flush(): void {
-    this.#flags &= ~TOUCHED
+    this.flags &= ~TOUCHED
     this.push()
   }
 
   /** The connection is gone, and with it what waits. */
-  dispose(): void {
-    this.#flags |= ENDED
+  protected disposeOutbox(): void {
+    this.flags |= ENDED
     this.#batch = EMPTY
     const unsent = releaseFrames(this).length
-    if (unsent > 0) this.#owner.count('dropped', unsent, this.#connection)
-    if ((this.#flags & (CONGESTED | UNSURE)) !== 0) forgetProgress(this)
+    if (unsent > 0) this.owner?.count('dropped', unsent, this.connection)
+    if ((this.flags & (CONGESTED | UNSURE)) !== 0) forgetProgress(this)
   }
 
   // ---- Congested
 
   behind(): void {
-    this.#flags = (this.#flags & ~UNSURE) | CONGESTED
+    this.flags = (this.flags & ~UNSURE) | CONGESTED
     watchProgress(this)
   }
 
   progress(moved: boolean, stalled: boolean): void {
-    if (moved) this.#flags &= ~STALLED
+    if (moved) this.flags &= ~STALLED
     if (!stalled) return
     // The client has ended its side and takes nothing: ws waits for that without a timer.
-    if (this.#isHalfClosed) this.#connection.terminate()
-    if (this.#connection.bufferedAmount <= this.#owner.rules.maxBufferedAmount) return
-    this.#flags |= STALLED
-    if (this.#owner.rules.slowConsumer === 'close') this.#tooSlow()
+    if (this.isHalfClosed) this.connection.terminate()
+    if (this.connection.bufferedAmount <= this.mostBuffered) return
+    this.flags |= STALLED
+    if (this.owner?.rules.slowConsumer === 'close') this.giveUp()
   }
 
   relieved(): void {
-    if ((this.#flags & CONGESTED) !== 0) this.#flags |= RELIEVED
-    this.#flags &= ~(CONGESTED | STALLED | UNSURE)
+    if ((this.flags & CONGESTED) !== 0) this.flags |= RELIEVED
+    this.flags &= ~(CONGESTED | STALLED | UNSURE)
   }
 
   /** Whether a client that is behind may be sent more. */
-  #takes(volatile: boolean): boolean {
-    if ((this.#flags & CONGESTED) !== 0 && this.socket.writableLength === 0) {
+  private takes(volatile: boolean): boolean {
+    if ((this.flags & CONGESTED) !== 0 && this.socket.writableLength === 0) {
       forgetProgress(this)
       this.relieved()
     }
-    if ((this.#flags & (CONGESTED | FRAGMENTING | COMPRESSING | THROUGH_WS)) === 0) return true
-    const { slowConsumer } = this.#owner.rules
-    if (this.#isOverHardLimit) {
-      if (slowConsumer === 'close') this.#tooSlow()
+    if ((this.flags & (CONGESTED | FRAGMENTING | COMPRESSING | THROUGH_WS)) === 0) return true
+    const slowConsumer = this.owner?.rules.slowConsumer
+    if (this.isOverHardLimit) {
+      if (slowConsumer === 'close') this.giveUp()
       return false
     }
-    if ((this.#flags & CONGESTED) === 0) return true
-    return !volatile && ((this.#flags & STALLED) === 0 || slowConsumer === 'close')
+    if ((this.flags & CONGESTED) === 0) return true
+    return !volatile && ((this.flags & STALLED) === 0 || slowConsumer === 'close')
   }
 
   /** What ws has still to compress counts too. */
-  get #isOverHardLimit(): boolean {
-    return this.#connection.bufferedAmount > this.#owner.rules.maxBufferedAmount * HARD_LIMIT
+  private get mostBuffered(): number {
+    return this.owner?.rules.maxBufferedAmount ?? Infinity
   }
 
-  #tooSlow(): void {
-    if (this.#isHalfClosed) this.#connection.terminate()
-    else if ((this.#flags & ENDED) === 0) this.#owner.tooSlow(this.#connection)
+  private get isOverHardLimit(): boolean {
+    return this.connection.bufferedAmount > this.mostBuffered * HARD_LIMIT
+  }
+
+  private giveUp(): void {
+    if (this.isHalfClosed) this.connection.terminate()
+    else if ((this.flags & ENDED) === 0) this.owner?.tooSlow(this.connection)
   }
 
   /** Closing, and not by us: the client ended its side without a close frame. */
-  get #isHalfClosed(): boolean {
-    return (this.#flags & ENDED) === 0 && this.#connection.readyState === WebSocket.CLOSING
+  private get isHalfClosed(): boolean {
+    return (this.flags & ENDED) === 0 && this.connection.readyState === WebSocket.CLOSING
   }
 
-  #touch(): void {
-    this.#flags |= TOUCHED
+  private touch(): void {
+    this.flags |= TOUCHED
     flushAtEndOfTurn(this)
   }
 
-  #writeBatch(): void {
+  private writeBatch(): void {
     const batch = this.#batch
     if (batch.size === 0) return
     this.#batch = batch.compresses ? EMPTY_COMPRESSING : EMPTY
@@ -305,16 +327,16 @@ export class Outbox<C extends WebSocket = WebSocket> implements Flushable, Conge
   }
 
   /** Let go of the cork, and see whether the kernel took all. */
-  #pushed(): void {
-    if ((this.#flags & CORKED) !== 0) {
-      this.#flags &= ~CORKED
+  private pushed(): void {
+    if ((this.flags & CORKED) !== 0) {
+      this.flags &= ~CORKED
       this.socket.uncork()
     }
     const { writableLength } = this.socket
-    if (writableLength === 0 || (this.#flags & (CONGESTED | ENDED)) !== 0) return
+    if (writableLength === 0 || (this.flags & (CONGESTED | ENDED)) !== 0) return
     if (writableLength > MOST_PER_WRITE || !countsLater(this.socket)) this.behind()
-    else if ((this.#flags & UNSURE) === 0) {
-      this.#flags |= UNSURE
+    else if ((this.flags & UNSURE) === 0) {
+      this.flags |= UNSURE
       watchWhetherBehind(this)
     }
   }

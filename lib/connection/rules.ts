@@ -15,7 +15,7 @@ export interface HeartbeatOptions {
 
 /** When a client that sends too much is held back. */
 export interface FloodOptions {
-  /** Messages, pings and pongs within `per`. @default 500 */
+  /** Messages, pings, and pongs that answer no ping, within `per`. @default 500 */
   messages?: number | undefined
   /**
    * Bytes of messages within `per`. A single message of any size always passes.

@@ -39,11 +39,7 @@ interface Sent {
   since: number
 }
 
-/**
- * Life signs counted at the ping. Negative: the connection was behind, so a missing pong proves
- * nothing. Null: no verdict is due.
- */
-type Slot = Map<Connection, number | null>
+const NONE: never[] = []
 
 /** Pings the connections of one hub, and reports connections with unresponsive clients. */
 export class Heartbeat {
@@ -69,14 +65,21 @@ export class Heartbeat {
     const core = coreOf(connection)
     const slot = core.slot as WheelSlot | null
     if (!slot) return
-    core.putInSlot(null)
     slot.wheel.remove(connection, slot)
+    core.putInSlot(null, 0)
   }
 }
 
 interface WheelSlot {
   readonly wheel: Wheel
-  readonly members: Slot
+  /** Each knows its place here, so that none has to be searched. */
+  readonly members: Connection[]
+  /** Members that were pinged and await the verdict. */
+  pinged: Connection[]
+  /**
+   * Their life signs counted at the ping. Negative: the connection was behind, so a missing pong proves nothing.
+   */
+  marks: number[]
   /** When the slot was pinged, on the clock of the wheel; null after its verdict. */
   pingedAt: number | null
   /** The next ping is due, and waits for the verdict on the last one. */
@@ -122,7 +125,9 @@ class Wheel {
     const count = Math.max(1, Math.round(interval / this.#slotTime))
     this.#slots = Array.from({ length: count }, () => ({
       wheel: this,
-      members: new Map(),
+      members: [],
+      pinged: NONE,
+      marks: NONE,
       pingedAt: null,
       due: false,
     }))
@@ -135,13 +140,17 @@ class Wheel {
 
   add(connection: Connection): void {
     const slot = this.#slotFor(connection)
-    slot.members.set(connection, null)
-    coreOf(connection).putInSlot(slot)
+    coreOf(connection).putInSlot(slot, slot.members.push(connection) - 1)
     this.#size++
   }
 
   remove(connection: Connection, slot: WheelSlot): void {
-    if (!slot.members.delete(connection)) return
+    const { place } = coreOf(connection)
+    const last = slot.members.pop() as Connection
+    if (last !== connection) {
+      slot.members[place] = last
+      coreOf(last).putInSlot(slot, place)
+    }
     this.#sent.delete(connection)
     this.#size--
     if (this.#size > 0) return
@@ -191,25 +200,31 @@ class Wheel {
   }
 
   #judge(slot: WheelSlot): void {
-    for (const [connection, mark] of slot.members) {
-      if (mark === null) continue
+    for (const [i, connection] of slot.pinged.entries()) {
+      const mark = slot.marks[i] as number
       if (this.#isSilent(connection, mark)) this.#suspects.push([connection, mark])
-      slot.members.set(connection, null)
     }
+    slot.pinged = NONE
+    slot.marks = NONE
     slot.pingedAt = null
     if (slot.due) this.#ping(slot)
   }
 
   #ping(slot: WheelSlot): void {
     slot.due = slot.pingedAt !== null
-    if (slot.due || slot.members.size === 0) return
-    for (const connection of slot.members.keys()) {
+    if (slot.due || slot.members.length === 0) return
+    slot.pinged = []
+    slot.marks = []
+    // From the end: a connection that ends meanwhile gives its place to the last, which was pinged.
+    for (let i = slot.members.length - 1; i >= 0; i--) {
+      const connection = slot.members[i] as Connection
       const core = coreOf(connection)
       const { outbox, lifeSigns } = core
       if (!outbox || connection.readyState !== connection.OPEN) continue
       // A ping behind data that the client has not taken would wait too, and prove nothing.
       const behind = outbox.idleTime !== null
-      slot.members.set(connection, behind || outbox.wasBehind ? -1 - lifeSigns : lifeSigns)
+      slot.pinged.push(connection)
+      slot.marks.push(behind || outbox.wasBehind ? -1 - lifeSigns : lifeSigns)
       if (behind) continue
       this.#note(connection, takenOf(outbox.socket) ?? 0)
       core.ping()

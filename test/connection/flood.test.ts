@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { expect } from 'chai'
 import type { Connection, KoaWsOptions } from '../../lib/index.ts'
 import {
@@ -113,6 +114,25 @@ describe('a flood', () => {
       for (const one of [connection, other.connection]) expect(one.readyState).to.equal(1)
       await cleanUp()
     }
+  })
+
+  it('does not count a pong that answers a ping of the server', async () => {
+    const { site, client, connection, seen } = await flooded({
+      flood: { messages: 3, per: 60_000 },
+    })
+    for (let pings = 0; pings < 10; pings++) {
+      connection.ping()
+      const pong = once(connection, 'pong')
+      client.write(frame(10, ''))
+      await pong
+    }
+    client.write(Buffer.concat([frame(10, ''), frame(10, ''), textFrame('the third')]))
+    await until(() => seen.length === 1, 'the third')
+    expect(site.drops('flood')).to.equal(0)
+    // This one nobody has asked for.
+    client.write(frame(10, ''))
+    await until(() => site.drops('flood') === 1, 'the pause')
+    connection.terminate()
   })
 
   it('of 600 pings ends the connection or the pause, and leaves no timer', async () => {

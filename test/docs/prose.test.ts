@@ -1,6 +1,7 @@
 import { expect } from 'chai'
 import {
   commentsOf,
+  excesses,
   findings,
   passagesOf,
   statistics,
@@ -52,6 +53,19 @@ describe('the prose checker', () => {
     )
     expect([words, sentences, median]).to.deep.equal([15, 3, 3])
     expect(negative).to.be.closeTo(33.3, 0.1)
+  })
+
+  it('names each figure of an area above its limit, with the figure and the limit', () => {
+    const goals = [
+      { figure: 'words', most: 40_000, unit: 'words' },
+      { figure: 'negative', most: 5, unit: '% of the sentences are negative' },
+    ] as const
+    const figures = { words: 40_000, sentences: 2_900, median: 10, negative: 5 }
+    expect(excesses('docs', figures, goals)).to.deep.equal([])
+    expect(excesses('docs', { ...figures, words: 40_001, negative: 5.25 }, goals)).to.deep.equal([
+      'docs: 40001 words, and at most 40000 are allowed',
+      'docs: 5.3 % of the sentences are negative, and at most 5 are allowed',
+    ])
   })
 
   it('reads comments of TypeScript, joins neighboring lines, and skips strings', () => {
