@@ -95,13 +95,14 @@ async function cpuAround(server, run) {
 }
 
 /** Opens until all are open, or the memory of the machine ends. */
-async function openAll(server, load, port, count) {
+async function openAll(server, load, port, count, figures) {
   const began = performance.now()
   const result = await cpuAround(server, async () => {
     let connections = 0
     while (connections < count && machineMemory().available > RESERVE + LATER * connections) {
       await load.openTo(port, Math.min(count, connections + load.step))
       connections = Math.min(count, connections + load.step)
+      figures.connections = connections
     }
     return { connections }
   })
@@ -202,7 +203,7 @@ async function measure({ server, load, kind, count }, figures) {
   const identity = kind?.endsWith('TLS') ? selfSigned() : undefined
   const { port } = await server.call('start', { kind, heartbeat: settings.heartbeat, identity })
   const empty = await memory(server)
-  Object.assign(figures, await openAll(server, load, port, count))
+  Object.assign(figures, await openAll(server, load, port, count, figures))
   const { connections } = figures
   console.log('open', connections, figures.open)
   await sleep(2000)
@@ -225,7 +226,7 @@ function memoryEnds(figures) {
     timer = setInterval(() => {
       const { available } = machineMemory()
       if (available > RESERVE) return
-      const at = figures.connections ?? 'some'
+      const at = figures.connections ?? 0
       reject(new Error(`memory ended with ${at} connections: ${available} bytes are available`))
     }, 200)
   })
