@@ -1,7 +1,10 @@
+import { selfSigned } from './lib/certificate.mjs'
 import { guarded, startServer } from './lib/children.mjs'
 import { environment, printEnvironment, writeResults } from './lib/environment.mjs'
 import { build, Load } from './lib/load.mjs'
 import { templateOf } from './lib/message.mjs'
+import { paired, printPaired } from './lib/paired.mjs'
+import { profiled, profiles } from './lib/profile.mjs'
 import { printWindows, rounds, Windows } from './lib/rounds.mjs'
 import { number, selected } from './lib/settings.mjs'
 
@@ -10,6 +13,7 @@ const BASELINE = 'ws-send'
 
 const settings = {
   rounds: number('ROUNDS', 5, { max: 100 }),
+  tlsRounds: number('TLS_ROUNDS', 12, { max: 100 }),
   warmup: number('WARMUP', 800),
   window: number('WINDOW', 1500),
   members: number('MEMBERS', 1000, { max: 15_000 }),
@@ -59,10 +63,10 @@ const PARTS = [
   },
 ]
 
-async function measure(load, server, kind, workload, ms) {
+async function measure(load, server, kind, workload, ms, group = 'members') {
   const [before, after] = kind === 'socket.io' ? ['42["m",', ']'] : ['', '']
   const stray = await load.command('template', templateOf(workload.size, before, after))
-  const run = await load.command('run', { group: 'members', ...workload, ms, server: server.pid })
+  const run = await load.command('run', { group, ...workload, ms, server: server.pid })
   // Checked first: the previous run sent a message too many.
   return {
     ...run,
@@ -104,6 +108,23 @@ async function runPart({ title, workloads, members, contestants }, load) {
       await server.stop()
     }
   })
+  // Bun has no profile by function.
+  const profiledNames = names.filter((name) => !leftOut[name] && name !== 'bun')
+  for (const name of profiles ? profiledNames : []) {
+    const { server: serverName, kind, deflate = false } = contestants[name]
+    const server = await startServer(serverName, { deflate })
+    try {
+      await load.open('members', { port: server.port, count: members, kind, deflate })
+      for (const [what, workload] of Object.entries(workloads)) {
+        const run = () => measure(load, server, kind, workload, settings.window)
+        await run()
+        await profiled(`${title}, ${what}`, name, server, 'cpu', run)
+      }
+    } finally {
+      await load.command('drop')
+      await server.stop()
+    }
+  }
   const results = {}
   for (const [what, list] of windows) {
     results[what] = list.results(SUBJECT)
@@ -116,16 +137,59 @@ async function runPart({ title, workloads, members, contestants }, load) {
   return { members, leftOut, failures, workloads: results }
 }
 
+/** The same server with and without TLS, both open all the time, in windows by turns. */
+async function runTls(load) {
+  const servers = {
+    koaws: await startServer('koaws', {}),
+    'koaws-tls': await startServer('koaws', { identity: selfSigned() }),
+  }
+  const names = Object.keys(servers)
+  const { members } = settings
+  const workloads = {}
+  try {
+    for (const [name, { port }] of Object.entries(servers)) {
+      await load.open(name, { port, count: members, tls: name === 'koaws-tls' })
+    }
+    for (const [what, workload] of Object.entries(PLAIN)) {
+      const run = (name, ms) => measure(load, servers[name], undefined, workload, ms, name)
+      for (const name of names) await run(name, 2 * settings.warmup)
+      workloads[what] = await paired({
+        ...{ baseline: SUBJECT, names, rounds: settings.tlsRounds, log: console.log },
+        measure: async (name) => {
+          const { errors, reasons, ...window } = await run(name, settings.window)
+          return {
+            ...{ errors, reasons },
+            usPerOperation: window.serverCpuNs / 1000 / window.deliveries,
+            clientShare: window.clientCpuNs / window.wallNs,
+            serverShare: window.serverCpuNs / window.wallNs,
+            rate: (window.deliveries / window.wallNs) * 1e9,
+          }
+        },
+      })
+      const title = `broadcast over TLS, ${what}`
+      printPaired(`${title}, ${members} members: server CPU`, 'us', SUBJECT, workloads[what])
+      for (const name of names) {
+        await profiled(title, name, servers[name], 'cpu', () => run(name, settings.window))
+      }
+    }
+  } finally {
+    await load.command('drop')
+    await Promise.all(Object.values(servers).map((server) => server.stop()))
+  }
+  return { members, baseline: SUBJECT, workloads }
+}
+
 await guarded(async () => {
   build()
   const about = environment()
   printEnvironment(about)
   const load = new Load()
-  const { zlib } = await load.command('about')
+  const { zlib, tls: hasTls } = await load.command('about')
   const parts = {}
   for (const part of PARTS) {
     if (part.needsZlib && !zlib) console.log(`left out: ${part.title}: no zlib`)
     else parts[part.title] = await runPart(part, load)
   }
-  writeResults('broadcast', { ...about, settings, subject: SUBJECT, parts })
+  const tls = hasTls && !process.env.ONLY ? { tls: await runTls(load) } : {}
+  writeResults('broadcast', { ...about, settings, subject: SUBJECT, parts, ...tls })
 }, settings.maxSeconds)

@@ -4,6 +4,7 @@ import { guarded, startClient } from './lib/children.mjs'
 import { environment, printEnvironment, writeResults } from './lib/environment.mjs'
 import { firstLine, lineUp } from './lib/line-up.mjs'
 import { paired, printPaired, windowOf } from './lib/paired.mjs'
+import { profiled } from './lib/profile.mjs'
 import { number, selected } from './lib/settings.mjs'
 
 const [BASELINE, CONTESTANTS] = contestantsOf('ws-plain', [
@@ -73,6 +74,11 @@ async function compare(title, workload, servers, client) {
     },
   })
   printPaired(`echo of 32 B, ${title}, server CPU`, 'us', BASELINE, contestants)
+  for (const name of names) {
+    const server = servers.get(name)
+    const profileOne = () => profiled(title, name, server, 'cpu', () => run(3 * settings.window))
+    await withConnections(server, profileOne)
+  }
   return { contestants, leftOut }
 }
 

@@ -4,6 +4,7 @@ import { guarded, startClient } from './lib/children.mjs'
 import { environment, printEnvironment, writeResults } from './lib/environment.mjs'
 import { firstLine, lineUp } from './lib/line-up.mjs'
 import { paired, printPaired, windowOf } from './lib/paired.mjs'
+import { profiled } from './lib/profile.mjs'
 import { number, selected } from './lib/settings.mjs'
 
 const [BASELINE, CONTESTANTS] = contestantsOf('ws-chain', [
@@ -61,6 +62,11 @@ async function compare(mode, servers, client) {
     },
   })
   printPaired(`${mode} handshakes, server CPU`, 'us', BASELINE, contestants)
+  for (const name of names) {
+    await profiled(mode, name, servers.get(name), 'cpu', () =>
+      load(servers.get(name), 3 * settings.window),
+    )
+  }
   return { contestants, leftOut }
 }
 

@@ -3,6 +3,7 @@ import { contestantsOf, resultName } from './lib/base.mjs'
 import { guarded, startClient, startServer } from './lib/children.mjs'
 import { environment, printEnvironment, writeResults } from './lib/environment.mjs'
 import { firstLine } from './lib/line-up.mjs'
+import { profiled, profiles } from './lib/profile.mjs'
 import { number, selected } from './lib/settings.mjs'
 import { round, summary } from './lib/stats.mjs'
 
@@ -24,7 +25,8 @@ const settings = {
   maxSeconds: number('MAX_SECONDS', 1800),
 }
 
-async function measure(name, client) {
+/** With `isProfile` it also records which functions allocated what is in use. */
+async function measure(name, client, isProfile) {
   const server = await startServer(name, 'idle', ['--expose-gc'])
   try {
     const { errors, reasons } = await client.call('handshakes', {
@@ -37,8 +39,12 @@ async function measure(name, client) {
     if (errors > 0) throw new Error(`${errors} errors while warming up ${JSON.stringify(reasons)}`)
     await sleep(500)
     const base = await server.call('memory')
-    await client.call('openIdle', { port: server.port, count: settings.connections })
-    await sleep(1000)
+    const open = async () => {
+      await client.call('openIdle', { port: server.port, count: settings.connections })
+      await sleep(1000)
+    }
+    if (isProfile) await profiled('idle connections', name, server, 'heap', open)
+    else await open()
     const loaded = await server.call('memory')
     const { lost } = await client.call('idleState')
     if (lost > 0) throw new Error(`${lost} connections were lost before the reading`)
@@ -79,6 +85,9 @@ await guarded(async () => {
         console.log(`${leftOut[name] ? 'left out' : 'run discarded'}: ${name}: ${firstLine(error)}`)
       }
     }
+  }
+  for (const name of profiles ? names.filter((one) => !leftOut[one]) : []) {
+    await measure(name, client, true)
   }
   if (leftOut[BASELINE]) throw new Error(`the baseline ${BASELINE} failed`)
 

@@ -1,8 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { guarded, startClient } from './lib/children.mjs'
 import { environment, printEnvironment, writeResults } from './lib/environment.mjs'
 import { lineUp } from './lib/line-up.mjs'
-import { paired, printPaired, windowOf } from './lib/paired.mjs'
+import { pairedLoad, printPaired } from './lib/paired.mjs'
 import { number, selected } from './lib/settings.mjs'
 
 const BASELINE = 'unobserved'
@@ -30,28 +29,14 @@ const WORKLOADS = {
   },
 }
 
-async function compare({ kind, roundsOf }, servers, client) {
-  const run = (operations) =>
-    client.call('runChat', { kind, rounds: roundsOf(operations), talkers })
-  const warm = new Set()
-  const measure = async (name) => {
-    const server = servers.get(name)
-    await client.call('openChat', { port: server.port, count: members })
-    try {
-      const first = await run(warm.has(name) ? settings.window / 10 : settings.warmup)
-      if (first.errors > 0) return { ...first, usPerOperation: 0 }
-      warm.add(name)
-      return await windowOf(
-        server,
-        () => run(settings.window),
-        () => sleep(5),
-      )
-    } finally {
-      await client.call('closeChat')
-    }
-  }
-  const names = [...servers.keys()]
-  return paired({ baseline: BASELINE, names, rounds: settings.rounds, measure, log: console.log })
+function compare({ kind, roundsOf }, servers, client) {
+  return pairedLoad({
+    ...settings,
+    ...{ baseline: BASELINE, servers },
+    open: ({ port }) => client.call('openChat', { port, count: members }),
+    run: (_, operations) => client.call('runChat', { kind, rounds: roundsOf(operations), talkers }),
+    close: () => client.call('closeChat'),
+  })
 }
 
 await guarded(async () => {

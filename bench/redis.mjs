@@ -1,8 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { draw, redisGrowth } from './lib/charts.mjs'
-import { guarded } from './lib/children.mjs'
+import { Child, guarded } from './lib/children.mjs'
 import { environment, printEnvironment, writeResults } from './lib/environment.mjs'
-import { RpcChild } from './lib/redis-children.mjs'
 import { redisContestants } from './lib/redis-contestants.mjs'
 import { cpuOf, redisVersion, startEngine } from './lib/redis-engine.mjs'
 import { goalsOf, printScenario, redisVersions, scenarioResults } from './lib/redis-results.mjs'
@@ -111,10 +110,10 @@ async function measure(client, instances, engine, mode) {
 /** New processes for each round: Redis, the instances, the members. */
 async function runScenario(name, title, { instances: count, each, modes }, round, windows) {
   const engine = await startEngine()
-  const client = new RpcChild('client', './redis-members.mjs', 1)
+  const client = new Child('client', './redis-members.mjs', 1)
   const instances = Array.from(
     { length: count },
-    (_, index) => new RpcChild(`${name} ${index}`, './redis-instance.mjs', 0),
+    (_, index) => new Child(`${name} ${index}`, './redis-instance.mjs', 0),
   )
   try {
     const addresses = await Promise.all(

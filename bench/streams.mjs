@@ -1,9 +1,9 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { guarded, startClient } from './lib/children.mjs'
 import { environment, printEnvironment, writeResults } from './lib/environment.mjs'
 import { lineUp } from './lib/line-up.mjs'
-import { paired, printPaired, windowOf } from './lib/paired.mjs'
+import { pairedLoad, printPaired } from './lib/paired.mjs'
 import { number, selected } from './lib/settings.mjs'
+import { round } from './lib/stats.mjs'
 
 const BASELINE = 'koaws-push'
 const KINDS = {
@@ -24,36 +24,26 @@ const settings = {
 const WORKLOADS = { '1 item in a turn': 1, '10 items in a turn': 10 }
 
 /** Measures the items, and counts the writes to sockets. */
-async function compare(inTurn, servers, client, writes) {
-  const warm = new Set()
-  const measure = async (name) => {
-    const server = servers.get(name)
-    const run = (operations) =>
+function compare(inTurn, servers, client, writes) {
+  return pairedLoad({
+    ...settings,
+    ...{ baseline: BASELINE, servers },
+    open: ({ port }) => client.call('openStreams', { port, count: settings.connections }),
+    run: (name, operations) =>
       client.call('runStreams', {
         items: Math.ceil(operations / settings.connections),
         inTurn,
         kind: KINDS[name],
-      })
-    await client.call('openStreams', { port: server.port, count: settings.connections })
-    try {
-      const first = await run(warm.has(name) ? settings.window / 10 : settings.warmup)
-      if (first.errors > 0) return { ...first, usPerOperation: 0 }
-      warm.add(name)
-      const before = (await server.call('status')).writes
-      const figures = await windowOf(
-        server,
-        () => run(settings.window),
-        () => sleep(5),
-      )
-      const written = (await server.call('status')).writes - before
-      writes[name] = Math.round((written / settings.window) * 1_000) / 1_000
+      }),
+    close: () => client.call('closeStreams'),
+    around: async (name, work) => {
+      const written = async () => (await servers.get(name).call('status')).writes
+      const before = await written()
+      const figures = await work()
+      writes[name] = round(((await written()) - before) / settings.window, 3)
       return figures
-    } finally {
-      await client.call('closeStreams')
-    }
-  }
-  const names = [...servers.keys()]
-  return paired({ baseline: BASELINE, names, rounds: settings.rounds, measure, log: console.log })
+    },
+  })
 }
 
 await guarded(async () => {

@@ -1,6 +1,6 @@
 /** Part d: clients that are not logged in open connections as fast as they can, while members get messages. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { RpcChild } from '../lib/redis-children.mjs'
+import { Child } from '../lib/children.mjs'
 import { interleaved, rounded, Stage, shown, spreadOf } from './stage.mjs'
 
 export const STORMS = ['none', 'plain', 'resumes', 'plain, 128 rooms', 'resumes, 128 rooms']
@@ -28,7 +28,7 @@ async function runStorm(kind, settings, row) {
     await publish(1000)
     const rssBefore = await instance.call('watchMemory')
     if (kind !== 'none') {
-      storm = new RpcChild('storm', '../history/storm.mjs', 1)
+      storm = new Child('storm', '../history/storm.mjs', 1)
       await storm.call('start', { kind, port: address.port, positions, inFlight, most })
     }
     const figures = await publish(window)

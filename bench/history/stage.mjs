@@ -1,6 +1,6 @@
 /** The processes of one part of history.mjs, and what all parts count. */
 import { fileURLToPath } from 'node:url'
-import { RpcChild } from '../lib/redis-children.mjs'
+import { Child } from '../lib/children.mjs'
 import { cpuOf, startEngine } from '../lib/redis-engine.mjs'
 import { median, round } from '../lib/stats.mjs'
 
@@ -23,14 +23,14 @@ export class Stage {
   /** @param adapter none, redis or cluster */
   constructor(adapter) {
     this.#adapter = adapter
-    this.clients = new RpcChild('clients', '../history/clients.mjs', 1)
+    this.clients = new Child('clients', '../history/clients.mjs', 1)
   }
 
   /** Starts one more instance. Resolves when it knows all others. */
   async add({ dist = DIST, history = HISTORY } = {}) {
     if (this.#adapter === 'redis') this.#engine ??= await startEngine()
     const name = `${this.#adapter} ${this.instances.length}`
-    const instance = new RpcChild(name, '../servers/history.mjs', 0)
+    const instance = new Child(name, '../servers/history.mjs', 0)
     this.instances.push(instance)
     const options = { dist, history, adapter: this.#adapter, redis: this.#engine?.port }
     this.addresses.push(await instance.call('start', { ...options, name: this.#name }))

@@ -17,7 +17,8 @@ export const pinned =
 
 const BUN = fileURLToPath(new URL('../node_modules/@oven/bun-linux-x64/bin/bun', import.meta.url))
 
-function runtimeOf({ runtime }) {
+/** The program that runs a server. @throws when Bun is not installed */
+export function runtimeOf(runtime) {
   if (runtime !== 'bun') return process.execPath
   if (existsSync(BUN)) return BUN
   throw new Error('the optional package @oven/bun-linux-x64 is not installed (Linux on x64 only)')
@@ -27,14 +28,16 @@ export function onCore(core, command) {
   return pinned ? ['taskset', '-c', String(core), ...command] : command
 }
 
-class Child {
+/** A process that serves the commands of rpc.mjs. */
+export class Child {
   #process
   #pending = new Map()
   #lastId = 0
   #stderr = ''
   #gone = null
 
-  constructor(name, runtime, file, core, nodeArgs) {
+  /** @param file relative to this folder */
+  constructor(name, file, core, { nodeArgs = [], runtime = process.execPath } = {}) {
     this.name = name
     const path = fileURLToPath(new URL(file, import.meta.url))
     const command = onCore(core, [runtime, ...nodeArgs, path])
@@ -102,12 +105,13 @@ class Child {
 }
 
 export function startClient() {
-  return new Child('client', process.execPath, './client.mjs', 1, [])
+  return new Child('client', './client.mjs', 1)
 }
 
 /** Rejects when the contestant cannot start; its process has ended then. */
 export async function startServer(name, behaviour, nodeArgs = []) {
-  const child = new Child(name, runtimeOf(contestants[name]), './server.mjs', 0, nodeArgs)
+  const runtime = runtimeOf(contestants[name].runtime)
+  const child = new Child(name, './server.mjs', 0, { nodeArgs, runtime })
   try {
     const { port } = await child.call('start', { name, behaviour }, 20_000)
     child.port = port

@@ -3,6 +3,7 @@ import { availableParallelism, cpus, loadavg } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { pinned } from './children.mjs'
 import { printGoals } from './goals.mjs'
+import { profile, profiles } from './profile.mjs'
 
 function version(path) {
   try {
@@ -66,7 +67,8 @@ export function printEnvironment({ node, platform, cpu, cores, loadBefore, versi
   )
 }
 
-export function writeResults(name, results) {
+export function writeResults(name, figures) {
+  const results = { ...figures, ...(profiles && { profile }) }
   const folder = new URL('../results/', import.meta.url)
   mkdirSync(folder, { recursive: true })
   const file = fileURLToPath(new URL(`${name}.json`, folder))

@@ -36,10 +36,14 @@ function compile(name, attempts) {
 
 /** Compiles the client of HTTP/1.1. */
 export function build() {
-  const used = compile('load', [['-DWITH_ZLIB', '-lz'], []])
-  if (used?.length === 0) {
+  const zlib = ['-DWITH_ZLIB', '-lz']
+  const tls = ['-DWITH_TLS', '-lssl', '-lcrypto']
+  const used = compile('load', [[...zlib, ...tls], zlib, tls, []])
+  if (used === undefined) return
+  if (!used.includes('-lz')) {
     console.log('no zlib headers (zlib1g-dev): compressed broadcasts are left out')
   }
+  if (!used.includes('-lssl')) console.log('no headers of OpenSSL (libssl-dev): TLS is left out')
 }
 
 /** Compiles the client of HTTP/2. It needs libnghttp2-dev. */
@@ -117,8 +121,11 @@ export class Load extends Program {
   }
 
   /** Rejects unless all of them open. */
-  async open(group, { port, count, kind = 'ws', deflate = false, silent = false, ...more }) {
-    const request = kind === 'socket.io' ? socketIoRequest(port) : wsRequest(port, deflate)
+  async open(
+    group,
+    { port, count, kind = 'ws', deflate = false, silent = false, tls = false, ...more },
+  ) {
+    const request = kind === 'socket.io' ? socketIoRequest(port) : wsRequest(port, deflate, tls)
     const answer = await this.command('open', {
       group,
       port,
@@ -126,6 +133,7 @@ export class Load extends Program {
       socketIo: Number(kind === 'socket.io'),
       deflate: Number(deflate),
       silent: Number(silent),
+      tls: Number(tls),
       request: hex(request),
       expect: hex(deflate ? 'server_no_context_takeover' : ACCEPT),
       ...more,
@@ -137,8 +145,8 @@ export class Load extends Program {
   }
 }
 
-function wsRequest(port, deflate) {
-  const text = upgradeRequest(port, TOKENS.valid).toString('latin1')
+function wsRequest(port, deflate, tls) {
+  const text = upgradeRequest(port, TOKENS.valid, false, tls).toString('latin1')
   return deflate
     ? text.replace(
         '\r\n\r\n',
@@ -148,7 +156,7 @@ function wsRequest(port, deflate) {
 }
 
 function socketIoRequest(port) {
-  return wsRequest(port, false).replace(
+  return wsRequest(port, false, false).replace(
     'GET /room/lobby ',
     'GET /socket.io/?EIO=4&transport=websocket ',
   )

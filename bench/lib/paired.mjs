@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { round, summary } from './stats.mjs'
 
 const MAX_CLIENT_SHARE = 0.9
@@ -96,6 +97,43 @@ export async function windowOf(server, load, settle) {
     serverShare: cpuUs / wallUs,
     rate: (operations / wallUs) * 1e6,
   }
+}
+
+/**
+ * Pairs of windows of one load, with new connections for each. The first of a contestant follows a
+ * longer load, so that its code has been compiled. around(name, work) may count something in a window.
+ */
+export function pairedLoad({
+  baseline,
+  servers,
+  rounds,
+  warmup,
+  window,
+  open,
+  run,
+  close,
+  around = (_, work) => work(),
+}) {
+  const warm = new Set()
+  const measure = async (name) => {
+    const server = servers.get(name)
+    await open(server)
+    try {
+      const first = await run(name, warm.has(name) ? window / 10 : warmup)
+      if (first.errors > 0) return { ...first, usPerOperation: 0 }
+      warm.add(name)
+      return await around(name, () =>
+        windowOf(
+          server,
+          () => run(name, window),
+          () => sleep(5),
+        ),
+      )
+    } finally {
+      await close()
+    }
+  }
+  return paired({ baseline, names: [...servers.keys()], rounds, measure, log: console.log })
 }
 
 export function printPaired(title, unit, baseline, results) {

@@ -38,7 +38,21 @@ export function upgradeRequest(port, token, browser = false, secure = false) {
   )
 }
 
-/** The same handshake over HTTP/2 (RFC 8441), as pairs of names and values. */
+/** A GET that asks for a WebSocket, without a token. */
+export function plainRequest(port, path, subprotocol) {
+  return [
+    `GET ${path} HTTP/1.1`,
+    `Host: 127.0.0.1:${port}`,
+    'Connection: Upgrade',
+    'Upgrade: websocket',
+    'Sec-WebSocket-Version: 13',
+    `Sec-WebSocket-Key: ${KEY}`,
+    ...(subprotocol ? [`Sec-WebSocket-Protocol: ${subprotocol}`] : []),
+    '\r\n',
+  ].join('\r\n')
+}
+
+/** The same handshake as {@link upgradeRequest} over HTTP/2 (RFC 8441), as pairs of names and values. */
 export function connectHeaders(port, token, browser = false, secure = false) {
   const scheme = secure ? 'https' : 'http'
   return [

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { contestants } from './contestants.mjs'
 import { startDelay, stopDelay } from './delay.mjs'
+import { profiling } from './profile.mjs'
 import { serve } from './rpc.mjs'
 
 let server
@@ -24,6 +25,7 @@ serve({
     global.gc()
     return process.memoryUsage()
   },
+  ...profiling,
   startDelay,
   stopDelay,
   status() {

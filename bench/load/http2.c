@@ -50,8 +50,9 @@ typedef enum { NOTHING, OPENING, AWAITING, PROBING, PAUSING } JobKind;
 
 static struct {
   JobKind kind;
-  uint64_t began, until, sentAt, interval;
-  int sessions, perSession, nextSession, nextStream, inFlight, mostInFlight, total;
+  uint64_t began, until, interval;
+  int sessions, perSession, nextStream, inFlight, mostInFlight, total, limit;
+  uint64_t ticks, planned, due;
   uint64_t target;
 } job;
 
@@ -315,7 +316,7 @@ static void openStream(Session *session, Stream *s, int index) {
 
 /* Keeps up to mostInFlight streams on their way. */
 static void openMore(void) {
-  while (job.nextStream < job.total && job.inFlight < job.mostInFlight) {
+  while (job.nextStream < job.limit && job.inFlight < job.mostInFlight) {
     Session *session = &all[job.nextStream / job.perSession];
     if (session->fd == 0) {
       session->first = &streams[job.nextStream];
@@ -327,14 +328,18 @@ static void openMore(void) {
     job.nextStream++;
     if (job.nextStream % job.perSession == 0 || job.inFlight == job.mostInFlight) flush(session);
   }
-  if (job.nextStream == job.total && job.inFlight == 0) answer("");
+  if (job.nextStream == job.limit && job.inFlight == 0) answer("");
 }
 
-static void probeOnce(void) {
-  uint8_t payload[PROBE_BYTES] = "probe...";
-  job.sentAt = clockNow();
-  sendFrame(probe, 1, payload, sizeof payload);
-  flush(probe->session);
+/* Open loop: each echo is timed from when it was due, so a stall counts for all that were due in it. */
+static void probeMore(void) {
+  static const uint8_t payload[PROBE_BYTES] = "probe...";
+  while (job.ticks < job.planned && job.due + job.ticks * job.interval <= now) {
+    sendFrame(probe, 1, payload, sizeof payload);
+    flush(probe->session);
+    job.ticks++;
+  }
+  if (job.ticks < job.planned) wake(job.due + job.ticks * job.interval);
 }
 
 static int byValue(const void *a, const void *b) {
@@ -355,16 +360,15 @@ static void probeEnds(void) {
 static void probed(void) {
   if (job.kind != PROBING) return;
   if (sampled == sampleRoom) samples = realloc(samples, (sampleRoom = sampleRoom ? 2 * sampleRoom : 1024) * sizeof *samples);
-  samples[sampled++] = now - job.sentAt;
-  job.sentAt = 0;
-  if (now >= job.until) probeEnds();
-  else wake(now + job.interval);
+  samples[sampled] = now - (job.due + sampled * job.interval);
+  sampled++;
+  if (sampled == job.planned) probeEnds();
 }
 
 static void tick(void) {
   uint64_t expired;
   if (read(timerFd, &expired, sizeof expired) < 0) return;
-  if (job.kind == PROBING && probe->open && job.sentAt == 0) probeOnce();
+  if (job.kind == PROBING && job.due) probeMore();
   if ((job.kind == PAUSING || job.kind == AWAITING) && now >= job.until) answer("");
 }
 
@@ -388,6 +392,11 @@ static void command(const char *line) {
     all = calloc((size_t)job.sessions + 1, sizeof *all);
     streams = calloc((size_t)job.total + 1, sizeof *streams);
     if (!all || !streams) die("no memory");
+    job.limit = (int)value(line, "limit");
+    job.kind = OPENING;
+    openMore();
+  } else if (strncmp(line, "more ", 5) == 0) {
+    job.limit = (int)value(line, "limit");
     job.kind = OPENING;
     openMore();
   } else if (strncmp(line, "probe ", 6) == 0) {
@@ -395,14 +404,13 @@ static void command(const char *line) {
     sampled = 0;
     job.kind = PROBING;
     job.interval = value(line, "intervalUs") * 1000;
-    job.until = now + value(line, "ms") * MS;
+    job.planned = value(line, "ms") * MS / job.interval;
+    job.ticks = job.due = 0;
     if (session->fd == 0) {
       session->first = probe = &streams[job.total];
       probe->session = session;
       openSession(session);
     }
-    job.sentAt = 0;
-    wake(now + MS);
   } else if (strncmp(line, "mark", 4) == 0) {
     messages = 0;
     answer("");
@@ -425,7 +433,10 @@ static void look(void) {
   if (job.kind == PROBING && own && own->ready && probe->id == 0) {
     openStream(own, probe, job.total);
     flush(own);
-  } else if (job.kind == PROBING && probe->open && job.sentAt == 0 && sampled == 0) probeOnce();
+  } else if (job.kind == PROBING && probe->open && job.due == 0) {
+    job.due = now + job.interval;
+    wake(job.due);
+  }
   if (job.kind == AWAITING && messages >= job.target) answer("");
   if (job.kind == PAUSING && closed + refused >= opened) answer("");
 }

@@ -1,5 +1,5 @@
 /*
- * The load client of broadcast, heartbeat, slow-consumers and flood: one thread, epoll, raw bytes.
+ * The load client of HTTP/1.1, with and without TLS: one thread, epoll, raw bytes.
  * Commands come on stdin, one a line (name, then key=value), answers go to stdout, one JSON object a line.
  * Between commands it goes on reading and answers pings.
  */
@@ -24,20 +24,26 @@
 #ifdef WITH_ZLIB
 #include <zlib.h>
 #endif
+#ifdef WITH_TLS
+#include <openssl/ssl.h>
+#else
+typedef void SSL;
+#endif
 
 enum { INPUT = 1 << 21, READ = 1 << 18, EVENTS = 512, RING = 256, FLOOD_FRAMES = 1700 };
 enum { PUBLISHER_BASE = 1000, SEQUENCE_BASE = 100000000 };
 enum { PROBE_BYTES = 32, PROBE_FRAME = 6 + PROBE_BYTES, PROBE_REPLY = 2 + PROBE_BYTES };
 static const uint64_t MS = 1000000, SECOND = 1000000000;
 
-typedef enum { CONNECTING, HANDSHAKE, PACKETS, OPEN, CLOSED } State;
-typedef enum { NOTHING, OPENING, RUNNING, FLOODING, PROBING } JobKind;
+typedef enum { CONNECTING, SECURING, HANDSHAKE, PACKETS, OPEN, CLOSED } State;
+typedef enum { NOTHING, OPENING, RUNNING, FLOODING, PROBING, AWAITING, LEAVING } JobKind;
 typedef enum { ALL, OWN, PACE } Mode;
 
 typedef struct Group Group;
 
 typedef struct {
   int fd;
+  SSL *tls; /* NULL without TLS */
   int index;
   State state;
   Group *group;
@@ -51,7 +57,9 @@ struct Group {
   char name[32];
   Connection **connections;
   int count, open;
-  bool socketIo, silent, deflate, discard;
+  bool socketIo, silent, deflate, discard, tls;
+  int first; /* the number of the first connection, written into the request at indexAt */
+  size_t indexAt;
   uint8_t *request;
   size_t requestLength;
   char *expect;
@@ -154,6 +162,68 @@ static void wake(uint64_t at) {
   timerfd_settime(timerFd, TFD_TIMER_ABSTIME, &spec, NULL);
 }
 
+/* --- TLS --- */
+
+#ifdef WITH_TLS
+static SSL_CTX *tlsContext;
+
+static bool startTls(Connection *c) {
+  if (tlsContext == NULL) {
+    tlsContext = SSL_CTX_new(TLS_client_method());
+    SSL_CTX_set_mode(tlsContext, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE);
+    SSL_CTX_set_session_cache_mode(tlsContext, SSL_SESS_CACHE_OFF);
+  }
+  c->tls = SSL_new(tlsContext);
+  return c->tls != NULL && SSL_set_fd(c->tls, c->fd) == 1;
+}
+
+/* 1 when it is done, 0 while it waits, -1 when it failed. */
+static int secure(Connection *c) {
+  int result = SSL_connect(c->tls);
+  if (result == 1) return 1;
+  int why = SSL_get_error(c->tls, result);
+  return why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ? 0 : -1;
+}
+
+static void freeTls(Connection *c) {
+  SSL_free(c->tls);
+  c->tls = NULL;
+}
+
+static ssize_t tlsWrite(Connection *c, const void *bytes, size_t length) {
+  return SSL_write(c->tls, bytes, (int)length);
+}
+
+/* As recv(), of all records that are there. */
+static ssize_t tlsRead(Connection *c, uint8_t *into, size_t room) {
+  size_t length = 0;
+  while (length < room) {
+    int got = SSL_read(c->tls, into + length, (int)(room - length));
+    if (got > 0) length += (size_t)got;
+    else if (length > 0) break;
+    else if (SSL_get_error(c->tls, got) == SSL_ERROR_WANT_READ) {
+      errno = EAGAIN;
+      return -1;
+    } else return 0;
+  }
+  return (ssize_t)length;
+}
+#else
+static bool startTls(Connection *c) { return c->tls != NULL; }
+static int secure(Connection *c) { return c->tls ? 0 : -1; }
+static void freeTls(Connection *c) { c->tls = NULL; }
+static ssize_t tlsWrite(Connection *c, const void *bytes, size_t length) { return (void)c, (void)bytes, (void)length, -1; }
+static ssize_t tlsRead(Connection *c, uint8_t *into, size_t room) { return (void)c, (void)into, (void)room, -1; }
+#endif
+
+static ssize_t transmit(Connection *c, const void *bytes, size_t length) {
+  return c->tls ? tlsWrite(c, bytes, length) : send(c->fd, bytes, length, MSG_NOSIGNAL);
+}
+
+static ssize_t receive(Connection *c, uint8_t *into, size_t room) {
+  return c->tls ? tlsRead(c, into, room) : recv(c->fd, into, room, 0);
+}
+
 static void listenFor(Connection *c, uint32_t events) {
   struct epoll_event event = {.events = events, .data.ptr = c};
   epoll_ctl(epollFd, EPOLL_CTL_MOD, c->fd, &event);
@@ -164,6 +234,7 @@ static void endConnection(Connection *c, const char *reason) {
   if (c->state == OPEN) c->group->open--;
   else if (job.kind == OPENING) job.inFlight--;
   c->state = CLOSED;
+  freeTls(c);
   close(c->fd);
   closedConnections++;
   if (reason) fail(reason);
@@ -182,7 +253,7 @@ static void sendFrame(Connection *c, uint8_t opcode, const void *payload, size_t
     head = 8;
   }
   memcpy(frame + head, payload, length);
-  ssize_t written = send(c->fd, frame, head + length, MSG_NOSIGNAL);
+  ssize_t written = transmit(c, frame, head + length);
   if (written != (ssize_t)(head + length)) fail("send failed");
 }
 
@@ -329,6 +400,11 @@ static void message(Connection *c, const uint8_t *bytes, size_t length, bool com
     job.latencies[job.answered++] = now() - due;
     return;
   }
+  if (job.kind == AWAITING) {
+    job.received++;
+    return;
+  }
+  if (job.kind == LEAVING) return;
   if (job.kind != RUNNING || job.group != c->group) return fail("a message that nobody asked for");
   if (compressed != c->group->deflate) return fail(compressed ? "RSV1 not negotiated" : "not compressed");
   if (compressed) return compressedArrived(c, bytes, length);
@@ -364,7 +440,8 @@ static size_t frames(Connection *c, const uint8_t *bytes, size_t length) {
     else if (opcode == 9) {
       pings++;
       sendFrame(c, 10, at + head, size);
-    } else if (opcode == 8) endConnection(c, "close frame");
+    } else if (opcode == 8 && (job.kind == LEAVING || job.kind == NOTHING)) sendFrame(c, 8, at + head, size < 2 ? size : 2);
+    else if (opcode == 8) endConnection(c, "close frame");
     else if (opcode != 10) endConnection(c, "unexpected opcode");
   }
   return used;
@@ -394,15 +471,15 @@ static void keep(Connection *c, const uint8_t *bytes, size_t length) {
 static void readable(Connection *c) {
   size_t length = c->leftLength, used = 0;
   if (c->group->discard && c->state == OPEN) {
-    ssize_t got = recv(c->fd, input, READ, 0);
+    ssize_t got = receive(c, input, READ);
     if (got > 0) bytesDiscarded += (uint64_t)got;
     else if (got == 0 || errno != EAGAIN) endConnection(c, NULL);
     return;
   }
   if (length > 0) memcpy(input, c->left, length);
-  ssize_t got = recv(c->fd, input + length, READ, 0);
+  ssize_t got = receive(c, input + length, READ);
   if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
-  if (got <= 0) return endConnection(c, got == 0 ? "end of TCP" : "connection reset");
+  if (got <= 0) return endConnection(c, job.kind == LEAVING ? NULL : got == 0 ? "end of TCP" : "connection reset");
   length += (size_t)got;
   if (c->state == HANDSHAKE) used = response(c, input, length);
   if (c->state == OPEN && c->group->discard) return keep(c, input, 0);
@@ -423,7 +500,7 @@ static void prepareFlood(void) {
 
 static void flood(Connection *c) {
   for (int i = 0; i < 4; i++) {
-    ssize_t written = send(c->fd, floodBytes + c->offset, sizeof floodBytes - c->offset, MSG_NOSIGNAL);
+    ssize_t written = transmit(c, floodBytes + c->offset, sizeof floodBytes - c->offset);
     if (written < 0) {
       if (errno != EAGAIN) endConnection(c, NULL);
       return;
@@ -438,7 +515,7 @@ static void connectOne(void) {
   Connection *c = calloc(1, sizeof *c);
   int one = 1;
   c->group = g;
-  c->index = g->count;
+  c->index = g->first + g->count;
   c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   g->connections[g->count++] = c;
   job.started++;
@@ -464,22 +541,40 @@ static void connectOne(void) {
   }
 }
 
+static void request(Connection *c) {
+  Group *g = c->group;
+  char digits[8];
+  if (g->indexAt) {
+    snprintf(digits, sizeof digits, "%06d", c->index % 1000000);
+    memcpy(g->request + g->indexAt, digits, 6);
+  }
+  if (transmit(c, g->request, g->requestLength) != (ssize_t)g->requestLength) return endConnection(c, "request not sent");
+  c->state = HANDSHAKE;
+  listenFor(c, EPOLLIN);
+}
+
+static void secured(Connection *c) {
+  int done = secure(c);
+  if (done < 0) return endConnection(c, "TLS failed");
+  if (done > 0) request(c);
+}
+
 static void connected(Connection *c) {
   int error = 0;
   socklen_t size = sizeof error;
   getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &size);
   if (error != 0) return endConnection(c, "connect failed");
-  Group *g = c->group;
-  if (send(c->fd, g->request, g->requestLength, MSG_NOSIGNAL) != (ssize_t)g->requestLength) {
-    return endConnection(c, "request not sent");
-  }
-  c->state = HANDSHAKE;
+  if (!c->group->tls) return request(c);
+  if (!startTls(c)) return endConnection(c, "no TLS");
+  c->state = SECURING;
   listenFor(c, EPOLLIN);
+  secured(c);
 }
 
 static void ready(Connection *c, uint32_t events) {
   if (c->state == CLOSED) return;
   if (c->state == CONNECTING) return connected(c);
+  if (c->state == SECURING) return secured(c);
   if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) readable(c);
   if (events & EPOLLOUT && c->state == OPEN && job.kind == FLOODING && job.group == c->group) flood(c);
 }
@@ -540,6 +635,9 @@ static void startOpen(char *line) {
   g->silent = number(line, "silent", 0);
   g->deflate = number(line, "deflate", 0);
   g->discard = number(line, "discard", 0);
+  g->tls = number(line, "tls", 0);
+  g->first = (int)number(line, "first", 0);
+  g->indexAt = number(line, "indexAt", 0);
   g->request = hex(line, "request", &g->requestLength);
   g->expect = (char *)hex(line, "expect", &length);
   job.group = g;
@@ -702,6 +800,38 @@ static void stepProbe(void) {
   wake(0);
 }
 
+static int openNow(void) {
+  int open = 0;
+  for (Group *g = groups; g; g = g->next) open += g->open;
+  return open;
+}
+
+/* Begins to count messages of any kind, before the server is told to send them. */
+static void mark(void) {
+  memset(&job, 0, sizeof job);
+  job.kind = AWAITING;
+  job.target = job.until = UINT64_MAX;
+  answer("");
+}
+
+/* Waits for messages after mark(), or until the server has closed all connections. */
+static void startWaiting(char *line, JobKind kind) {
+  job.kind = kind;
+  job.target = number(line, "messages", 0);
+  job.from = now();
+  job.until = job.from + number(line, "ms", 1000) * MS;
+  wake(job.until);
+}
+
+static void stepWaiting(void) {
+  bool done = job.kind == AWAITING ? job.received >= job.target : openNow() == 0;
+  if (!done && now() < job.until) return;
+  answer(",\"messages\":%llu,\"closed\":%llu,\"tookNs\":%llu", (unsigned long long)job.received,
+         (unsigned long long)closedConnections, (unsigned long long)(now() - job.from));
+  job.kind = NOTHING;
+  wake(0);
+}
+
 /* With a reset, so that no port stays behind in TIME_WAIT. */
 static void dropAll(void) {
   struct linger linger = {.l_onoff = 1, .l_linger = 0};
@@ -712,6 +842,7 @@ static void dropAll(void) {
       Connection *c = g->connections[i];
       if (c->state != CLOSED) {
         setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+        freeTls(c);
         close(c->fd);
       }
       free(c->left);
@@ -736,6 +867,9 @@ static void command(char *line) {
   else if (strncmp(line, "run ", 4) == 0) startRun(line);
   else if (strncmp(line, "flood ", 6) == 0) startFlood(line);
   else if (strncmp(line, "probe ", 6) == 0) startProbe(line);
+  else if (strncmp(line, "mark", 4) == 0) mark();
+  else if (strncmp(line, "await ", 6) == 0) startWaiting(line, AWAITING);
+  else if (strncmp(line, "gone ", 5) == 0) startWaiting(line, LEAVING);
   else if (strncmp(line, "drop", 4) == 0) dropAll();
   else if (strncmp(line, "template ", 9) == 0) {
     free(template.bytes);
@@ -748,11 +882,14 @@ static void command(char *line) {
            (unsigned long long)pings, (unsigned long long)closedConnections, (unsigned long long)now(),
            (unsigned long long)ownCpu(), (unsigned long long)cpuOf((pid_t)number(line, "server", 0)));
   } else if (strncmp(line, "about", 5) == 0) {
+    bool zlibIsThere = false, tlsIsThere = false;
 #ifdef WITH_ZLIB
-    answer(",\"zlib\":true");
-#else
-    answer(",\"zlib\":false");
+    zlibIsThere = true;
 #endif
+#ifdef WITH_TLS
+    tlsIsThere = true;
+#endif
+    answer(",\"zlib\":%s,\"tls\":%s", zlibIsThere ? "true" : "false", tlsIsThere ? "true" : "false");
   } else {
     fail("unknown command");
     answer("");
@@ -806,5 +943,6 @@ int main(void) {
     else if (job.kind == RUNNING) stepRun();
     else if (job.kind == FLOODING) stepFlood();
     else if (job.kind == PROBING) stepProbe();
+    else if (job.kind == AWAITING || job.kind == LEAVING) stepWaiting();
   }
 }

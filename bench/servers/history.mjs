@@ -18,7 +18,7 @@ const TEXT = 'the same text for every message, repeated '.repeat(30)
 /** Most messages that are on their way while a room is filled. */
 const FILLING = 50
 
-// The flag of the command line, because RpcChild starts all its children alike.
+// The flag of the command line, because Child starts all its children alike.
 setFlagsFromString('--expose-gc')
 const collect = runInNewContext('gc')
 

@@ -1,3 +1,4 @@
+import { createServer } from 'node:https'
 import Router from '@koa/router'
 import Koa from 'koa'
 import koaWs, { accept } from '../../dist/index.js'
@@ -12,7 +13,7 @@ export function status() {
   return { closes, disconnects, drops: hub.status().drops }
 }
 
-export function start({ behaviour: { deflate, heartbeat } }) {
+export function start({ behaviour: { deflate, heartbeat, identity } }) {
   const app = new Koa()
   const router = new Router()
   hub = koaWs({
@@ -44,7 +45,9 @@ export function start({ behaviour: { deflate, heartbeat } }) {
   })
   app.use(hub)
   app.use(router.get('/room/:id', handler).routes())
-  const server = app.listen(0, '127.0.0.1', 4096)
+  const server = identity
+    ? createServer(identity, app.callback()).listen(0, '127.0.0.1', 4096)
+    : app.listen(0, '127.0.0.1', 4096)
   hub.attach(server)
   return listening(server)
 }

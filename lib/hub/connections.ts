@@ -263,7 +263,7 @@ export class Connections {
   }
 
   #join(connection: Connection, names: readonly string[], most: number): Promise<void> {
-    if (!this.byId.has(connection.id)) return Promise.resolve()
+    if (connection.readyState === connection.CLOSED) return Promise.resolve()
     try {
       const joined = this.#roster.rooms.join(connection, names, most)
       return joined === undefined ? Promise.resolve() : joined.then(ignore)

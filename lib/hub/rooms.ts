@@ -39,9 +39,10 @@ export class Rooms {
     most: number,
   ): Promise<unknown> | undefined {
     for (const name of names) assertName('room', name)
-    const rooms = this.#rooms.get(connection) ?? new Set()
+    const known = this.#rooms.get(connection)
+    const rooms = known ?? new Set()
     if (rooms.size + names.length > most) assertRoom(rooms, names, most)
-    this.#rooms.set(connection, rooms)
+    if (!known) this.#rooms.set(connection, rooms)
     const waits: Promise<void>[] = []
     for (const name of names) {
       const isMember = rooms.has(name)

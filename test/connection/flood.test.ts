@@ -129,7 +129,7 @@ describe('a flood', () => {
     client.write(Buffer.concat([frame(10, ''), frame(10, ''), textFrame('the third')]))
     await until(() => seen.length === 1, 'the third')
     expect(site.drops('flood')).to.equal(0)
-    // This one nobody has asked for.
+    // This pong has no ping.
     client.write(frame(10, ''))
     await until(() => site.drops('flood') === 1, 'the pause')
     connection.terminate()

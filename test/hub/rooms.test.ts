@@ -60,6 +60,20 @@ describe('rooms', () => {
       expect(hub.status()).to.include({ rooms: 0, users: 0, connections: 1 })
     })
 
+    it('ignore a join by a connection that has closed', async () => {
+      const { hub, enter } = await house()
+      const [a, b] = [await enter(), await enter()]
+      const late: unknown[] = []
+      a.connection.on('close', () => late.push(a.connection.join('in the event')))
+      a.socket.terminate()
+      await a.connection.closed
+      late.push(a.connection.join('after it'))
+      expect(await Promise.all(late)).to.deep.equal([undefined, undefined])
+      expect(hub.status()).to.include({ rooms: 0, connections: 1 })
+      await b.connection.join('r')
+      expect(hub.status().rooms).to.equal(1)
+    })
+
     it('are 0 after the hub has closed', async () => {
       const { hub, enter } = await house()
       for (const user of ['a', 'b']) await enter({ user, rooms: ['r', user] })
