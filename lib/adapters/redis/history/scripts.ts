@@ -86,8 +86,8 @@ local function before() return string.match(redis.call('LINDEX', KEYS[2], 0), '^
  * The first write adds to the list, because Redis checks the memory only at the first write of a
  * script. After a removal, it would let all of the script pass.
  *
- * KEYS: meta and list of each entry. ARGV: 1 origin, 2 messages, 3 bytes, 4 ttl, 5 expiry of the meta;
- * of each entry: channel, key, count, payload, number, after.
+ * KEYS: meta and list of each entry. ARGV: 1 origin, 2 messages, 3 bytes, 4 ttl, 5 expiry of the meta,
+ * 6 all payloads joined; of each entry: channel, key, count, length of the payload, number, after.
  *
  * Answers with a line for each: epoch, offset and key, and the error of PUBLISH if there is one; an
  * empty line if the entry before it is missing.
@@ -153,11 +153,12 @@ local function append(log, list, channel, key, count, payload, number, after)
   return place
 end
 
-local lines, i = {}, 5
+local lines, i, start = {}, 6, 1
 for entry = 1, #KEYS / 2 do
+  local stop = start + ARGV[i + 4]
   lines[entry] = append(KEYS[2 * entry - 1], KEYS[2 * entry], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3]),
-    ARGV[i + 4], tonumber(ARGV[i + 5]), tonumber(ARGV[i + 6]))
-  i = i + 6
+    sub(ARGV[6], start, stop - 1), tonumber(ARGV[i + 5]), tonumber(ARGV[i + 6]))
+  i, start = i + 6, stop
 end
 return table.concat(lines, '\\n')`)
 

@@ -232,13 +232,18 @@ export class RedisHistory implements HistoryStore, HistorySessionOwner {
 
   async #record(session: HistorySession, batch: readonly Sending[]): Promise<void> {
     const keys: string[] = []
-    const words: Word[] = [...this.#limits]
+    const words: Word[] = [...this.#limits, '']
+    const payloads: Buffer[] = []
     for (const { waiting, after } of batch) {
       const { entry, number } = waiting
       const { meta, list, channel } = namesOf(this.#host.prefix, waiting.log)
       keys.push(meta, list)
-      words.push(channel, entry.key, String(entry.count), entry.payload, String(number), String(after))
+      const size = String(entry.payload.length)
+      words.push(channel, entry.key, String(entry.count), size, String(number), String(after))
+      payloads.push(entry.payload)
     }
+    // In one piece: a client of Redis writes each buffer by itself.
+    words[this.#limits.length] = payloads.length === 1 ? (payloads[0] as Buffer) : Buffer.concat(payloads)
     try {
       const lines = linesOf(await session.run(APPEND, keys, words), batch.length)
       if (session !== this.#session) return

@@ -241,7 +241,7 @@ describe('the history in Redis', function () {
       const one = await open(first)
       const append = async (origin: number): Promise<void> => {
         const limits = [`origin${String(origin).padStart(2, '0')}`, '1000', '1000', '60000', '60000']
-        const entry = ['channel', `key${origin}`, '1', 'x', '1', '0']
+        const entry = ['x', 'channel', `key${origin}`, '1', '1', '1', '0']
         const words = [meta('room:r'), list('room:r'), ...limits, ...entry]
         await redis.command('eval', APPEND.text, '2', ...words)
         await new Promise((resolve) => setTimeout(resolve, 2)) // another time
