@@ -243,7 +243,8 @@ export class RedisHistory implements HistoryStore, HistorySessionOwner {
       payloads.push(entry.payload)
     }
     // In one piece: a client of Redis writes each buffer by itself.
-    words[this.#limits.length] = payloads.length === 1 ? (payloads[0] as Buffer) : Buffer.concat(payloads)
+    words[this.#limits.length] =
+      payloads.length === 1 ? (payloads[0] as Buffer) : Buffer.concat(payloads)
     try {
       const lines = linesOf(await session.run(APPEND, keys, words), batch.length)
       if (session !== this.#session) return

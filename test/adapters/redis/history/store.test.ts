@@ -160,11 +160,15 @@ describe('the history in Redis', function () {
       await own.command('config', 'resetstat')
       const logs = Array.from({ length: 150 }, (_, i) => `room:${i % 50}`)
       const places = await Promise.all(logs.map((log, i) => one.append(log, String(i))))
-      expect(places.map(({ offset }) => offset)).to.deep.equal(logs.map((_, i) => 1 + Math.floor(i / 50)))
+      expect(places.map(({ offset }) => offset)).to.deep.equal(
+        logs.map((_, i) => 1 + Math.floor(i / 50)),
+      )
       expect(await own.command('info', 'commandstats')).to.match(/cmdstat_evalsha:calls=3,/)
       expect(await one.all('room:7')).to.deep.equal(['7', '57', '107'])
       const large = 'x'.repeat(100_000)
-      await Promise.all(['room:a', 'room:b', 'room:c', 'room:d'].map((log) => one.append(log, large)))
+      await Promise.all(
+        ['room:a', 'room:b', 'room:c', 'room:d'].map((log) => one.append(log, large)),
+      )
       expect(await one.all('room:d')).to.deep.equal([large])
       one.close()
     }
@@ -240,7 +244,13 @@ describe('the history in Redis', function () {
     it('which recognizes a repetition of the last 64 instances that recorded to it', async () => {
       const one = await open(first)
       const append = async (origin: number): Promise<void> => {
-        const limits = [`origin${String(origin).padStart(2, '0')}`, '1000', '1000', '60000', '60000']
+        const limits = [
+          `origin${String(origin).padStart(2, '0')}`,
+          '1000',
+          '1000',
+          '60000',
+          '60000',
+        ]
         const entry = ['x', 'channel', `key${origin}`, '1', '1', '1', '0']
         const words = [meta('room:r'), list('room:r'), ...limits, ...entry]
         await redis.command('eval', APPEND.text, '2', ...words)
@@ -577,7 +587,14 @@ describe('the history in Redis', function () {
   it('follows nothing after unfollow, and ignores payloads of other software', async () => {
     const one = await open(first)
     await one.store.follow('room:r')
-    for (const text of ['', 'x', 'e 1 1 1 1 k', 'e 1 1 1 1 k \n', 'é 1 1 1 1 k p\npayload', 'e -1 1 1 1 k p\n']) {
+    for (const text of [
+      '',
+      'x',
+      'e 1 1 1 1 k',
+      'e 1 1 1 1 k \n',
+      'é 1 1 1 1 k p\npayload',
+      'e -1 1 1 1 k p\n',
+    ]) {
       await redis.command('publish', `${prefix}log:room:r`, text)
     }
     await one.append('room:r', '1')
