@@ -175,6 +175,21 @@ describe('the history in Redis', function () {
     await own.kill()
   })
 
+  it('records each log by itself on the only node of a Redis Cluster', async () => {
+    const own = await startRedis(['cluster-enabled yes'])
+    await own.command('cluster', 'addslotsrange', '0', '16383')
+    await slowlyUntil(async () =>
+      (await own.command('cluster', 'info')).includes('cluster_state:ok'),
+    )
+    const one = await open(first, { port: own.port })
+    const logs = Array.from({ length: 10 }, (_, i) => `room:${i}`)
+    const places = await Promise.all(logs.map((log) => one.append(log, log)))
+    expect(places.map(({ offset }) => offset)).to.deep.equal(logs.map(() => 1))
+    expect(await one.all('room:9')).to.deep.equal(['room:9'])
+    expect(one.turns).to.deep.equal(['up'])
+    await own.kill()
+  })
+
   describe('limits a log', () => {
     it('by messages, exactly where entries begin', async () => {
       const one = await open(first, { limits: { messages: 10 } })
