@@ -9,8 +9,8 @@ const ENTRY = 400
 /** The memory of a log without entries beside its name, in bytes (about 680 on Node 20). */
 export const LEAST_SIZE = 800
 
-/** An entry, in one object with its time: each stays for long, and the garbage collector copies it. */
-interface Kept extends Entry {
+interface Kept {
+  readonly entry: Entry
   /** When it was recorded, on a clock that never goes back. */
   readonly at: number
 }
@@ -70,8 +70,8 @@ export class MemoryLog {
 
   add({ key, count, payload }: NewEntry, now: number): Entry {
     const offset = this.#offset + count
-    const entry: Kept = { key, count, payload, offset, previous: this.#key, at: now }
-    this.#kept.push(entry)
+    const entry: Entry = { key, count, payload, offset, previous: this.#key }
+    this.#kept.push({ entry, at: now })
     this.#offsets.set(key, offset)
     this.#offset = offset
     this.#key = key
@@ -95,7 +95,7 @@ export class MemoryLog {
 
   /** Removes the oldest entry. */
   removeFirst(why: 'trimmed' | 'expired'): void {
-    const entry = this.#kept.shift()
+    const entry = this.#kept.shift()?.entry
     if (!entry) return
     this.#offsets.delete(entry.key)
     this.#floor = entry.offset
@@ -124,7 +124,7 @@ export class MemoryLog {
 
   #from(index: number): Reading {
     const entries: Entry[] = []
-    for (let i = index; i < this.#kept.length; i++) entries.push(this.#kept.at(i) as Kept)
+    for (let i = index; i < this.#kept.length; i++) entries.push((this.#kept.at(i) as Kept).entry)
     return { top: this.top, entries }
   }
 
@@ -134,7 +134,7 @@ export class MemoryLog {
     if (offset < this.#floor) return this.#why
     if (offset === this.#floor) return key === this.#floorKey ? 0 : 'epoch'
     const index = this.#indexOf(offset)
-    const entry = this.#kept.at(index) as Kept
+    const { entry } = this.#kept.at(index) as Kept
     if (entry.key !== key) return 'epoch'
     return entry.offset === offset ? index + 1 : index
   }
@@ -145,7 +145,7 @@ export class MemoryLog {
     let high = this.#kept.length - 1
     while (low < high) {
       const middle = (low + high) >> 1
-      if ((this.#kept.at(middle) as Kept).offset < offset) low = middle + 1
+      if ((this.#kept.at(middle) as Kept).entry.offset < offset) low = middle + 1
       else high = middle
     }
     return low
