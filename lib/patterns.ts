@@ -31,7 +31,8 @@ export function matcher(given: Patterns): (name: string) => boolean {
   const list: readonly (string | RegExp)[] =
     typeof given === 'string' || given instanceof RegExp ? [given] : given
   const tests = list.map(testOf)
-  return (name) => tests.some((test) => test(name))
+  const [only = () => false, another] = tests
+  return another ? (name) => tests.some((test) => test(name)) : only
 }
 
 function testOf(given: string | RegExp): (name: string) => boolean {

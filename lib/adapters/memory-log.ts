@@ -48,6 +48,11 @@ export class MemoryLog {
     return this.#kept.length === 0
   }
 
+  /** When the first entry that is kept was recorded; infinite without one. */
+  get first(): number {
+    return this.#kept.at(0)?.at ?? Number.POSITIVE_INFINITY
+  }
+
   /** The memory of the log, in bytes. */
   get size(): number {
     return LEAST_SIZE + 2 * this.name.length + this.#kept.length * ENTRY + this.#bytes

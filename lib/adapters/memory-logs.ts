@@ -79,19 +79,18 @@ export class MemoryLogs {
 
   /** Records an entry. If it is kept already, or is the last one, `entry` is null. */
   record(name: string, given: NewEntry): { readonly place: Place; readonly entry: Entry | null } {
-    const log = this.#current(name) ?? this.#create(name, newEpoch(this.#date()))
+    const now = this.#clock.elapsed()
+    const log = this.#current(name, now) ?? this.#create(name, newEpoch(this.#date()))
     const before = log.placeOf(given.key)
     if (before) return { place: before, entry: null }
-    const now = this.#clock.elapsed()
-    const entry = this.#resize(log, () => {
-      const added = log.add(given, now)
-      log.trim(this.#limits)
-      return added
-    })
+    this.#total -= log.size
+    const entry = log.add(given, now)
+    log.trim(this.#limits)
+    this.#total += log.size
     const place = log.top
     this.#sort(log)
     this.#shrink()
-    this.#arm()
+    this.#arm(now)
     return { place, entry }
   }
 
@@ -134,11 +133,11 @@ export class MemoryLogs {
   }
 
   /** Returns a log without the entries that have expired. */
-  #current(name: string): MemoryLog | undefined {
+  #current(name: string, now: number = this.#clock.elapsed()): MemoryLog | undefined {
     const log = this.#logs.get(name)
-    if (log && !log.isEmpty) {
-      this.#expire(log)
-      this.#arm()
+    if (log && log.first + this.#limits.ttl <= now) {
+      this.#expire(log, now)
+      this.#arm(now)
     }
     return log
   }
@@ -178,8 +177,8 @@ export class MemoryLogs {
     return !log || (!log.renewed && time <= log.birth)
   }
 
-  #expire(log: MemoryLog): void {
-    this.#resize(log, () => log.expire(this.#clock.elapsed() - this.#limits.ttl))
+  #expire(log: MemoryLog, now: number): void {
+    this.#resize(log, () => log.expire(now - this.#limits.ttl))
     if (log.isEmpty) this.#sort(log)
   }
 
@@ -218,8 +217,7 @@ export class MemoryLogs {
   }
 
   /** Starts the timer, unless it fires soon enough. A log that changes now is due after `ttl` at the earliest. */
-  #arm(): void {
-    const now = this.#clock.elapsed()
+  #arm(now: number = this.#clock.elapsed()): void {
     const isNeeded = this.#isOpen && this.#kept.size + this.#idle.size > 0
     const latest = now + Math.min(this.#limits.ttl, REMEMBERED)
     if (isNeeded && this.#timer && this.#timer.due <= latest) return
@@ -250,7 +248,7 @@ export class MemoryLogs {
     const now = this.#clock.elapsed()
     for (const log of this.#kept) {
       if (log.last + this.#limits.ttl > now) break
-      this.#expire(log)
+      this.#expire(log, now)
     }
     for (const [log, since] of this.#idle) {
       if (since + REMEMBERED > now) break

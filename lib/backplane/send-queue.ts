@@ -13,7 +13,7 @@ interface Item {
   readonly at: number
   /** The number of orders in the payload. */
   readonly orders: number
-  readonly publication: Publication | null
+  readonly publication: Pick<Publication, 'settle'> | null
 }
 
 /** What a queue tells. */
@@ -80,7 +80,7 @@ export class SendQueue {
     topics: readonly string[],
     payload: Buffer,
     orders: number,
-    publication: Publication | null,
+    publication: Pick<Publication, 'settle'> | null,
     volatile = false,
   ): void {
     const away = this.#connection === 0
@@ -194,6 +194,6 @@ export class SendQueue {
 }
 
 /** Returns whether the engine refuses something for good. */
-export function isRefusal(error: unknown): error is KoaWsError {
+function isRefusal(error: unknown): error is KoaWsError {
   return error instanceof KoaWsError && error.code === 'ERR_KOAWS_BACKPLANE_REFUSED'
 }

@@ -22,8 +22,8 @@ export interface ChangesHost {
   recordedNames(target: Target): readonly string[]
   /** Whether a log has members here. */
   follows(log: string): boolean
-  /** Resolves when the members here have got everything up to a place. */
-  reached(log: string, place: Place): Promise<void>
+  /** Resolves when the members here have got everything up to a place; null when they have it. */
+  reached(log: string, place: Place): Promise<void> | null
   /** Carries out a change on the present members. */
   act(change: Change): void
 }

@@ -122,9 +122,9 @@ export class Follower implements MemberOwner, TailOwner, Flushable {
     this.tail.recorded(epoch, entries)
   }
 
-  /** Resolves when the members have got everything up to a place, or the log has begun anew. */
-  reached(place: Place): Promise<void> {
-    if (this.#isPast(place)) return Promise.resolve()
+  /** Resolves when the members have got everything up to a place, or the log has begun anew; null when they have it. */
+  reached(place: Place): Promise<void> | null {
+    if (this.#isPast(place)) return null
     return new Promise((resolve) => this.#expected.push({ place, resolve }))
   }
 

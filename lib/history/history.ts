@@ -112,8 +112,8 @@ export class History implements FollowerHost {
       debugBackplane('history: %d messages were not recorded: %s', messages, why)
       host.count('unrecorded', messages)
     })
-    const reached = async (log: string, place: Place): Promise<void> =>
-      this.#followers.get(log)?.reached(place)
+    const reached = (log: string, place: Place): Promise<void> | null =>
+      this.#followers.get(log)?.reached(place) ?? null
     this.#recorder.delivered = reached
     this.changes = new Changes({
       store: this.store,

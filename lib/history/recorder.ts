@@ -1,7 +1,8 @@
 // Records messages: at once where the store is in this process, else one entry for each log and turn.
 
 import type { MaxQueued } from '../backplane/adapter.ts'
-import { isRefusal, SendQueue } from '../backplane/send-queue.ts'
+import type { PublishResult } from '../backplane/order.ts'
+import { SendQueue } from '../backplane/send-queue.ts'
 import { Publication } from '../backplane/turn-groups.ts'
 import type { RecordResult } from '../connection/audience.ts'
 import { newId, newKey } from '../connection/id.ts'
@@ -66,40 +67,63 @@ export class Recording {
   }
 }
 
-/** The messages of one turn for one log. */
+/** The messages of one turn for one log. Nothing is made for its place until somebody asks. */
 class Group {
   readonly log: string
   readonly records: HistoryRecord[] = []
   readonly recordings: Recording[] = []
   bytes = 0
-  /** Resolves to the place of the last message, or to null when they are not recorded. Never rejects. */
-  readonly settled: Promise<Place | null>
-  settle: (place: Place | null) => void = ignore
+  /** What the store is given. */
+  entry: NewEntry | null = null
+  readonly #failed: (group: Group) => void
+  /** The place of the last message; null when they are not recorded. */
+  #place: Place | null | undefined
+  #resolve: ((place: Place | null) => void) | null = null
 
-  constructor(log: string) {
+  constructor(log: string, failed: (group: Group) => void) {
     this.log = log
-    this.settled = new Promise((resolve) => {
-      this.settle = resolve
+    this.#failed = failed
+  }
+
+  /** Resolves to the place of the last message, or to null when they are not recorded. Never rejects. */
+  async placed(): Promise<Place | null> {
+    if (this.#place !== undefined) return this.#place
+    return new Promise((resolve) => {
+      const before = this.#resolve
+      this.#resolve = (place) => {
+        before?.(place)
+        resolve(place)
+      }
     })
+  }
+
+  place(place: Place | null): void {
+    this.#place = place
+    this.#resolve?.(place)
+  }
+
+  /** The result of the queue. */
+  settle(result: PublishResult): void {
+    if (result === 'failed') this.#failed(this)
+    else for (const recording of this.recordings) recording.publication.settle(result)
   }
 }
 
 /** Puts messages into the store in the order of the calls. */
 export class Recorder {
-  /** Resolves when the members here have got everything up to a place in a log. */
-  delivered: (log: string, place: Place) => Promise<void> = () => Promise.resolve()
+  /** Resolves when the members here have got everything up to a place in a log; null when they have it. */
+  delivered: (log: string, place: Place) => Promise<void> | null = () => null
   readonly #store: HistoryStore
   readonly #queue: SendQueue | null
   readonly #failed: (messages: number, why: string) => void
-  /** The entries that the queue holds, by payload. */
-  readonly #entries = new WeakMap<Buffer, { log: string; entry: NewEntry; group: Group }>()
-  /** What the engine has not acknowledged. */
-  readonly #waiting = new Set<Group>()
+  /** What the engine has not acknowledged, by payload. */
+  readonly #waiting = new Map<Buffer, Group>()
   #groups: Group[] = []
   /** The latest group of each log. */
   readonly #last = new Map<string, Group>()
   /** The last entry of each log that is on its way, to the engine or back to the members here. */
-  readonly #underWay = new Map<string, Promise<Place | null>>()
+  readonly #underWay = new Map<string, Group>()
+  readonly #failAll = (group: Group): void => this.#place(group, null)
   #isAway = true
   #outages = 0
   #isClosed = false
@@ -130,7 +154,7 @@ export class Recorder {
   /** Returns the logs of what the engine has not acknowledged. */
   waitingLogs(): string[] {
     this.flush()
-    return [...new Set([...this.#waiting].map(({ log }) => log))]
+    return [...new Set([...this.#waiting.values()].map(({ log }) => log))]
   }
 
   record(logs: readonly string[], message: Omit<HistoryRecord, 'once'>): Recording {
@@ -166,7 +190,7 @@ export class Recorder {
   /** Resolves to the place of the last message that is on its way into a log; null when none is, or the engine is away. */
   lastOf(log: string): Promise<Place | null> | null {
     if (this.#last.has(log)) this.flush()
-    return this.#isAway ? null : (this.#underWay.get(log) ?? null)
+    return this.#isAway ? null : (this.#underWay.get(log)?.placed() ?? null)
   }
 
   /** The turn has ended. */
@@ -175,18 +199,12 @@ export class Recorder {
     this.#groups = []
     this.#last.clear()
     for (const group of groups) {
-      const { log, records, recordings } = group
+      const { log, records } = group
       const payload = encodeRecords(records)
-      const entry = { key: newKey(), count: records.length, payload }
-      this.#entries.set(payload, { log, entry, group })
-      this.#waiting.add(group)
-      this.#remember(log, group.settled)
-      const publication = new Publication()
-      void publication.result.then((result) => {
-        if (result === 'failed') this.#failAll(group)
-        else for (const recording of recordings) recording.publication.settle(result)
-      })
-      this.#queue?.add([log], payload, records.length, publication)
+      group.entry = { key: newKey(), count: records.length, payload }
+      this.#waiting.set(payload, group)
+      this.#underWay.set(log, group)
+      this.#queue?.add([log], payload, records.length, group)
     }
   }
 
@@ -201,7 +219,7 @@ export class Recorder {
     this.flush()
     this.#isClosed = true
     const unsent = this.#queue?.clear() ?? 0
-    for (const group of this.#waiting) this.#failAll(group)
+    for (const group of this.#waiting.values()) this.#failAll(group)
     if (unsent > 0) this.#failed(unsent, 'the hub closed before the engine recorded them')
   }
 
@@ -221,7 +239,7 @@ export class Recorder {
     if (this.#groups.length === 0) flushAtEndOfTurn(this)
     let group = this.#last.get(log)
     if (!group || group.bytes > LARGEST) {
-      group = new Group(log)
+      group = new Group(log, this.#failAll)
       this.#groups.push(group)
       this.#last.set(log, group)
     }
@@ -230,41 +248,32 @@ export class Recorder {
     group.bytes += record.frame.length
   }
 
-  /** The queue tells of a refusal only once: an entry that was queued before is told here. */
-  async #appendTo(log: string, entry: NewEntry, group: Group): Promise<Place> {
-    try {
-      return await this.#store.append(log, entry)
-    } catch (error) {
-      if (isRefusal(error)) this.#failAll(group)
-      throw error
-    }
-  }
-
-  #failAll(group: Group): void {
-    this.#waiting.delete(group)
-    group.settle(null)
-    for (const recording of group.recordings) recording.settle(group.log, null)
-  }
-
-  #remember(log: string, settled: Promise<Place | null>): void {
-    this.#underWay.set(log, settled)
-    const arrived = settled.then((place) => place && this.delivered(log, place))
-    void arrived.then(() => {
-      if (this.#underWay.get(log) === settled) this.#underWay.delete(log)
-    })
-  }
-
   async #append(payload: Buffer): Promise<void> {
-    const known = this.#entries.get(payload)
-    if (!known) return
-    const { log, entry, group } = known
-    const place = await this.#appendTo(log, entry, group)
-    if (!this.#waiting.delete(group)) return // told already: an entry may be appended again
-    group.settle(place)
-    const first = place.offset - entry.count + 1
-    for (const [i, recording] of group.recordings.entries()) {
-      recording.settle(log, { ...place, offset: first + i })
+    const group = this.#waiting.get(payload)
+    if (!group?.entry) return // told already
+    this.#place(group, await this.#store.append(group.log, group.entry))
+  }
+
+  /** Tells once where the messages of a group are; an entry may be appended again. */
+  #place(group: Group, place: Place | null): void {
+    const { log, entry, recordings } = group
+    if (!entry || !this.#waiting.delete(entry.payload)) return
+    group.place(place)
+    if (place === null) {
+      this.#forget(group)
+      for (const recording of recordings) recording.settle(log, null)
+      return
     }
+    const { epoch, key } = place
+    let offset = place.offset - entry.count
+    for (const recording of recordings) recording.settle(log, { epoch, offset: ++offset, key })
+    const delivered = this.delivered(log, place)
+    if (delivered === null) this.#forget(group)
+    else void delivered.then(() => this.#forget(group))
+  }
+
+  #forget(group: Group): void {
+    if (this.#underWay.get(group.log) === group) this.#underWay.delete(group.log)
   }
 }
 

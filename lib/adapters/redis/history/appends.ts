@@ -14,6 +14,8 @@ interface Pending extends Waiting {
   reject(error: Error): void
 }
 
+type Recent = Map<string, Pick<Waiting, 'log' | 'number'>>
+
 interface LogAppends {
   /** In order. */
   readonly pending: Pending[]
@@ -23,7 +25,7 @@ interface LogAppends {
 
 /** How long the hub has to append an entry of an unknown outcome again, in milliseconds. */
 const KNOWN = 60_000
-/** The number of confirmed entries that are recognized when they are appended once more. */
+/** The least number of confirmed entries that are recognized when they are appended once more. */
 const RECENT = 1_000
 
 /**
@@ -34,8 +36,10 @@ const RECENT = 1_000
 export class Appends {
   readonly #send: (waiting: Waiting, after: number) => void
   readonly #logs = new Map<string, LogAppends>()
-  /** The last confirmed entries, by key. */
-  readonly #recent = new Map<string, Waiting>()
+  /** The last confirmed entries, by key, without their payloads. */
+  #recent: Recent = new Map()
+  /** Those before them. Deleting the oldest of one map again and again is slow: its iterator skips the deleted ones. */
+  #earlier: Recent = new Map()
   #number = 0
 
   /** @param send sends an entry; then `recorded`, `refused` or `again` is called, or later `fail` */
@@ -50,7 +54,7 @@ export class Appends {
       this.#logs.set(log, state)
     }
     const { pending, unknown } = state
-    const recent = this.#recent.get(entry.key)
+    const recent = this.#recent.get(entry.key) ?? this.#earlier.get(entry.key)
     const known = recent?.log === log ? recent.number : unknown.get(entry.key)
     // The hub appends entries with an unknown outcome first: it has given up the remaining ones.
     if (known === undefined) unknown.clear()
@@ -67,10 +71,10 @@ export class Appends {
   recorded(waiting: Waiting, place: Place): void {
     const taken = this.#take(waiting)
     if (!taken) return
-    this.#recent.set(waiting.entry.key, waiting)
-    for (const oldest of this.#recent.keys()) {
-      if (this.#recent.size <= RECENT) break
-      this.#recent.delete(oldest)
+    this.#recent.set(waiting.entry.key, { log: waiting.log, number: waiting.number })
+    if (this.#recent.size >= RECENT) {
+      this.#earlier = this.#recent
+      this.#recent = new Map()
     }
     taken.resolve(place)
   }

@@ -12,8 +12,8 @@ import {
 const MISSING: ReadonlySet<string> = new Set<Missing>(['trimmed', 'expired', 'epoch', 'ahead'])
 /** `offset count bytes time key previous` */
 const KEPT_HEAD = /^(\d{1,16}) (\d{1,16}) \d+ (\d{1,16}) (\S{1,16}) (\S{0,16})$/
-/** `epoch offset count key previous` */
-const PUBLISHED_HEAD = /^([\w-]{1,32}) (\d{1,16}) (\d{1,16}) (\S{1,16}) (\S{0,16})$/
+/** The same after the epoch. */
+const PUBLISHED_HEAD = /^([\w-]{1,32}) (\d{1,16}) (\d{1,16}) \d+ \d{1,16} (\S{1,16}) (\S{0,16})$/
 
 /** An entry, and when it was recorded. */
 interface Kept extends Entry {
@@ -32,11 +32,24 @@ export interface ReadReply {
 }
 
 /** Returns the place in an answer that begins with epoch, offset and key. */
-export function placeOfReply(reply: readonly unknown[]): Place {
+function placeOfReply(reply: readonly unknown[]): Place {
   const [epoch, offset, key] = reply
   const place = { epoch: String(epoch), offset: Number(offset), key: String(key) }
   if (!Number.isSafeInteger(place.offset)) throw unreadable()
   return place
+}
+
+/** Returns the lines of an answer to APPEND, one for each entry. */
+export function linesOf(reply: unknown, count: number): readonly string[] {
+  const lines = String(reply).split('\n')
+  if (lines.length !== count) throw unreadable()
+  return lines
+}
+
+/** Returns the place in a line of APPEND, and the error of the publish or an empty text. */
+export function recordedOf(line: string): { place: Place; error: string } {
+  const [epoch, offset, key, ...error] = line.split(' ')
+  return { place: placeOfReply([epoch, offset, key]), error: error.join(' ') }
 }
 
 export function readReplyOf(reply: unknown): ReadReply {

@@ -27,16 +27,24 @@ export function script(text: string): Script {
  * | z | the end of the last entry that was removed because of the size |
  * | x | when the list was last given its expiry |
  * | w | 1 if nothing was recorded before this epoch, as far as Redis knows |
- * | o | for each origin, the number and the time of its last entry |
+ * | o | for each origin, its 8 characters, and the number and the time of its last entry; the latest first |
  *
- * An entry in the list: `offset count c time key previous\\n` and the payload.
+ * An entry in the list: `offset count c time key previous\n` and the payload.
  */
 const META = `
-local time = redis.call('TIME')
+local call, pack, unpack = redis.call, struct.pack, struct.unpack
+local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local m = redis.call('GET', KEYS[1])
-local v, e, t, k, n, f, c, h, a, s, z, x, w, o
-if m and string.byte(m) == 1 then v, e, t, k, n, f, c, h, a, s, z, x, w, o = cmsgpack.unpack(m) end
+local function meta(key)
+  local m = call('GET', key)
+  if not m or string.byte(m) ~= 2 then return end
+  local _, t, n, f, c, h, a, s, z, x, w, e, k, at = unpack('>Bddddddddddss', m)
+  return e, t, k, n, f, c, h, a, s, z, x, w, string.sub(m, at)
+end
+`
+
+/** The meta of the log of a script for one log. */
+const KNOWN = `local e, t, k, n, f, c, h, a, s, z, x, w, o = meta(KEYS[1])
 `
 
 /** The time in an epoch: 9 digits of base 36. */
@@ -70,78 +78,89 @@ local function before() return string.match(redis.call('LINDEX', KEYS[2], 0), '^
 `
 
 /**
- * Records an entry, removes what exceeds the limits, and publishes the entry. An entry
+ * Records entries. Of each, it removes what exceeds the limits then, and publishes the entry. An entry
  * that is recorded already is not recorded again: each origin numbers its entries, and the meta keeps
  * the last number of each. An entry may name the number of an entry that it MUST come after; it is
- * refused while that entry is missing.
+ * refused while that entry is missing. After an error, the entries before it are recorded.
  *
  * The first write adds to the list, because Redis checks the memory only at the first write of a
  * script. After a removal, it would let all of the script pass.
  *
- * KEYS: meta, list. ARGV: 1 channel, 2 key, 3 count, 4 payload, 5 origin, 6 number, 7 after,
- * 8 messages, 9 bytes, 10 ttl, 11 expiry of the meta.
+ * KEYS: meta and list of each entry. ARGV: 1 origin, 2 messages, 3 bytes, 4 ttl, 5 expiry of the meta,
+ * 6 all payloads joined; of each entry: channel, key, count, length of the payload, number, after.
  *
- * Answers with epoch, offset and key, and the error of PUBLISH if there is one; or with nothing if
- * the entry before it is missing.
+ * Answers with a line for each: epoch, offset and key, and the error of PUBLISH if there is one; an
+ * empty line if the entry before it is missing.
  */
 export const APPEND: Script = script(`${META}${TIMES}
-local key, payload, origin, ttl = ARGV[2], ARGV[4], ARGV[5], tonumber(ARGV[10])
-local count, number = tonumber(ARGV[3]), tonumber(ARGV[6])
-local born = not e
-if born then e, t, k, n, f, c, h, a, s, z, x, w, o = digits(now) .. key, 0, '', 0, 0, 0, 0, 0, 0, 0, 0, 1, {} end
-local last = o[origin] and o[origin][1] or 0
-if number <= last then
-  if k == key then return {e, t, k} end
-  for i = 1, redis.call('LLEN', KEYS[2]) do
-    local at, found = string.match(redis.call('LINDEX', KEYS[2], -i), '^(%d+) %d+ %d+ %d+ (%S+)')
-    if found == key then return {e, tonumber(at), key} end
-  end
-  return {e, 0, ''} -- removed since: it comes before all that is kept
-end
-if tonumber(ARGV[7]) > last then return {} end
-if last == 0 then
-  local origins, oldest = 0, nil
-  for name, its in pairs(o) do
-    if now - its[2] > 3600000 then
-      o[name] = nil
-    else
-      origins = origins + 1
-      if not oldest or its[2] < o[oldest][2] then oldest = name end
+local match, sub, origin, expiry = string.match, string.sub, ARGV[1], ARGV[5]
+local messages, bytes, ttl = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local nowText, oldest = string.format('%.0f', now), now - ttl
+
+local function append(log, list, channel, key, count, payload, number, after)
+  local e, t, k, n, f, c, h, a, s, z, x, w, o = meta(log)
+  local born = not e
+  if born then e, t, k, n, f, c, h, a, s, z, x, w, o = digits(now) .. key, 0, '', 0, 0, 0, 0, 0, 0, 0, 0, 1, '' end
+  local last, at = 0, string.find(o, origin, 1, true)
+  while at and at % 24 ~= 1 do at = string.find(o, origin, at + 1, true) end
+  if at then last = unpack('>d', o, at + 8) end
+  if number <= last then
+    if k == key then return e .. ' ' .. t .. ' ' .. k end
+    for i = 1, call('LLEN', list) do
+      local offset, found = match(call('LINDEX', list, -i), '^(%d+) %d+ %d+ %d+ (%S+)')
+      if found == key then return e .. ' ' .. offset .. ' ' .. key end
     end
+    return e .. ' 0 ' -- removed since: it comes before all that is kept
   end
-  if origins >= 64 then o[oldest] = nil end
-end
-o[origin] = {number, now}
-t = t + count
-c = c + #payload
-local length = redis.call('RPUSH', KEYS[2], t .. ' ' .. count .. ' ' .. c .. ' ' .. now .. ' ' .. key .. ' ' .. k .. '\\n' .. payload)
-if length == n + 1 then
-  n = length
-else -- the list is gone or another one: evicted, expired, or from before the meta was evicted
-  if length > 1 then redis.call('LTRIM', KEYS[2], -1, -1) end
-  if born then w = 0 elseif n > 0 and s > now - ttl then z = t - count end
-  n = 1
-end
-if n == 1 then f, h, a = t - count, c - #payload, now end
-local messages, bytes, oldest = tonumber(ARGV[8]), tonumber(ARGV[9]), now - ttl
-while n > 0 do
-  local large = t - f > messages or c - h > bytes
-  if not large then
-    if a > oldest then break end
-    a = tonumber(string.match(redis.call('LINDEX', KEYS[2], 0), '^%d+ %d+ %d+ (%d+)'))
-    if a > oldest then break end
+  if after > last then return '' end
+  if at then
+    o = sub(o, 1, at - 1) .. sub(o, at + 24)
+  else
+    while #o >= 64 * 24 or (o ~= '' and now - unpack('>d', o, #o - 7) > 3600000) do o = sub(o, 1, -25) end
   end
-  local at, sum, when = string.match(redis.call('LPOP', KEYS[2]), '^(%d+) %d+ (%d+) (%d+)')
-  n, f, h, a = n - 1, tonumber(at), tonumber(sum), tonumber(when)
-  if large then z = f end
+  t = t + count
+  c = c + #payload
+  local entry = t .. ' ' .. count .. ' ' .. c .. ' ' .. nowText .. ' ' .. key .. ' ' .. k .. '\\n' .. payload
+  local length = call('RPUSH', list, entry)
+  if length == n + 1 then
+    n = length
+  else -- the list is gone or another one: evicted, expired, or from before the meta was evicted
+    if length > 1 then call('LTRIM', list, -1, -1) end
+    if born then w = 0 elseif n > 0 and s > oldest then z = t - count end
+    n = 1
+  end
+  if n == 1 then f, h, a = t - count, c - #payload, now end
+  while n > 0 do
+    local large = t - f > messages or c - h > bytes
+    if not large then
+      if a > oldest then break end
+      a = tonumber(match(call('LINDEX', list, 0), '^%d+ %d+ %d+ (%d+)'))
+      if a > oldest then break end
+    end
+    local offset, sum, when = match(call('LPOP', list), '^(%d+) %d+ (%d+) (%d+)')
+    n, f, h, a = n - 1, tonumber(offset), tonumber(sum), tonumber(when)
+    if large then z = f end
+  end
+  if n == 1 or (n > 1 and math.abs(now - x) > ttl / 4) then
+    call('PEXPIRE', list, math.floor(ttl * 1.5))
+    x = now
+  end
+  local m = pack('>Bddddddddddssc8dd', 2, t, n, f, c, h, a, now, z, x, w, e, key, origin, number, now)
+  call('SET', log, m .. o, 'PX', expiry)
+  local told = redis.pcall('PUBLISH', channel, e .. ' ' .. entry)
+  local place = e .. ' ' .. t .. ' ' .. key
+  if type(told) == 'table' and told.err then return place .. ' ' .. told.err end
+  return place
 end
-if n == 1 or (n > 1 and math.abs(now - x) > ttl / 4) then
-  redis.call('PEXPIRE', KEYS[2], math.floor(ttl * 1.5))
-  x = now
+
+local lines, i, start = {}, 6, 1
+for entry = 1, #KEYS / 2 do
+  local stop = start + ARGV[i + 4]
+  lines[entry] = append(KEYS[2 * entry - 1], KEYS[2 * entry], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3]),
+    sub(ARGV[6], start, stop - 1), tonumber(ARGV[i + 5]), tonumber(ARGV[i + 6]))
+  i, start = i + 6, stop
 end
-redis.call('SET', KEYS[1], cmsgpack.pack(1, e, t, key, n, f, c, h, a, now, z, x, w, o), 'PX', ARGV[11])
-local told = redis.pcall('PUBLISH', ARGV[1], e .. ' ' .. t .. ' ' .. count .. ' ' .. key .. ' ' .. k .. '\\n' .. payload)
-return {e, t, key, type(told) == 'table' and told.err or nil}`)
+return table.concat(lines, '\\n')`)
 
 /**
  * Reads the entries after a place, and renews the expiry of the meta.
@@ -152,7 +171,7 @@ return {e, t, key, type(told) == 'table' and told.err or nil}`)
  * Answers with a word, epoch, offset and key of the top, the time, and the entries. The word is
  * `none` if the log does not exist, `ok`, or the reason why entries are missing.
  */
-export const READ: Script = script(`${META}${TIMES}${FIND}
+export const READ: Script = script(`${META}${KNOWN}${TIMES}${FIND}
 local since, offset, key = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 if not e then return {'none', digits(now), 0, '', now, {}} end
 if redis.call('PTTL', KEYS[1]) < ARGV[5] / 2 then redis.call('PEXPIRE', KEYS[1], ARGV[5]) end
@@ -188,7 +207,7 @@ return answer('ok', entries)`)
  *
  * KEYS: meta, list. ARGV: 1 epoch, 2 offset, 3 key, 4 random characters, 5 expiry of the meta.
  */
-export const RENEW: Script = script(`${META}${TIMES}${FIND}
+export const RENEW: Script = script(`${META}${KNOWN}${TIMES}${FIND}
 local seen, offset, key = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 if #seen == 9 then return 0 end
 if e == seen and offset <= t then
@@ -213,7 +232,7 @@ elseif e and e ~= seen then
 end
 local time = math.max(now, birth(seen) + 1, e and birth(e) + 1 or 0)
 redis.call('DEL', KEYS[1], KEYS[2])
-redis.call('SET', KEYS[1], cmsgpack.pack(1, digits(time) .. ARGV[4], 0, '', 0, 0, 0, 0, 0, 0, 0, 0, 0, o or {}), 'PX', ARGV[5])
+redis.call('SET', KEYS[1], pack('>Bddddddddddss', 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, digits(time) .. ARGV[4], '') .. (o or ''), 'PX', ARGV[5])
 return 1`)
 
 /**

@@ -55,12 +55,18 @@ export class HistorySession {
   #shardOf: (key: string) => Shard | undefined = () => undefined
   #watch: NodeJS.Timeout | undefined
   #over = false
+  #takesMany = false
   /** Rejects `open()` while it is pending. */
   #fail: ((error: unknown) => void) | null = null
 
   constructor(owner: HistorySessionOwner, host: HistoryHost) {
     this.#owner = owner
     this.#host = host
+  }
+
+  /** Whether a script may use the keys of several logs: only if the server is known to have no slots. */
+  get takesMany(): boolean {
+    return this.#takesMany
   }
 
   /** Connects, loads the scripts and checks the rights. When it rejects, the session has ended. */
@@ -88,10 +94,15 @@ export class HistorySession {
   }
 
   /** Runs a script on a log. Rejects with the error of Redis. */
-  async run(script: Script, log: string, words: readonly Word[]): Promise<unknown> {
+  runOn(script: Script, log: string, words: readonly Word[]): Promise<unknown> {
     const { meta, list } = namesOf(this.#host.prefix, log)
-    const shard = this.#of(meta)
-    const answer = await shard.run(['EVALSHA', script.sha, '2', meta, list, ...words])
+    return this.run(script, [meta, list], words)
+  }
+
+  /** Runs a script on keys of one server, and of one slot unless it `takesMany`. Rejects with the error of Redis. */
+  async run(script: Script, keys: readonly string[], words: readonly Word[]): Promise<unknown> {
+    const shard = this.#of(keys[0] as string)
+    const answer = await shard.run(['EVALSHA', script.sha, String(keys.length), ...keys, ...words])
     if (this.#over) throw broken('the connection had ended')
     return answer
   }
@@ -171,14 +182,16 @@ export class HistorySession {
       const names = `~${prefix}log:* &${prefix}log:*`
       throw refusal(`Redis refuses a right of the history (${names}): ${textOf(error)}`, error)
     }
-    shard.process = await this.#fact(shard, 'server', /^run_id:(\w+)/m)
+    const server = await this.#facts(shard, 'server')
+    shard.process = /^run_id:(\w+)/m.exec(server)?.[1] ?? ''
+    this.#takesMany = !this.#host.masters && /^redis_mode:standalone\b/m.test(server)
     await this.#mark(shard)
   }
 
-  /** Returns a fact about the server, or an empty string if this user may not ask for it. */
-  async #fact(shard: Shard, section: string, form: RegExp): Promise<string> {
+  /** Returns facts about the server, or an empty string if this user may not ask for them. */
+  async #facts(shard: Shard, section: string): Promise<string> {
     try {
-      return form.exec(String(await shard.run(['INFO', section])))?.[1] ?? ''
+      return String(await shard.run(['INFO', section]))
     } catch (error) {
       if (!isRefusal(error)) throw error
       return ''
@@ -187,7 +200,8 @@ export class HistorySession {
 
   /** Returns since when the data of a server are known to be complete. */
   async #mark(shard: Shard): Promise<number> {
-    const evicted = await this.#fact(shard, 'stats', /^evicted_keys:(\d+)/m)
+    const stats = await this.#facts(shard, 'stats')
+    const evicted = /^evicted_keys:(\d+)/m.exec(stats)?.[1] ?? ''
     const key = namesOf(this.#host.prefix, shard.probe).meta.replace(/meta$/, 'since')
     const words = [key, `${shard.process}.${evicted}`, String(2 * REMEMBERED)]
     return Number(await shard.run(['EVALSHA', MARK.sha, '1', ...words]))

@@ -13,11 +13,12 @@ import {
   REMEMBERED,
   type Reading,
 } from '../../../history/store.ts'
+import type { Word } from '../connection.ts'
 import { adapterError, textOf } from '../replies.ts'
 import { Appends, type Waiting } from './appends.ts'
 import { broken, endedBy, reasonOf, refusal, unknownOutcome } from './failures.ts'
 import { namesOf, topicOfLog } from './keys.ts'
-import { placeOfReply, publishedOf, readingOf, readReplyOf } from './replies.ts'
+import { linesOf, publishedOf, readingOf, readReplyOf, recordedOf } from './replies.ts'
 import { APPEND, READ, RENEW } from './scripts.ts'
 import { type HistoryHost, HistorySession, type HistorySessionOwner } from './session.ts'
 
@@ -26,6 +27,16 @@ const FIRST = 50
 const LONGEST = 1_000
 /** A session that ends sooner counts as a failed attempt, in milliseconds. */
 const STABLE = 1_000
+
+/** The most entries, and about the most bytes, that one script records: Redis does nothing else meanwhile. */
+const MOST = 64
+const LARGEST = 256 * 1024
+
+/** An entry that leaves at the end of the turn, and the number of the entry before it that Redis has not confirmed. */
+interface Sending {
+  readonly waiting: Waiting
+  readonly after: number
+}
 
 /** What a store needs of the hub's link. */
 export interface StoreHost extends HistoryHost {
@@ -39,6 +50,7 @@ export interface StoreHost extends HistoryHost {
 export class RedisHistory implements HistoryStore, HistorySessionOwner {
   readonly local = false
   readonly #host: StoreHost
+  /** The words of APPEND that are the same for all entries. */
   readonly #limits: readonly string[]
   readonly #ttl: string
   /** How long Redis keeps the meta of a log. */
@@ -48,6 +60,8 @@ export class RedisHistory implements HistoryStore, HistorySessionOwner {
   /** Names this store in the meta of its logs. */
   readonly #origin = newId().slice(0, 8)
   readonly #followed = new Set<string>()
+  /** The entries of this turn. */
+  #batch: Sending[] = []
   #session: HistorySession | null = null
   #isLinkUp = false
   #isUp = false
@@ -65,8 +79,9 @@ export class RedisHistory implements HistoryStore, HistorySessionOwner {
     this.#events = events
     this.#ttl = String(ttl)
     this.#expiry = String(Math.max(REMEMBERED, 2 * ttl))
-    this.#limits = [String(messages), String(Math.min(bytes, maxTotal)), this.#ttl, this.#expiry]
-    this.#appends = new Appends((waiting, after) => void this.#send(waiting, after))
+    const most = [String(messages), String(Math.min(bytes, maxTotal))]
+    this.#limits = [this.#origin, ...most, this.#ttl, this.#expiry]
+    this.#appends = new Appends((waiting, after) => this.#send({ waiting, after }))
   }
 
   append(log: string, entry: NewEntry): Promise<Place> {
@@ -78,7 +93,7 @@ export class RedisHistory implements HistoryStore, HistorySessionOwner {
     const words = [epoch, String(offset), key, this.#ttl, this.#expiry]
     const [reply, judgedFrom] = await this.#run((session) =>
       Promise.all([
-        session.run(READ, log, words),
+        session.runOn(READ, log, words),
         // After the read: data that are lost after it do not matter.
         since && isNowhere(since) ? session.judgedFrom(log) : 0,
       ]),
@@ -88,7 +103,7 @@ export class RedisHistory implements HistoryStore, HistorySessionOwner {
 
   async top(log: string): Promise<Place> {
     const words = ['*top', '0', '', this.#ttl, this.#expiry]
-    return readReplyOf(await this.#run((session) => session.run(READ, log, words))).top
+    return readReplyOf(await this.#run((session) => session.runOn(READ, log, words))).top
   }
 
   async follow(log: string): Promise<void> {
@@ -103,7 +118,7 @@ export class RedisHistory implements HistoryStore, HistorySessionOwner {
 
   async renew(log: string, { epoch, offset, key }: Place): Promise<void> {
     const words = [epoch, String(offset), key, newId().slice(0, 8), this.#expiry]
-    await this.#run((session) => session.run(RENEW, log, words))
+    await this.#run((session) => session.runOn(RENEW, log, words))
   }
 
   close(): void {
@@ -163,6 +178,7 @@ export class RedisHistory implements HistoryStore, HistorySessionOwner {
     this.#session?.end()
     this.#session = null
     this.#isUp = false
+    this.#batch = []
     this.#appends.fail(unknownOutcome(reason), performance.now() - this.#upAt)
   }
 
@@ -191,35 +207,70 @@ export class RedisHistory implements HistoryStore, HistorySessionOwner {
     this.#events.up()
   }
 
-  async #send(waiting: Waiting, after: number): Promise<void> {
-    const { log, entry, number } = waiting
+  /** Collects the entries of a turn. */
+  #send(sending: Sending): void {
+    if (this.#batch.push(sending) === 1) queueMicrotask(() => this.#flush())
+  }
+
+  #flush(): void {
+    const all = this.#batch
+    this.#batch = []
     const session = this.#session
-    if (!session) return // it has ended, and rejects what waits
+    if (!session) return // it has ended, and rejected them
+    let batch: Sending[] = []
+    let bytes = 0
+    for (const sending of all) {
+      batch.push(sending)
+      bytes += sending.waiting.entry.payload.length
+      if (session.takesMany && batch.length < MOST && bytes < LARGEST) continue
+      void this.#record(session, batch)
+      batch = []
+      bytes = 0
+    }
+    if (batch.length > 0) void this.#record(session, batch)
+  }
+
+  async #record(session: HistorySession, batch: readonly Sending[]): Promise<void> {
+    const keys: string[] = []
+    const words: Word[] = [...this.#limits, '']
+    const payloads: Buffer[] = []
+    for (const { waiting, after } of batch) {
+      const { entry, number } = waiting
+      const { meta, list, channel } = namesOf(this.#host.prefix, waiting.log)
+      keys.push(meta, list)
+      const size = String(entry.payload.length)
+      words.push(channel, entry.key, String(entry.count), size, String(number), String(after))
+      payloads.push(entry.payload)
+    }
+    // In one piece: a client of Redis writes each buffer by itself.
+    words[this.#limits.length] =
+      payloads.length === 1 ? (payloads[0] as Buffer) : Buffer.concat(payloads)
     try {
-      const reply = await session.run(APPEND, log, [
-        namesOf(this.#host.prefix, log).channel,
-        entry.key,
-        String(entry.count),
-        entry.payload,
-        this.#origin,
-        String(number),
-        String(after),
-        ...this.#limits,
-      ])
+      const lines = linesOf(await session.run(APPEND, keys, words), batch.length)
       if (session !== this.#session) return
-      if (!Array.isArray(reply) || reply.length === 0) {
-        this.#appends.again(waiting)
-        return
-      }
-      this.#appends.recorded(waiting, placeOfReply(reply))
-      // Recorded, but not published: the instances that follow the log look at it after `up`.
-      if (reply.length > 3) session.lose(refusal(`Redis refuses a publish: ${String(reply[3])}`))
+      for (const [i, { waiting }] of batch.entries()) this.#answered(session, waiting, lines[i])
     } catch (error) {
       if (session !== this.#session) return
-      const why = `Redis did not record an entry: ${textOf(error)}`
-      if (endedBy(error) === 'call') this.#appends.refused(waiting, refusal(why, error))
-      else session.lose(error)
+      const [first, another] = batch
+      if (endedBy(error) !== 'call') session.lose(error)
+      // One of them is refused. The entries before it are recorded, and are recognized.
+      else if (another) for (const one of batch) void this.#record(session, [one])
+      else if (first) {
+        const why = `Redis did not record an entry: ${textOf(error)}`
+        this.#appends.refused(first.waiting, refusal(why, error))
+      }
     }
+  }
+
+  #answered(session: HistorySession, waiting: Waiting, line = ''): void {
+    if (line === '') {
+      this.#appends.again(waiting)
+      return
+    }
+    const { place, error } = recordedOf(line)
+    this.#appends.recorded(waiting, place)
+    // Recorded, but not published: the instances that follow the log look at it after `up`.
+    if (error !== '') session.lose(refusal(`Redis refuses a publish: ${error}`))
   }
 
   async #run<T>(act: (session: HistorySession) => Promise<T>): Promise<T> {

@@ -89,7 +89,7 @@ describe('the entries that an instance is recording', () => {
     expect(await Promise.all(all)).to.deep.equal(['gone', 'gone', 'gone', 'gone', 'over'])
   })
 
-  it('are recognized when they are confirmed already, if they are among the last 1,000', () => {
+  it('are recognized when they are confirmed already, if they are among the last 1,000, and not after 2,000', () => {
     const { appends, sent } = make()
     const entry = entryOf('1')
     const record = (log: string, what = entryOf('x')): number => {
@@ -101,6 +101,8 @@ describe('the entries that an instance is recording', () => {
     expect([record('a', entry), record('a', entry), record('b', entry)]).to.deep.equal([1, 1, 2])
     expect(record('b', entry)).to.equal(2)
     for (let i = 0; i < 1_000; i++) record('c')
-    expect(record('b', entry)).to.equal(1_003)
+    expect(record('b', entry)).to.equal(2)
+    for (let i = 0; i < 2_000; i++) record('c')
+    expect(record('b', entry)).to.equal(3_003)
   })
 })

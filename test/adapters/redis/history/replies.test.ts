@@ -52,14 +52,15 @@ describe('an answer of the history scripts', () => {
     for (const data of [
       '',
       'x',
-      'e 1 1 k',
-      'e 1 1 k\n',
-      '. 1 1 k p\n',
-      `${'e'.repeat(33)} 1 1 k p\n`,
+      'e 1 1 1 1 k',
+      'e 1 1 1 1 k\n',
+      'e 1 1 k p\n',
+      '. 1 1 1 1 k p\n',
+      `${'e'.repeat(33)} 1 1 1 1 k p\n`,
     ]) {
       expect(publishedOf(text(data)), data).to.equal(null)
     }
-    expect(publishedOf(text('e 1 1 k \npayload'))).to.deep.equal({
+    expect(publishedOf(text('e 1 1 7 17 k \npayload'))).to.deep.equal({
       epoch: 'e',
       entry: { key: 'k', count: 1, payload: text('payload'), offset: 1, previous: '' },
     })

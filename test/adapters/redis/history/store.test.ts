@@ -153,6 +153,43 @@ describe('the history in Redis', function () {
     })
   }
 
+  it('records what is appended in one turn in few scripts, each log in order', async () => {
+    const own = await startRedis()
+    for (const library of libraries) {
+      const one = await openStore(library, { port: own.port, prefix: `${library.name}:` })
+      await own.command('config', 'resetstat')
+      const logs = Array.from({ length: 150 }, (_, i) => `room:${i % 50}`)
+      const places = await Promise.all(logs.map((log, i) => one.append(log, String(i))))
+      expect(places.map(({ offset }) => offset)).to.deep.equal(
+        logs.map((_, i) => 1 + Math.floor(i / 50)),
+      )
+      expect(await own.command('info', 'commandstats')).to.match(/cmdstat_evalsha:calls=3,/)
+      expect(await one.all('room:7')).to.deep.equal(['7', '57', '107'])
+      const large = 'x'.repeat(100_000)
+      await Promise.all(
+        ['room:a', 'room:b', 'room:c', 'room:d'].map((log) => one.append(log, large)),
+      )
+      expect(await one.all('room:d')).to.deep.equal([large])
+      one.close()
+    }
+    await own.kill()
+  })
+
+  it('records each log by itself on the only node of a Redis Cluster', async () => {
+    const own = await startRedis(['cluster-enabled yes'])
+    await own.command('cluster', 'addslotsrange', '0', '16383')
+    await slowlyUntil(async () =>
+      (await own.command('cluster', 'info')).includes('cluster_state:ok'),
+    )
+    const one = await open(first, { port: own.port })
+    const logs = Array.from({ length: 10 }, (_, i) => `room:${i}`)
+    const places = await Promise.all(logs.map((log) => one.append(log, log)))
+    expect(places.map(({ offset }) => offset)).to.deep.equal(logs.map(() => 1))
+    expect(await one.all('room:9')).to.deep.equal(['room:9'])
+    expect(one.turns).to.deep.equal(['up'])
+    await own.kill()
+  })
+
   describe('limits a log', () => {
     it('by messages, exactly where entries begin', async () => {
       const one = await open(first, { limits: { messages: 10 } })
@@ -222,9 +259,15 @@ describe('the history in Redis', function () {
     it('which recognizes a repetition of the last 64 instances that recorded to it', async () => {
       const one = await open(first)
       const append = async (origin: number): Promise<void> => {
-        const names = [meta('room:r'), list('room:r'), 'channel', `key${origin}`, '1', 'x']
-        const limits = ['1000', '1000', '60000', '60000']
-        const words = [...names, `origin${origin}`, '1', '0', ...limits]
+        const limits = [
+          `origin${String(origin).padStart(2, '0')}`,
+          '1000',
+          '1000',
+          '60000',
+          '60000',
+        ]
+        const entry = ['x', 'channel', `key${origin}`, '1', '1', '1', '0']
+        const words = [meta('room:r'), list('room:r'), ...limits, ...entry]
         await redis.command('eval', APPEND.text, '2', ...words)
         await new Promise((resolve) => setTimeout(resolve, 2)) // another time
       }
@@ -381,6 +424,19 @@ describe('the history in Redis', function () {
       expect(await one.after('room:r', before)).to.equal('epoch')
       expect(await one.after('room:r', unborn)).to.equal('epoch')
       expect(await one.after('room:r', start(anew.epoch))).to.deep.equal(['3'])
+    })
+
+    it('or with other data in the keys, refuses the entry alone among those of a turn', async () => {
+      const one = await open(first)
+      await redis.command('set', list('room:2'), 'foreign')
+      const logs = [1, 2, 3, 2, 1].map((n) => `room:${n}`)
+      const results = await Promise.allSettled(logs.map((log) => one.append(log, log)))
+      expect(results.map(({ status }) => status)).to.deep.equal(
+        logs.map((log) => (log === 'room:2' ? 'rejected' : 'fulfilled')),
+      )
+      expect(await one.all('room:1')).to.deep.equal(['room:1', 'room:1'])
+      expect(await one.all('room:3')).to.deep.equal(['room:3'])
+      expect(one.turns).to.deep.equal(['up'])
     })
 
     it('or with other data in the keys, refuses the entry, and other logs go on', async () => {
@@ -546,7 +602,14 @@ describe('the history in Redis', function () {
   it('follows nothing after unfollow, and ignores payloads of other software', async () => {
     const one = await open(first)
     await one.store.follow('room:r')
-    for (const text of ['', 'x', 'e 1 1 k', 'e 1 1 k \n', 'é 1 1 k p\npayload', 'e -1 1 k p\n']) {
+    for (const text of [
+      '',
+      'x',
+      'e 1 1 1 1 k',
+      'e 1 1 1 1 k \n',
+      'é 1 1 1 1 k p\npayload',
+      'e -1 1 1 1 k p\n',
+    ]) {
       await redis.command('publish', `${prefix}log:room:r`, text)
     }
     await one.append('room:r', '1')
