@@ -20,6 +20,15 @@ import { formatTraceparent, parseTraceparent } from './traceparent.ts'
 
 /** The longest `error.type`, in characters. */
 const LONGEST = 100
+/** The most types of each kind for which the attributes are kept. */
+const MOST_TYPES = 200
+
+/** What all spans of one type of message have. */
+interface SpanOfType {
+  readonly name: string
+  readonly kind: SpanKind
+  readonly attributes: Attributes
+}
 
 /**
  * Follows messages. A span has no data of the message, no message of an error, and nothing of the
@@ -29,7 +38,9 @@ export class HubTracer implements Tracer {
   readonly #tracer: OtelTracer
   readonly #options: Pick<ResolvedOptions, 'propagate' | 'clientTrace' | 'traces'>
   /** Links to the span in which a connection was accepted. */
-  readonly #upgrades = new WeakMap<object, readonly Link[]>()
+  readonly #upgrades = new WeakMap<object, Link[]>()
+  readonly #requests = new Map<string, SpanOfType>()
+  readonly #notes = new Map<string, SpanOfType>()
 
   constructor(
     tracer: OtelTracer,
@@ -50,16 +61,9 @@ export class HubTracer implements Tracer {
   handle(message: TracedMessage, next: () => unknown): unknown {
     if (!this.#options.traces) return next()
     const parent = this.#parentOf(message)
-    const { type, isRequest } = message
-    const span = this.#tracer.startSpan(
-      isRequest ? type : `process ${type}`,
-      {
-        kind: isRequest ? SpanKind.SERVER : SpanKind.CONSUMER,
-        attributes: attributesOf(type, isRequest),
-        links: this.#linksOf(message),
-      },
-      parent,
-    )
+    const { name, kind, attributes } = this.#kindOf(message)
+    const links = this.#linksOf(message)
+    const span = this.#tracer.startSpan(name, { kind, attributes, links }, parent)
     const active = trace.setSpan(parent, span)
     if (!span.isRecording()) return context.with(active, next)
     return runIn(active, span, next)
@@ -82,10 +86,18 @@ export class HubTracer implements Tracer {
 
   #linksOf({ connection, trace: given }: TracedMessage): Link[] {
     const upgrade = typeof connection === 'object' && connection !== null ? connection : this
-    const links = [...(this.#upgrades.get(upgrade) ?? [])]
+    const links = this.#upgrades.get(upgrade) ?? []
     const remote = this.#options.clientTrace === 'link' ? remoteOf(given) : undefined
-    if (remote !== undefined) links.push({ context: remote })
-    return links
+    return remote === undefined ? links : [...links, { context: remote }]
+  }
+
+  #kindOf({ type, isRequest }: TracedMessage): SpanOfType {
+    const known = isRequest ? this.#requests : this.#notes
+    const found = known.get(type)
+    if (found !== undefined) return found
+    const made = spanOf(type, isRequest)
+    if (known.size < MOST_TYPES) known.set(type, made)
+    return made
   }
 }
 
@@ -93,13 +105,20 @@ function remoteOf(given: string | undefined): SpanContext | undefined {
   return given === undefined ? undefined : parseTraceparent(given)
 }
 
-function attributesOf(type: string, isRequest: boolean): Attributes {
-  if (isRequest) return { 'rpc.system.name': SYSTEM, 'rpc.method': type }
+function spanOf(type: string, isRequest: boolean): SpanOfType {
+  if (isRequest) {
+    const attributes = { 'rpc.system.name': SYSTEM, 'rpc.method': type }
+    return { name: type, kind: SpanKind.SERVER, attributes }
+  }
   return {
-    'messaging.system.name': SYSTEM,
-    'messaging.operation.name': 'process',
-    'messaging.operation.type': 'process',
-    'koaws.message.type': type,
+    name: `process ${type}`,
+    kind: SpanKind.CONSUMER,
+    attributes: {
+      'messaging.system.name': SYSTEM,
+      'messaging.operation.name': 'process',
+      'messaging.operation.type': 'process',
+      'koaws.message.type': type,
+    },
   }
 }
 
