@@ -44,6 +44,7 @@ export type {
 } from './connection/types.ts'
 // Diagnostics
 export type {
+  AnsweredEvent,
   BackplaneEvent,
   CloseEvent,
   ConnectionEvent,

@@ -39,6 +39,7 @@ const TYPES = [
   'Adapter',
   'AdapterEvents',
   'AdapterLink',
+  'AnsweredEvent',
   'AskOptions',
   'AttachOptions',
   'AttachableServer',
