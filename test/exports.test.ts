@@ -139,6 +139,7 @@ const TYPES = [
   'StandardSchema',
   'StreamsOptions',
   'SubprotocolChooser',
+  'TraceFields',
   'TracedMessage',
   'Tracer',
   'UpgradeEvent',

@@ -13,10 +13,10 @@ import {
   SpanStatusCode,
   trace,
 } from '@opentelemetry/api'
-import type { TracedMessage, Tracer } from '../index.ts'
+import type { TracedMessage, TraceFields, Tracer } from '../index.ts'
 import { SYSTEM } from '../metrics/message-counts.ts'
 import type { ResolvedOptions } from './options.ts'
-import { formatTraceparent, parseTraceparent } from './traceparent.ts'
+import { fieldsOfContext, parseTraceparent } from './traceparent.ts'
 
 /** The longest `error.type`, in characters. */
 const LONGEST = 100
@@ -69,25 +69,26 @@ export class HubTracer implements Tracer {
     return runIn(active, span, next)
   }
 
-  inject(type: string): string | undefined {
+  inject(type: string): TraceFields | undefined {
     const { propagate } = this.#options
     const isAsked = typeof propagate === 'boolean' ? propagate : propagate.has(type)
-    return isAsked ? formatTraceparent(trace.getSpanContext(context.active())) : undefined
+    return isAsked ? fieldsOfContext(trace.getSpanContext(context.active())) : undefined
   }
 
   /**
    * Returns the client's trace, or none: the span of the upgrade has ended long ago, and is linked
    * instead.
    */
-  #parentOf({ trace: given }: TracedMessage): Context {
-    const remote = this.#options.clientTrace === 'parent' ? remoteOf(given) : undefined
+  #parentOf(message: TracedMessage): Context {
+    const remote = this.#options.clientTrace === 'parent' ? remoteOf(message) : undefined
     return remote === undefined ? ROOT_CONTEXT : trace.setSpanContext(ROOT_CONTEXT, remote)
   }
 
-  #linksOf({ connection, trace: given }: TracedMessage): Link[] {
+  #linksOf(message: TracedMessage): Link[] {
+    const { connection } = message
     const upgrade = typeof connection === 'object' && connection !== null ? connection : this
     const links = this.#upgrades.get(upgrade) ?? []
-    const remote = this.#options.clientTrace === 'link' ? remoteOf(given) : undefined
+    const remote = this.#options.clientTrace === 'link' ? remoteOf(message) : undefined
     return remote === undefined ? links : [...links, { context: remote }]
   }
 
@@ -101,8 +102,8 @@ export class HubTracer implements Tracer {
   }
 }
 
-function remoteOf(given: string | undefined): SpanContext | undefined {
-  return given === undefined ? undefined : parseTraceparent(given)
+function remoteOf({ trace: given, tracestate }: TracedMessage): SpanContext | undefined {
+  return given === undefined ? undefined : parseTraceparent(given, tracestate)
 }
 
 function spanOf(type: string, isRequest: boolean): SpanOfType {
