@@ -8,7 +8,16 @@ import { cleanUp, eventually, openSocket, rejected, serve, soon } from '../suppo
 import { ask, hear, serveMessages, talk } from '../support/talk.ts'
 import { sumsOf, valueIn } from './support/values.ts'
 
-const CHANNELS = ['upgrade', 'connection', 'message', 'handled', 'answered', 'sent', 'pong', 'recovery']
+const CHANNELS = [
+  'upgrade',
+  'connection',
+  'message',
+  'handled',
+  'answered',
+  'sent',
+  'pong',
+  'recovery',
+]
 const OTHERS = ['drop', 'close', 'backplane', 'published', 'shutdown', 'lost']
 
 function subscribedChannels(): string[] {

@@ -69,7 +69,7 @@ describe('tracestate', () => {
       throw new Error('not called')
     }
     expect(written('a=1')).to.include({ tracestate: 'a=1' })
-    for (const wrong of ['', 'a="\n', `a=${'x'.repeat(600)}`]) {
+    for (const wrong of ['', 'a="\n"', `a=${'x'.repeat(600)}`]) {
       expect(written(wrong), wrong).to.not.have.property('tracestate')
     }
   })
