@@ -155,6 +155,7 @@ const CLIENT_TYPES = [
   'ClientType',
   'ConnectOptions',
   'DefinitionOf',
+  'MessageTrace',
   'NotRecovered',
   'OpenConnection',
   'PresenceData',
