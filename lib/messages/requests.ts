@@ -116,7 +116,7 @@ export class Requests {
 function codeOrName(error: unknown): string {
   const code = codeOf(error)
   if (typeof code === 'string') return code
-  return error instanceof Error ? error.name : '_OTHER'
+  return error instanceof Error ? error.name : 'unknown'
 }
 
 function timedOut(type: string, timeout: number): KoaWsError {

@@ -71,7 +71,7 @@ describe('the channel koaws:sent', () => {
     for (const socket of sockets) expect((await hear(socket)).type).to.equal(odd)
   })
 
-  it('has the type of each push, whatever the push before had', async () => {
+  it('has the type of each push, also after a push of another type', async () => {
     const chat = messages().onOpen((connection) => connection.join('lobby'))
     const { port, hub } = await serveMessages(chat)
     await talk(port)

@@ -60,7 +60,7 @@ describe('tracestate', () => {
     expect(read('wrong,a=1')?.traceState?.serialize()).to.equal('a=1')
   })
 
-  it('is written only in its form and length, whatever a sampler has made', () => {
+  it('is left out where a sampler has made it malformed or too long', () => {
     const written = (text: string) => {
       const traceState = { get: () => undefined, set: none, unset: none, serialize: () => text }
       return fieldsOfContext({ traceId: TRACE, spanId: SPAN, traceFlags: 1, traceState })
