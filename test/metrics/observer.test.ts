@@ -4,7 +4,15 @@ import { accept, CloseCode, memoryAdapter, messages } from '../../lib/index.ts'
 import { observe } from '../../lib/metrics/observer.ts'
 import { handshake, rawClient } from '../support/raw.ts'
 import { comeBack, recoverySite } from '../support/recovery.ts'
-import { cleanUp, eventually, openSocket, rejected, serve, soon } from '../support/server.ts'
+import {
+  acceptStatus,
+  cleanUp,
+  eventually,
+  openSocket,
+  rejected,
+  serve,
+  soon,
+} from '../support/server.ts'
 import { ask, hear, serveMessages, talk } from '../support/talk.ts'
 import { sumsOf, valueIn } from './support/values.ts'
 
@@ -42,7 +50,7 @@ describe('observe()', () => {
         'error.type=ERR_KOAWS_ORIGIN,http.response.status_code=403': 1,
       })
       expect(sumsOf(observer, 'koaws.upgrade.duration')).to.deep.equal({
-        'koaws.upgrade.outcome=accepted,http.response.status_code=101': 1,
+        [`koaws.upgrade.outcome=accepted,http.response.status_code=${acceptStatus()}`]: 1,
         'koaws.upgrade.outcome=rejected,http.response.status_code=404,error.type=application': 1,
         'koaws.upgrade.outcome=rejected,http.response.status_code=403,error.type=ERR_KOAWS_ORIGIN': 1,
       })
