@@ -14,6 +14,8 @@ export const channels: {
   readonly message: Channel<string, MessageEvent>
   /** A message of `koaws.v1` was handled. */
   readonly handled: Channel<string, HandledEvent>
+  /** A request of the server to a client has an outcome. */
+  readonly answered: Channel<string, AnsweredEvent>
   /** A message was sent to connections of this instance. */
   readonly sent: Channel<string, SentEvent>
   /** A pong arrived. */
@@ -40,6 +42,7 @@ export const channels: {
   connection: typedChannel<ConnectionEvent>('koaws:connection'),
   message: typedChannel<MessageEvent>('koaws:message'),
   handled: typedChannel<HandledEvent>('koaws:handled'),
+  answered: typedChannel<AnsweredEvent>('koaws:answered'),
   sent: typedChannel<SentEvent>('koaws:sent'),
   pong: typedChannel<PongEvent>('koaws:pong'),
   recovery: typedChannel<RecoveryEvent>('koaws:recovery'),
@@ -124,6 +127,21 @@ export interface HandledEvent {
   /** The time from the check of the data to the end of the handler, in milliseconds. */
   readonly duration: number
   /** The code of the error that the client got or would have got; undefined when the handler succeeded. */
+  readonly code: string | undefined
+}
+
+/** Payload of `koaws:answered`. */
+export interface AnsweredEvent {
+  /** The `Connection`. */
+  readonly connection: unknown
+  /** The type of the request. */
+  readonly type: string
+  /** The time from the send to the outcome, in milliseconds. */
+  readonly duration: number
+  /**
+   * The code of the error that `connection.request()` rejects with, or the name of an error without
+   * a code, such as `AbortError`; undefined for an answer.
+   */
   readonly code: string | undefined
 }
 

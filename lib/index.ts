@@ -44,6 +44,7 @@ export type {
 } from './connection/types.ts'
 // Diagnostics
 export type {
+  AnsweredEvent,
   BackplaneEvent,
   CloseEvent,
   ConnectionEvent,
@@ -133,7 +134,7 @@ export { protocol } from './protocol/definition.ts'
 export type { PresenceData, PresentMember } from './protocol/presence.ts'
 export type { SchemaIssue, SchemaResult, StandardSchema } from './protocol/standard-schema.ts'
 export type { StreamsOptions } from './streams/options.ts'
-export type { TracedMessage, Tracer } from './tracer.ts'
+export type { TracedMessage, TraceFields, Tracer } from './tracer.ts'
 export type { AcceptOptions, FromContext, SubprotocolChooser } from './upgrade/accept-options.ts'
 export type { AcceptHandler } from './upgrade/chain.ts'
 export type { DeflateOptions } from './upgrade/deflate.ts'

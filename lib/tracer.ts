@@ -13,6 +13,16 @@ export interface TracedMessage {
   readonly isRequest: boolean
   /** The field `trace` of the message: any text of the client, of at most 512 characters. */
   readonly trace: string | undefined
+  /** The field `tracestate`, with the same bound; undefined without `trace`. */
+  readonly tracestate: string | undefined
+}
+
+/** The fields of a push that carry its trace. */
+export interface TraceFields {
+  /** In the form of `traceparent` (W3C Trace Context). */
+  readonly trace: string
+  /** In the form of `tracestate`, of at most 512 characters. */
+  readonly tracestate?: string | undefined
 }
 
 /** Follows messages: `koaws/otel` brings one. Its methods must not throw. */
@@ -26,11 +36,11 @@ export interface Tracer {
    */
   handle(message: TracedMessage, next: () => unknown): unknown
   /**
-   * Returns the field `trace` of a push that is sent now; undefined for none.
+   * Returns the trace of a push that is sent now; undefined for none.
    *
    * @param type the type of the push
    */
-  inject(type: string): string | undefined
+  inject(type: string): TraceFields | undefined
 }
 
 /** Returns the tracer. @throws OptionsError when a method is missing */
@@ -45,11 +55,19 @@ export function checkTracer(tracer: Tracer | null): Tracer | null {
   return tracer
 }
 
-/** The longest `trace` of a client that a tracer gets, in characters. */
+/** The longest field of a client that a tracer gets, in characters. */
 const LONGEST = 512
 
-/** Returns the field `trace` of a message from a client. */
-export function traceOf(envelope: { readonly trace?: unknown }): string | undefined {
-  const { trace } = envelope
-  return typeof trace === 'string' && trace.length <= LONGEST ? trace : undefined
+/** Returns the fields `trace` and `tracestate` of a message from a client. */
+export function traceOf(envelope: {
+  readonly trace?: unknown
+  readonly tracestate?: unknown
+}): Pick<TracedMessage, 'trace' | 'tracestate'> {
+  const trace = bounded(envelope.trace)
+  const tracestate = trace === undefined ? undefined : bounded(envelope.tracestate)
+  return { trace, tracestate }
+}
+
+function bounded(field: unknown): string | undefined {
+  return typeof field === 'string' && field.length <= LONGEST ? field : undefined
 }

@@ -18,7 +18,7 @@ function recorder(trace?: string): Tracer & { seen: TracedMessage[]; injected: s
     },
     inject(type) {
       injected.push(type)
-      return trace
+      return trace === undefined ? undefined : { trace }
     },
   }
 }
@@ -96,10 +96,14 @@ describe('hub.trace()', () => {
 })
 
 describe('traceOf()', () => {
-  it('returns a string of at most 512 characters', () => {
-    expect(traceOf({ trace: PARENT })).to.equal(PARENT)
-    for (const trace of [undefined, null, 7, {}, 'x'.repeat(513)]) {
-      expect(traceOf({ trace })).to.equal(undefined)
+  it('returns strings of at most 512 characters', () => {
+    const tracestate = 'vendor=1'
+    expect(traceOf({ trace: PARENT, tracestate })).to.deep.equal({ trace: PARENT, tracestate })
+    for (const wrong of [undefined, null, 7, {}, 'x'.repeat(513)]) {
+      const none = { trace: undefined, tracestate: undefined }
+      expect(traceOf({ trace: wrong, tracestate })).to.deep.equal(none)
+      const alone = { trace: PARENT, tracestate: undefined }
+      expect(traceOf({ trace: PARENT, tracestate: wrong })).to.deep.equal(alone)
     }
   })
 })

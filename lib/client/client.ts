@@ -202,7 +202,7 @@ export function connect<P = Protocol>(url: string | URL, options: ConnectOptions
     subscribe(fn: () => void) {
       return started(store.subscribe(fn))
     },
-    on(type: string, fn: (data: never) => unknown) {
+    on(type: string, fn: (data: never, message: never) => unknown) {
       if (!/^koaws:(resync|presence|recovered)$/.test(type)) assertType(type)
       return started(listeners.on(type, fn))
     },

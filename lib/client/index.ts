@@ -29,6 +29,7 @@ export type { ClientStream, StreamOptions, UploadOptions } from './stream-types.
 export type { Token, TokenSource } from './token.ts'
 export type {
   Client,
+  MessageTrace,
   OpenConnection,
   PushOptions,
   PushResult,

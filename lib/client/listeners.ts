@@ -4,13 +4,13 @@ import { isErrorStatus, RequestError } from './errors.ts'
 import { transmit } from './outgoing.ts'
 import type { Session } from './session.ts'
 
-type Listener = (data: never) => unknown
+type Listener = (data: never, message: never) => unknown
 
 /** Registers and calls the listeners for pushes and requests of the server. */
 export interface Listeners {
   on(type: string, fn: Listener): () => void
   /** Calls the listeners of a type. The promises reject with what the listeners throw. */
-  call(type: string, data: unknown): Promise<unknown>[]
+  call(type: string, data: unknown, message?: Incoming): Promise<unknown>[]
   /** Calls the listeners of a message. For a request, sends the answer on the session. */
   deliver(message: Incoming, session?: Session): void
 }
@@ -18,8 +18,8 @@ export interface Listeners {
 /** Creates listeners by type. An error of one goes to `report`; the others still run. */
 export function createListeners(report: (error: unknown) => void): Listeners {
   const byType = new Map<string, Set<{ fn: Listener }>>()
-  const callAll = (type: string, data: unknown): Promise<unknown>[] =>
-    [...(byType.get(type) ?? [])].map(({ fn }) => call(fn, data))
+  const callAll = (type: string, data: unknown, message?: Incoming): Promise<unknown>[] =>
+    [...(byType.get(type) ?? [])].map(({ fn }) => call(fn, data, message))
 
   const answer = (session: Session, type: string, id: number, reply: Promise<unknown>): void => {
     reply
@@ -45,7 +45,7 @@ export function createListeners(report: (error: unknown) => void): Listeners {
     call: callAll,
     deliver(message, session) {
       const { type, id, data } = message
-      const results = callAll(type, data)
+      const results = callAll(type, data, message)
       if (id && session) answer(session, type, id, results.shift() ?? unknownType(type))
       for (const result of results) result.catch(report)
     },
@@ -53,8 +53,8 @@ export function createListeners(report: (error: unknown) => void): Listeners {
 }
 
 /** Calls a listener synchronously. An error that it throws becomes a rejection. */
-async function call(fn: Listener, data: unknown): Promise<unknown> {
-  return fn(data as never)
+async function call(fn: Listener, data: unknown, message?: Incoming): Promise<unknown> {
+  return fn(data as never, message as never)
 }
 
 /** Answers a request of a type that has no listener. */

@@ -40,6 +40,14 @@ export interface Resync {
   readonly room: string | null
 }
 
+/** The trace of a message, as passed to listeners: what the server sent, unchecked. */
+export interface MessageTrace {
+  /** In the form of `traceparent` (W3C Trace Context). */
+  readonly trace?: string
+  /** In the form of `tracestate`. */
+  readonly tracestate?: string
+}
+
 /** A connection that is not open for other messages yet, as passed to `client.onOpen()`. */
 export type OpenConnection<P> = Pick<Client<P>, 'push' | 'request'>
 
@@ -81,14 +89,14 @@ export interface ClientOf<P extends ProtocolDefinition> {
   subscribe(this: void, fn: () => void): () => void
   /**
    * Listens to messages of a `type` of the server. Connects, if the client has not started. Returns an
-   * unsubscribe function. When the server asks for an answer, the first listener of the type gives
+   * unsubscribe function. The second argument of `fn` has the trace of a message that carries one. When the server asks for an answer, the first listener of the type gives
    * it: the return value of `fn`, or of its promise. An error that it throws is sent as the answer if it has
    * `code` and `status` (see `RequestError`); otherwise the server receives only `internal`.
    */
   on<T extends ServerType<P>>(
     this: void,
     type: T,
-    fn: (data: PushData<P, T>) => ListenerResult<P, T>,
+    fn: (data: PushData<P, T>, message: MessageTrace) => ListenerResult<P, T>,
   ): () => void
   /**
    * Listens to reports of lost messages: request the state of the room again. With `room: null`,

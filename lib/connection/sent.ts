@@ -31,9 +31,34 @@ export function tellSentToMany(
   audience: SentAudience,
 ): void {
   if (count === 0) return
-  const type = pushed ? typeIn(payload.toString('utf8', 0, LONGEST)) : undefined
+  const type = pushed ? lastType.of(payload) : undefined
   const [connection, size] = [undefined, payload.length]
   channels.sent.publish(new Sent({ instance, connection, type, size, count, audience }, payload))
+}
+
+/** Reads the type of pushes. Most have the type of the one before: then no text is decoded. */
+class LastType {
+  #type: string | undefined
+  /** The bytes before the type's closing quote, and the quote. */
+  #head: Buffer = Buffer.alloc(0)
+
+  of(payload: Buffer): string | undefined {
+    if (this.#type !== undefined && startsWith(payload, this.#head)) return this.#type
+    const type = typeIn(payload.toString('utf8', 0, LONGEST))
+    if (type !== undefined) {
+      this.#type = type
+      this.#head = Buffer.from(HEAD.slice(0, -1) + JSON.stringify(type))
+    }
+    return type
+  }
+}
+
+const lastType = new LastType()
+
+function startsWith(payload: Buffer, head: Buffer): boolean {
+  if (payload.length < head.length) return false
+  for (let i = 0; i < head.length; i++) if (payload[i] !== head[i]) return false
+  return true
 }
 
 /** Returns the type at the beginning of a message of `koaws.v1`. */

@@ -60,7 +60,7 @@ export class MessageConversation extends Answerer implements Conversation {
   async ask(type: string, data: unknown, options: RequestOptions): Promise<unknown> {
     this.assertOpen()
     this.check?.(type, data)
-    this.#requests ??= new Requests(() => this.#queue.readOn())
+    this.#requests ??= new Requests(this.core.connection, () => this.#queue.readOn())
     return this.#requests.ask(type, options, (id) => this.say(requestText(type, id, data)))
   }
 

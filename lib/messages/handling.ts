@@ -27,8 +27,9 @@ export function carryOut(
   const run = (): unknown => (chain === null ? handler(message) : chain(message))
   if (tracer === null) return run()
   const { connection, type, id } = message
-  const traced = { connection, type, isRequest: id !== undefined, trace: traceOf(envelope) }
-  return tracer.handle(traced, run)
+  const { trace, tracestate } = traceOf(envelope)
+  const isRequest = id !== undefined
+  return tracer.handle({ connection, type, isRequest, trace, tracestate }, run)
 }
 
 /** Whether the client left while a handler waited for its answer, which is no error of the application. */

@@ -1,8 +1,10 @@
 // Tracks the requests of the server to one client until they settle.
 
 import type { RequestOptions } from '../connection/types.ts'
+import { channels } from '../diagnostics.ts'
 import { KoaWsError, MessageError } from '../errors.ts'
 import { check, describe, validate } from '../validate.ts'
+import { codeOf } from './error-reply.ts'
 
 /** The most open requests to one client. */
 const MOST = 1024
@@ -16,11 +18,16 @@ interface Waiting {
 /** The requests to one client that still await an answer. */
 export class Requests {
   readonly #waiting = new Map<number, Waiting>()
+  readonly #connection: unknown
   readonly #onAsk: () => void
   #lastId = 0
 
-  /** @param onAsk called with every request, so that the client's answers are read */
-  constructor(onAsk: () => void) {
+  /**
+   * @param connection the connection, for the channel `koaws:answered`
+   * @param onAsk called with every request, so that the client's answers are read
+   */
+  constructor(connection: unknown, onAsk: () => void) {
+    this.#connection = connection
     this.#onAsk = onAsk
   }
 
@@ -49,17 +56,23 @@ export class Requests {
       )
     }
     const id = ++this.#lastId
+    const began = performance.now()
     send(id)
     return new Promise((resolve, reject) => {
       const settle =
-        (finish: (outcome: unknown) => void) =>
+        (finish: (outcome: unknown) => void, codeOfOutcome?: (outcome: unknown) => string) =>
         (outcome: unknown): void => {
           if (!this.#waiting.delete(id)) return
           clearTimeout(timer)
           signal?.removeEventListener('abort', onAbort)
+          this.#tell(type, began, codeOfOutcome?.(outcome))
           finish(outcome)
         }
-      const waiting: Waiting = { type, resolve: settle(resolve), reject: settle(reject) }
+      const waiting: Waiting = {
+        type,
+        resolve: settle(resolve),
+        reject: settle(reject, codeOrName),
+      }
       const onAbort = (): void => waiting.reject(signal?.reason)
       const timer = setTimeout(() => waiting.reject(timedOut(type, timeout)), timeout)
       timer.unref()
@@ -88,6 +101,19 @@ export class Requests {
   end(error: Error): void {
     for (const { reject } of [...this.#waiting.values()]) reject(error)
   }
+
+  #tell(type: string, began: number, code: string | undefined): void {
+    if (!channels.answered.hasSubscribers) return
+    const duration = performance.now() - began
+    channels.answered.publish({ connection: this.#connection, type, duration, code })
+  }
+}
+
+/** A signal may abort with any value. */
+function codeOrName(error: unknown): string {
+  const code = codeOf(error)
+  if (typeof code === 'string') return code
+  return error instanceof Error ? error.name : 'unknown'
 }
 
 function timedOut(type: string, timeout: number): KoaWsError {

@@ -24,9 +24,10 @@ export class ConnectionCounts {
     this.#rtt = families.histogram('koaws.heartbeat.rtt').at()
   }
 
-  decided({ status, code, duration, method: name }: UpgradeEvent): void {
+  decided(event: UpgradeEvent): void {
+    const { status, code, duration, method: name } = event
     const seconds = duration / SECOND
-    const outcome = outcomeOf(status)
+    const outcome = outcomeOf(event)
     const answered = statusCode(status)
     const error = outcome === 'rejected' ? upgradeError(code) : ''
     this.#upgrades.at(outcome, answered, error).record(seconds)
@@ -54,7 +55,10 @@ export class ConnectionCounts {
   }
 }
 
-function outcomeOf(status: number): 'accepted' | 'rejected' | 'abandoned' {
+/** An accept over HTTP/2 has the status 200, which no rejection has there. */
+function outcomeOf({ status, request }: UpgradeEvent): 'accepted' | 'rejected' | 'abandoned' {
   if (status === 101) return 'accepted'
+  const isHttp2 = Reflect.get(Object(request), 'httpVersionMajor') >= 2
+  if (isHttp2 && status === 200) return 'accepted'
   return status === 0 ? 'abandoned' : 'rejected'
 }

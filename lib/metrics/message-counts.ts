@@ -1,6 +1,12 @@
 // Counts messages in both directions, by type.
 
-import type { HandledEvent, MessageEvent, RecoveryEvent, SentEvent } from '../index.ts'
+import type {
+  AnsweredEvent,
+  HandledEvent,
+  MessageEvent,
+  RecoveryEvent,
+  SentEvent,
+} from '../index.ts'
 import { Bounded } from './bounded.ts'
 import type { Families } from './families.ts'
 import type { Distribution, HistogramFamily, Series } from './family.ts'
@@ -51,6 +57,7 @@ export class MessageCounts {
   readonly #broadcasts: Series
   readonly #calls: HistogramFamily
   readonly #processed: HistogramFamily
+  readonly #asked: HistogramFamily
 
   constructor(families: Families) {
     this.#families = families
@@ -60,6 +67,7 @@ export class MessageCounts {
     this.#broadcasts = families.one('koaws.broadcasts')
     this.#calls = families.histogram('rpc.server.call.duration')
     this.#processed = families.histogram('messaging.process.duration')
+    this.#asked = families.histogram('rpc.client.call.duration')
   }
 
   /** How many measurements have the type or the code `_OTHER`. */
@@ -85,6 +93,12 @@ export class MessageCounts {
     if (handled.consumed !== null) handled.consumed.value++
     if (code === undefined) handled.duration.record(seconds)
     else this.#failed(this.#types.of(type), isRequest, seconds, this.#codes.of(code))
+  }
+
+  /** A request of the server to a client. */
+  answered({ type, duration, code }: AnsweredEvent): void {
+    const error = code === undefined ? '' : this.#codes.of(code)
+    this.#asked.at(SYSTEM, this.#types.of(type), error).record(duration / 1000)
   }
 
   sent({ connection, type, size, count }: SentEvent): void {

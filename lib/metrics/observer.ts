@@ -2,6 +2,7 @@
 
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type {
+  AnsweredEvent,
   BackplaneEvent,
   CloseEvent,
   ConnectionEvent,
@@ -109,6 +110,12 @@ export class Observer {
         'koaws:handled',
         (event: HandledEvent) => {
           if (this.#isMine(event.connection)) counts.handled(event)
+        },
+      ],
+      [
+        'koaws:answered',
+        (event: AnsweredEvent) => {
+          if (this.#isMine(event.connection)) counts.answered(event)
         },
       ],
       [

@@ -38,6 +38,12 @@ export const messageInstruments: readonly Instrument[] = [
     ['rpc.system.name', 'rpc.method', 'error.type'],
     'How long handlers of requests take, by type of the message and error code.',
   ),
+  histogram(DURATIONS, 'stable')(
+    'rpc.client.call.duration',
+    's',
+    ['rpc.system.name', 'rpc.method', 'error.type'],
+    'How long clients take to answer `connection.request()`, by type of the request and error code: `ERR_KOAWS_TIMEOUT` without an answer.',
+  ),
   histogram(DURATIONS)(
     'messaging.process.duration',
     's',

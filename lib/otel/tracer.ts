@@ -13,13 +13,22 @@ import {
   SpanStatusCode,
   trace,
 } from '@opentelemetry/api'
-import type { TracedMessage, Tracer } from '../index.ts'
+import type { TracedMessage, TraceFields, Tracer } from '../index.ts'
 import { SYSTEM } from '../metrics/message-counts.ts'
 import type { ResolvedOptions } from './options.ts'
-import { formatTraceparent, parseTraceparent } from './traceparent.ts'
+import { fieldsOfContext, parseTraceparent } from './traceparent.ts'
 
 /** The longest `error.type`, in characters. */
 const LONGEST = 100
+/** The most types of each kind for which the attributes are kept. */
+const MOST_TYPES = 200
+
+/** What all spans of one type of message have. */
+interface SpanOfType {
+  readonly name: string
+  readonly kind: SpanKind
+  readonly attributes: Attributes
+}
 
 /**
  * Follows messages. A span has no data of the message, no message of an error, and nothing of the
@@ -29,7 +38,9 @@ export class HubTracer implements Tracer {
   readonly #tracer: OtelTracer
   readonly #options: Pick<ResolvedOptions, 'propagate' | 'clientTrace' | 'traces'>
   /** Links to the span in which a connection was accepted. */
-  readonly #upgrades = new WeakMap<object, readonly Link[]>()
+  readonly #upgrades = new WeakMap<object, Link[]>()
+  readonly #requests = new Map<string, SpanOfType>()
+  readonly #notes = new Map<string, SpanOfType>()
 
   constructor(
     tracer: OtelTracer,
@@ -50,56 +61,65 @@ export class HubTracer implements Tracer {
   handle(message: TracedMessage, next: () => unknown): unknown {
     if (!this.#options.traces) return next()
     const parent = this.#parentOf(message)
-    const { type, isRequest } = message
-    const span = this.#tracer.startSpan(
-      isRequest ? type : `process ${type}`,
-      {
-        kind: isRequest ? SpanKind.SERVER : SpanKind.CONSUMER,
-        attributes: attributesOf(type, isRequest),
-        links: this.#linksOf(message),
-      },
-      parent,
-    )
+    const { name, kind, attributes } = this.#kindOf(message)
+    const links = this.#linksOf(message)
+    const span = this.#tracer.startSpan(name, { kind, attributes, links }, parent)
     const active = trace.setSpan(parent, span)
     if (!span.isRecording()) return context.with(active, next)
     return runIn(active, span, next)
   }
 
-  inject(type: string): string | undefined {
+  inject(type: string): TraceFields | undefined {
     const { propagate } = this.#options
     const isAsked = typeof propagate === 'boolean' ? propagate : propagate.has(type)
-    return isAsked ? formatTraceparent(trace.getSpanContext(context.active())) : undefined
+    return isAsked ? fieldsOfContext(trace.getSpanContext(context.active())) : undefined
   }
 
   /**
    * Returns the client's trace, or none: the span of the upgrade has ended long ago, and is linked
    * instead.
    */
-  #parentOf({ trace: given }: TracedMessage): Context {
-    const remote = this.#options.clientTrace === 'parent' ? remoteOf(given) : undefined
+  #parentOf(message: TracedMessage): Context {
+    const remote = this.#options.clientTrace === 'parent' ? remoteOf(message) : undefined
     return remote === undefined ? ROOT_CONTEXT : trace.setSpanContext(ROOT_CONTEXT, remote)
   }
 
-  #linksOf({ connection, trace: given }: TracedMessage): Link[] {
+  #linksOf(message: TracedMessage): Link[] {
+    const { connection } = message
     const upgrade = typeof connection === 'object' && connection !== null ? connection : this
-    const links = [...(this.#upgrades.get(upgrade) ?? [])]
-    const remote = this.#options.clientTrace === 'link' ? remoteOf(given) : undefined
-    if (remote !== undefined) links.push({ context: remote })
-    return links
+    const links = this.#upgrades.get(upgrade) ?? []
+    const remote = this.#options.clientTrace === 'link' ? remoteOf(message) : undefined
+    return remote === undefined ? links : [...links, { context: remote }]
+  }
+
+  #kindOf({ type, isRequest }: TracedMessage): SpanOfType {
+    const known = isRequest ? this.#requests : this.#notes
+    const found = known.get(type)
+    if (found !== undefined) return found
+    const made = spanOf(type, isRequest)
+    if (known.size < MOST_TYPES) known.set(type, made)
+    return made
   }
 }
 
-function remoteOf(given: string | undefined): SpanContext | undefined {
-  return given === undefined ? undefined : parseTraceparent(given)
+function remoteOf({ trace: given, tracestate }: TracedMessage): SpanContext | undefined {
+  return given === undefined ? undefined : parseTraceparent(given, tracestate)
 }
 
-function attributesOf(type: string, isRequest: boolean): Attributes {
-  if (isRequest) return { 'rpc.system.name': SYSTEM, 'rpc.method': type }
+function spanOf(type: string, isRequest: boolean): SpanOfType {
+  if (isRequest) {
+    const attributes = { 'rpc.system.name': SYSTEM, 'rpc.method': type }
+    return { name: type, kind: SpanKind.SERVER, attributes }
+  }
   return {
-    'messaging.system.name': SYSTEM,
-    'messaging.operation.name': 'process',
-    'messaging.operation.type': 'process',
-    'koaws.message.type': type,
+    name: `process ${type}`,
+    kind: SpanKind.CONSUMER,
+    attributes: {
+      'messaging.system.name': SYSTEM,
+      'messaging.operation.name': 'process',
+      'messaging.operation.type': 'process',
+      'koaws.message.type': type,
+    },
   }
 }
 

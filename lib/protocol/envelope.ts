@@ -1,5 +1,5 @@
 // Encodes the messages of `koaws.v1` that a server sends.
-import type { Tracer } from '../tracer.ts'
+import type { TraceFields, Tracer } from '../tracer.ts'
 import { assertName } from '../validate.ts'
 import { RESERVED } from './definition.ts'
 import { jsonText } from './json-form.ts'
@@ -16,6 +16,7 @@ export interface Envelope {
   readonly again?: boolean
   /** The trace that the message belongs to. */
   readonly trace?: unknown
+  readonly tracestate?: unknown
   /** In a request: the server may send items, at first with this number of bytes. */
   readonly credit?: number
   /** In a request: the client sends items. */
@@ -49,16 +50,21 @@ export interface Welcome {
 /**
  * Returns the text of a push.
  *
- * @param tracer gives the field `trace`
+ * @param tracer gives the fields `trace` and `tracestate`
  * @throws TypeError when the type is not a string of 1 to 255 bytes, the type is reserved, or the
  * data have no JSON form
  */
 export function pushText(type: string, data: unknown, tracer?: Tracer | null): string {
   assertType(type)
-  const trace = tracer?.inject(type)
+  const fields = tracer?.inject(type)
   const rest = data === undefined ? '' : `,"data":${jsonText(data, 'push', type)}`
-  const last = trace === undefined ? '' : `,"trace":${JSON.stringify(trace)}`
+  const last = fields === undefined ? '' : traceText(fields)
   return `{"type":${JSON.stringify(type)}${rest}${last}}`
+}
+
+function traceText({ trace, tracestate }: TraceFields): string {
+  const state = tracestate === undefined ? '' : `,"tracestate":${JSON.stringify(tracestate)}`
+  return `,"trace":${JSON.stringify(trace)}${state}`
 }
 
 /**

@@ -19,6 +19,19 @@ describe('on()', () => {
     client.close()
   })
 
+  it('gives listeners the trace of the message', async () => {
+    const { client, last } = await openClient()
+    const heard: unknown[] = []
+    client.on('said', (_data, { trace, tracestate }) => heard.push([trace, tracestate]))
+    last.json({ type: 'said', data: 1, trace: '00-a-b-01', tracestate: 'vendor=1' })
+    last.push('said', 2)
+    expect(heard).to.deep.equal([
+      ['00-a-b-01', 'vendor=1'],
+      [undefined, undefined],
+    ])
+    client.close()
+  })
+
   it('throws for an invalid type', async () => {
     const { client } = await openClient()
     expect(() => client.on('koaws:welcome', () => {})).to.throw(TypeError)

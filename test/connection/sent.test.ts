@@ -71,6 +71,16 @@ describe('the channel koaws:sent', () => {
     for (const socket of sockets) expect((await hear(socket)).type).to.equal(odd)
   })
 
+  it('has the type of each push, also after a push of another type', async () => {
+    const chat = messages().onOpen((connection) => connection.join('lobby'))
+    const { port, hub } = await serveMessages(chat)
+    await talk(port)
+    events = []
+    const types = ['said', 'said', 'sai', 'said2', 'sa"id', 'sa"id', 'sä', 'said', 'said']
+    for (const type of types) hub.room('lobby').push(type, 1)
+    expect(of(hub, []).map(({ type }) => type)).to.deep.equal(types)
+  })
+
   it('has replies and the welcome, with their types', async () => {
     const { port, hub } = await serveMessages(messages().on('add', () => 3))
     const socket = await talk(port)

@@ -1,7 +1,8 @@
-// Measures the inspector with many connections: npx tsx test/long/inspector.ts [connections=19900] [seconds=30]
+// Measures the inspector with many connections: npx tsx test/long/inspector.ts [connections=19900] [seconds=30] [--http2]
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
+import { connect, createServer as createHttp2Server } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import Koa from 'koa'
@@ -30,33 +31,66 @@ interface Outcome extends Seen {
   readonly cpu: number
 }
 
-const given = process.argv[2] ?? ''
-if (given === '--clients') await beClients(Number(process.argv[3]), Number(process.argv[4]))
-else await measure(numberIn(given, 19_900), numberIn(process.argv[3] ?? '', 30))
+/** The WebSockets of one HTTP/2 session. */
+const PER_SESSION = 100
+
+const isHttp2 = process.argv.includes('--http2')
+const [given = '', ...rest] = process.argv.slice(2).filter((one) => one !== '--http2')
+if (given === '--clients') {
+  const [port = 0, pagePort = 0, count = 0] = rest.map(Number)
+  await beClients(port, pagePort, count)
+} else {
+  await measure(numberIn(given, isHttp2 ? 100_000 : 19_900), numberIn(rest[0] ?? '', 30))
+}
 
 function numberIn(text: string, otherwise: number): number {
   return Number(text.replace(/^\w+=/, '') || otherwise)
 }
 
 /** In a process of its own: opens connections from several addresses, and keeps them. */
-async function beClients(port: number, count: number): Promise<void> {
+async function beClients(port: number, pagePort: number, count: number): Promise<void> {
   let opened = 0
-  const open = (i: number): Promise<unknown> => {
-    const localAddress = `127.0.0.${2 + (i % 4)}`
-    const url = `ws://127.0.0.1:${port}/live?user=user-${i % 5_000}&room=room-${i % 500}`
-    const socket = new WebSocket(url, { localAddress, perMessageDeflate: false })
-    socket.on('message', () => {})
-    return once(socket, 'open').then(
-      () => opened++,
-      (error: Error) => console.error(error.message),
+  for (let i = 0; i < count; i += PER_SESSION) {
+    const paths = Array.from(
+      { length: Math.min(PER_SESSION, count - i) },
+      (_, k) => `/live?user=user-${(i + k) % 5_000}&room=room-${(i + k) % 500}`,
     )
-  }
-  for (let i = 0; i < count; i += 100) {
-    await Promise.all(Array.from({ length: Math.min(100, count - i) }, (_, k) => open(i + k)))
+    const opening = isHttp2 ? await openSession(port, paths) : openSockets(port, paths)
+    const results = await Promise.allSettled(opening)
+    opened += results.filter(({ status }) => status === 'fulfilled').length
+    for (const one of results) if (one.status === 'rejected') console.error(one.reason)
   }
   process.send?.({ opened })
   process.on('message', ({ search, seconds }: { search: object; seconds: number }) => {
-    void look(port, search, seconds).then((seen) => process.send?.(seen))
+    void look(pagePort, search, seconds).then((seen) => process.send?.(seen))
+  })
+}
+
+/** Opens each WebSocket over a TCP connection of its own. */
+function openSockets(port: number, paths: readonly string[]): Promise<unknown>[] {
+  return paths.map((path, i) => {
+    const localAddress = `127.0.0.${2 + (i % 4)}`
+    const url = `ws://127.0.0.1:${port}${path}`
+    const socket = new WebSocket(url, { localAddress, perMessageDeflate: false })
+    socket.on('message', () => {})
+    return once(socket, 'open')
+  })
+}
+
+/** Opens the WebSockets over one HTTP/2 session, which needs one file descriptor. */
+async function openSession(port: number, paths: readonly string[]): Promise<Promise<unknown>[]> {
+  const session = connect(`http://127.0.0.1:${port}`)
+  await once(session, 'remoteSettings')
+  return paths.map(async (path) => {
+    const stream = session.request({
+      ':method': 'CONNECT',
+      ':protocol': 'websocket',
+      ':path': path,
+      'sec-websocket-version': '13',
+    })
+    stream.resume()
+    const [headers] = (await once(stream, 'response')) as [{ ':status'?: number }]
+    if (headers[':status'] !== 200) throw new Error(`${path}: ${headers[':status']}`)
   })
 }
 
@@ -96,12 +130,19 @@ async function measure(wanted: number, seconds: number): Promise<void> {
       accept((connection) => connection.join(String(connection.query['room']))),
     ),
   )
-  const server = createServer(app.callback())
-  server.listen({ port: 0, host: '127.0.0.1', backlog: 1024 })
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  const child = fork(SELF, ['--clients', String(port), String(wanted)], {
-    execArgv: ['--import=tsx'],
+  const listen = async (
+    server: ReturnType<typeof createServer> | ReturnType<typeof createHttp2Server>,
+  ): Promise<number> => {
+    hub.attach(server)
+    server.listen({ port: 0, host: '127.0.0.1', backlog: 1024 })
+    await once(server, 'listening')
+    return (server.address() as AddressInfo).port
+  }
+  const pagePort = await listen(createServer(app.callback()))
+  const port = isHttp2 ? await listen(createHttp2Server(app.callback())) : pagePort
+  const numbers = [port, pagePort, wanted].map(String)
+  const child = fork(SELF, ['--clients', ...numbers, ...(isHttp2 ? ['--http2'] : [])], {
+    execArgv: ['--import=tsx', '--max-old-space-size=8192'],
   })
   const [{ opened }] = (await once(child, 'message')) as [{ opened: number }]
   console.error(`${opened} connections`)
@@ -136,9 +177,11 @@ async function measure(wanted: number, seconds: number): Promise<void> {
   const result = { connections: opened, seconds, idleCpu: round(idle), first, outcomes, scan }
   console.log(JSON.stringify(result, null, 2))
   for (const one of wrong) console.log(`too much: ${JSON.stringify(one)}`)
-  if (wrong.length === 0 && opened >= 19_000 && seconds >= 30) keepResult('inspector', result)
+  const least = isHttp2 ? 99_000 : 19_000
+  const isFull = opened >= least && seconds >= 30
+  if (wrong.length === 0 && isFull) keepResult(isHttp2 ? 'inspector-http2' : 'inspector', result)
   child.kill()
-  process.exit(wrong.length > 0 || opened < Math.min(wanted, 19_000) ? 1 : 0)
+  process.exit(wrong.length > 0 || opened < Math.min(wanted, least) ? 1 : 0)
 }
 
 /** Measures a search of so many connections: each of the real ones comes several times. */

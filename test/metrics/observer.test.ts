@@ -4,11 +4,28 @@ import { accept, CloseCode, memoryAdapter, messages } from '../../lib/index.ts'
 import { observe } from '../../lib/metrics/observer.ts'
 import { handshake, rawClient } from '../support/raw.ts'
 import { comeBack, recoverySite } from '../support/recovery.ts'
-import { cleanUp, eventually, openSocket, rejected, serve, soon } from '../support/server.ts'
+import {
+  acceptStatus,
+  cleanUp,
+  eventually,
+  openSocket,
+  rejected,
+  serve,
+  soon,
+} from '../support/server.ts'
 import { ask, hear, serveMessages, talk } from '../support/talk.ts'
 import { sumsOf, valueIn } from './support/values.ts'
 
-const CHANNELS = ['upgrade', 'connection', 'message', 'handled', 'sent', 'pong', 'recovery']
+const CHANNELS = [
+  'upgrade',
+  'connection',
+  'message',
+  'handled',
+  'answered',
+  'sent',
+  'pong',
+  'recovery',
+]
 const OTHERS = ['drop', 'close', 'backplane', 'published', 'shutdown', 'lost']
 
 function subscribedChannels(): string[] {
@@ -33,7 +50,7 @@ describe('observe()', () => {
         'error.type=ERR_KOAWS_ORIGIN,http.response.status_code=403': 1,
       })
       expect(sumsOf(observer, 'koaws.upgrade.duration')).to.deep.equal({
-        'koaws.upgrade.outcome=accepted,http.response.status_code=101': 1,
+        [`koaws.upgrade.outcome=accepted,http.response.status_code=${acceptStatus()}`]: 1,
         'koaws.upgrade.outcome=rejected,http.response.status_code=404,error.type=application': 1,
         'koaws.upgrade.outcome=rejected,http.response.status_code=403,error.type=ERR_KOAWS_ORIGIN': 1,
       })
@@ -105,6 +122,41 @@ describe('observe()', () => {
     expect(valueIn(observer, 'koaws.pushes.size', 'said')).to.equal(bytes)
     expect(sumsOf(observer, 'koaws.broadcasts')).to.deep.equal({ '': 1 })
     expect(sumsOf(observer, 'koaws.broadcasts.deliveries')).to.deep.equal({ '': 1 })
+    release()
+  })
+
+  it('measures requests of the server to a client, by type and error', async () => {
+    const { hub, port } = await serveMessages(messages())
+    const { observer, release } = observe(hub)
+    const socket = await talk(port)
+    const [connection] = hub.localConnections.values()
+    if (!connection) throw new Error('no connection')
+    const failed = (asked: Promise<unknown>): Promise<unknown> => asked.catch((error) => error)
+    const answered = connection.request('confirm')
+    const { id } = await hear(socket)
+    socket.json({ type: 'koaws:reply', id, data: true })
+    expect(await answered).to.equal(true)
+    const refused = failed(connection.request('confirm'))
+    const second = await hear(socket)
+    socket.json({
+      type: 'koaws:error',
+      id: second.id,
+      error: { code: 'busy', message: 'no', status: 409, retryable: false },
+    })
+    await refused
+    await failed(connection.request('confirm', undefined, { timeout: 100 }))
+    await failed(connection.request('confirm', undefined, { signal: AbortSignal.timeout(1) }))
+    const gone = failed(connection.request('confirm'))
+    socket.close(1000)
+    await gone
+    const confirm = 'rpc.system.name=koaws,rpc.method=confirm'
+    expect(sumsOf(observer, 'rpc.client.call.duration')).to.deep.equal({
+      [confirm]: 1,
+      [`${confirm},error.type=busy`]: 1,
+      [`${confirm},error.type=ERR_KOAWS_TIMEOUT`]: 1,
+      [`${confirm},error.type=TimeoutError`]: 1,
+      [`${confirm},error.type=ERR_KOAWS_CLOSED`]: 1,
+    })
     release()
   })
 

@@ -31,7 +31,7 @@ describe('the table of instruments', () => {
         expect(stability === 'stable', name).to.equal(stable.has(name))
       }
     }
-    expect(instruments.filter(({ stability }) => stability === 'stable')).to.have.length(2)
+    expect(instruments.filter(({ stability }) => stability === 'stable')).to.have.length(3)
   })
 
   it('takes attributes outside of koaws.* from the conventions', () => {

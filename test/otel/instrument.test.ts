@@ -64,6 +64,23 @@ describe('instrument()', () => {
     expect(value?.buckets.boundaries).to.deep.equal(row?.boundaries)
   })
 
+  it('has every value of a histogram: at a reading, in between, and when it is undone', async () => {
+    const { hub, port } = await serveMessages(messages().on('ask', () => 'answer'))
+    const stop = start(hub)
+    const socket = await talk(port)
+    const asked = async (): Promise<number | undefined> =>
+      pointsOf((await sdk.metrics()).get('rpc.server.call.duration'))[
+        'rpc.method=ask,rpc.system.name=koaws'
+      ]
+    await ask(socket, 'ask')
+    expect(await asked()).to.equal(1)
+    for (let i = 0; i < 600; i++) await ask(socket, 'ask')
+    expect(await asked()).to.equal(601)
+    await ask(socket, 'ask')
+    stop()
+    expect(await asked()).to.equal(602)
+  })
+
   it('counts on from reading to reading', async () => {
     const { hub, port } = await serve((app) => app.use(accept(() => {})))
     start(hub, { name: 'chat' })

@@ -16,18 +16,6 @@ import { type Sdk, startSdk, traceRequests } from './support/sdk.ts'
 const TRACE = '0af7651916cd43dd8448eb211c80319c'
 const SPAN = 'b7ad6b7169203331'
 
-/** The trace of the message that a client is handling, as docs/guides/observability.md has it. */
-let handledTrace: string | undefined
-
-class TracedWebSocket extends WebSocket {
-  constructor(url: string | URL, protocols?: string | string[]) {
-    super(url, protocols)
-    this.addEventListener('message', ({ data }) => {
-      handledTrace = typeof data === 'string' ? JSON.parse(data).trace : undefined
-    })
-  }
-}
-
 function traceFlow(adapters: () => Promise<[Adapter, Adapter]>): void {
   let sdk: Sdk
   let stops: (() => void)[]
@@ -71,12 +59,12 @@ function traceFlow(adapters: () => Promise<[Adapter, Adapter]>): void {
     const two = await start(second, 'two')
     await eventually(() => [one, two].every(({ hub }) => hub.status().backplane.instances === 1))
 
-    const client = connect(`ws://127.0.0.1:${two.port}/`, { WebSocket: TracedWebSocket as never })
+    const client = connect(`ws://127.0.0.1:${two.port}/`, { WebSocket: WebSocket as never })
     stops.push(() => client.close())
     const heard = deferred<unknown>()
     const ofClient = tracerProvider.getTracer('client')
-    client.on('said', (data: unknown) => {
-      const remote = parseTraceparent(handledTrace ?? '')
+    client.on('said', (data, message) => {
+      const remote = parseTraceparent(message.trace ?? '')
       const parent = remote ? trace.setSpanContext(ROOT_CONTEXT, remote) : ROOT_CONTEXT
       ofClient.startSpan('client said', { kind: SpanKind.CONSUMER }, parent).end()
       heard.resolve(data)

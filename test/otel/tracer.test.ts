@@ -200,6 +200,24 @@ describe('spans of messages', () => {
     expect(await hear(socket)).to.deep.equal({ type: 'other' })
   })
 
+  it('carry the tracestate of the client to pushes', async () => {
+    const chat = messages().on('say', ({ connection }) => connection.push('said'))
+    const { port } = await serveTraced(chat, { propagate: true })
+    const socket = await talk(port)
+    socket.json({ type: 'say', trace: PARENT, tracestate: 'vendor=a1,other=b' })
+    const said = await hear(socket)
+    expect(said).to.include({ type: 'said', tracestate: 'vendor=a1,other=b' })
+    expect(named('process say')?.spanContext().traceState?.get('vendor')).to.equal('a1')
+    for (const message of [
+      { trace: PARENT, tracestate: 7 },
+      { trace: PARENT, tracestate: `a=${'x'.repeat(600)}` },
+      { tracestate: 'a=1' },
+    ]) {
+      socket.json({ type: 'say', ...message })
+      expect(await hear(socket)).to.have.all.keys('type', 'trace')
+    }
+  })
+
   it('are not in pushes unless asked for', async () => {
     const chat = messages().on('say', ({ connection }) => connection.push('said'))
     const { port } = await serveTraced(chat)

@@ -6,6 +6,7 @@
  * @module diagnostics
  */
 export type {
+  AnsweredEvent,
   BackplaneEvent,
   CloseEvent,
   ConnectionEvent,

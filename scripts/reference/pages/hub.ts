@@ -36,6 +36,7 @@ export {
   type SlowConsumerPolicy,
   type StreamsOptions,
   type TracedMessage,
+  type TraceFields,
   type Tracer,
   type UserLimit,
 } from '../../../lib/index.ts'
