@@ -1,5 +1,5 @@
 // `Attempt`: one arrival of a request with `retry`, from the claim to the answer.
-import { MessageError } from '../errors.ts'
+import { type ErrorBody, MessageError } from '../errors.ts'
 import { fieldsOf, isIntegerWithin } from '../fields.ts'
 import { retryFault } from './faults.ts'
 import type { RetryOwner } from './quota.ts'
@@ -36,15 +36,6 @@ export interface RetryDesk {
   /** Resolves to null if the request must run now, else to its answer. Rejects with a `MessageError`. */
   claim(attempt: Attempt): Promise<string | null>
   settle(attempt: Attempt, answer: string): void
-}
-
-/** The fields of an error in an answer. */
-export interface KeptErrorBody {
-  readonly code: string
-  readonly message: string
-  readonly status: number
-  readonly retryable: boolean
-  readonly data?: unknown
 }
 
 /** What a kept answer begins with: a reply or an error. */
@@ -115,7 +106,7 @@ export class Attempt {
   }
 
   /** The handler, or middleware, has failed. */
-  failed(body: KeptErrorBody): void {
+  failed(body: ErrorBody): void {
     this.#settle(ERROR + JSON.stringify(body))
   }
 
