@@ -27,7 +27,7 @@ export interface StreamOptions<Given = unknown> extends UploadOptions {
    */
   resume?: boolean | undefined
   /**
-   * How many bytes of items may wait in the client, from 1 to 262,144, and one item beyond it. The
+   * How many bytes of items may wait in the client, from 1 to 245,760, and one item beyond it. The
    * server waits when the application does not read. @default 65_536
    */
   credit?: number | undefined

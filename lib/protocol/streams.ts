@@ -1,8 +1,11 @@
 // Encodes the messages of streams: docs/protocol.md, section 3.8.
 import type { Envelope, ErrorBody } from './envelope.ts'
 
-/** The most bytes of items that may be on their way to a client. */
-export const MAX_CREDIT = 262_144
+/**
+ * The most bytes of items that may be on their way to a client. With an item of up to 15,360 bytes beyond it, and
+ * 1,024 bytes for its entry, a stream holds at most 256 KiB.
+ */
+export const MAX_CREDIT = 245_760
 
 /** The types of the messages that end a request. */
 export type AnswerType = 'koaws:reply' | 'koaws:error'

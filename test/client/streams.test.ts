@@ -270,12 +270,12 @@ describe('client.stream()', () => {
       client.close()
     })
 
-    it('is granted in parts that a server accepts, for an item above 262,144 bytes', async () => {
+    it('is granted in parts that a server accepts, for an item above 245,760 bytes', async () => {
       const { client, last, answer } = await ask()
       const size = item(last, 'x'.repeat(300_000))
       await answer.next()
       const grants = last.sent.slice(1).map(({ data }) => (data as { bytes: number }).bytes)
-      expect(grants).to.deep.equal([262_144, size - 262_144])
+      expect(grants).to.deep.equal([245_760, size - 245_760])
       client.close()
     })
 
