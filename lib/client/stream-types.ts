@@ -1,7 +1,7 @@
 // The types of streams, which the core and the part `streams.ts` share.
 import type { LocalCode, RequestError } from './errors.ts'
 import type { Outgoing } from './outgoing.ts'
-import type { Pending } from './requests.ts'
+import type { Pending, Requests } from './requests.ts'
 
 /** The options of an upload. */
 export interface UploadOptions {
@@ -64,6 +64,8 @@ export interface ClientStream<Item = unknown, Reply = unknown> {
 export interface StreamEngine {
   /** Returns the next request id. */
   nextId(): number
+  /** Waits for an answer, the timeout, the signal or the end of the client. */
+  readonly ask: Requests['ask']
   /** The pending requests and streams by id, in order. */
   readonly pending: Map<unknown, Pending>
   /**
