@@ -59,7 +59,7 @@ export function isStreamed(envelope: Envelope): envelope is StreamedEnvelope {
   return id !== undefined && (credit !== undefined || upload === true)
 }
 
-/** Whether a request goes on with a stream that has begun. */
-export function isResuming({ key, since }: StreamedEnvelope): boolean {
-  return since !== undefined && key !== undefined
+/** Whether a request was sent before: its stream goes on, if it has begun. */
+export function isResuming({ key, since, again }: StreamedEnvelope): boolean {
+  return key !== undefined && (since !== undefined || again === true)
 }

@@ -35,7 +35,10 @@ export interface RetryRequest {
 export interface RetryDesk {
   /** Resolves to null if the request must run now, else to its answer. Rejects with a `MessageError`. */
   claim(attempt: Attempt): Promise<string | null>
-  settle(attempt: Attempt, answer: string): void
+  /** Resolves to whether the request must run now. Rejects with a `MessageError`. */
+  first(attempt: Attempt): Promise<boolean>
+  /** Keeps the answer; null for a request whose answer is not asked for. */
+  settle(attempt: Attempt, answer: string | null): void
 }
 
 /** What a kept answer begins with: a reply or an error. */
@@ -98,6 +101,17 @@ export class Attempt {
     }
     if (answer.startsWith(REPLY)) return new KeptReply(answer.slice(1))
     throw keptError(answer)
+  }
+
+  /** Claims a request whose answer is not kept. Resolves to whether no instance runs it, or has run it. */
+  async first(): Promise<boolean> {
+    this.#isClaimed = await this.#desk.first(this)
+    return this.#isClaimed
+  }
+
+  /** The handling of such a request is over. */
+  over(): void {
+    if (this.#isClaimed) this.#desk.settle(this, null)
   }
 
   /** The handler, or middleware, has replied with these data, as JSON. */

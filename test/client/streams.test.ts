@@ -503,9 +503,9 @@ describe('client.stream()', () => {
       await pass(500)
       asked.last.welcome({ retry: 120_000 })
       expect(asked.last.sent.map(({ type, id, since }) => [type, id, since])).to.deep.equal([
-        ['ask', 1, 0],
+        ['ask', 1, undefined],
         ['pay', 2, undefined],
-        ['ask', 3, 0],
+        ['ask', 3, undefined],
         ['later', undefined, undefined],
       ])
       asked.client.close()
