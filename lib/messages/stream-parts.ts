@@ -1,7 +1,7 @@
 // Makes the sender and the receiver of a request with a stream.
 
-import type { Attempt } from '../retry/attempt.ts'
 import { cancelText, creditText, type StreamedEnvelope } from '../protocol/streams.ts'
+import type { Attempt } from '../retry/attempt.ts'
 import type { ResumingSink } from '../streams/pull.ts'
 import { StreamReceiver } from '../streams/stream-receiver.ts'
 import { StreamSender } from '../streams/stream-sender.ts'

@@ -32,7 +32,7 @@ export async function findStream(
   const { streams } = host
   const { since = 0, credit = 0 } = envelope
   let local = streams.find(name)
-  while (local?.claimed) {
+  while (local && local.claimed !== null) {
     await local.claimed
     local = streams.find(name)
   }

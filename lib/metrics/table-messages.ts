@@ -120,7 +120,7 @@ export const messageInstruments: readonly Instrument[] = [
     'koaws.streams.active',
     '{stream}',
     [],
-    'Requests with a stream whose handler runs on this instance.',
+    'Requests with a stream that have a running handler on this instance.',
   ),
   upDownCounter(
     'koaws.streams.size',

@@ -37,7 +37,7 @@ export interface RetryDesk {
   claim(attempt: Attempt): Promise<string | null>
   /** Resolves to whether the request must run now. Rejects with a `MessageError`. */
   first(attempt: Attempt): Promise<boolean>
-  /** Keeps the answer; null for a request whose answer is not asked for. */
+  /** Keeps the answer; null for a request without a kept answer. */
   settle(attempt: Attempt, answer: string | null): void
 }
 
@@ -103,7 +103,7 @@ export class Attempt {
     throw keptError(answer)
   }
 
-  /** Claims a request whose answer is not kept. Resolves to whether no instance runs it, or has run it. */
+  /** Claims a request without a kept answer. Resolves to whether no instance runs it, or has run it. */
   async first(): Promise<boolean> {
     this.#isClaimed = await this.#desk.first(this)
     return this.#isClaimed

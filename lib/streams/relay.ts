@@ -84,7 +84,7 @@ export class StreamRelay {
   #asked(from: string, number: number, list: readonly unknown[]): void {
     const [, , name, since, credit, taken = since, isRepeated] = list
     const sender = typeof name === 'string' ? this.#find(name) : undefined
-    if (sender?.claimed) {
+    if (sender && sender.claimed !== null) {
       void sender.claimed.then(() => this.#asked(from, number, list))
       return
     }

@@ -20,7 +20,7 @@ export type StreamDrop =
 
 /** The streams of one instance, in `hub.status()`. */
 export interface StreamsStatus {
-  /** Requests with a stream whose handler runs on this instance. */
+  /** Requests with a stream that have a running handler on this instance. */
   readonly open: number
   /**
    * Bytes that streams hold: items that may have to be sent again, received items that wait for a
@@ -58,7 +58,7 @@ export class Streams {
     return { open: this.#open, bytes: this.held.total }
   }
 
-  /** Counts a stream of a user, whose handler runs here. Returns false beyond the limit. */
+  /** Counts a stream of a user at the instance of its handler. Returns false beyond the limit. */
   enter(user: string | undefined): boolean {
     if (this.#isClosed) return false
     if (user !== undefined) {

@@ -132,7 +132,8 @@ async function run(): Promise<boolean> {
     await stream.return() // otherwise it goes on without a connection
     client.close()
     parts[name] = { before, during, most, made, slowConsumers }
-    if (most.outboxes + most.streams > MOST_HELD) wrong.push(`${name}: ${JSON.stringify(most)} bytes`)
+    if (most.outboxes + most.streams > MOST_HELD)
+      wrong.push(`${name}: ${JSON.stringify(most)} bytes`)
     if (slowConsumers > 0) wrong.push(`${name}: a slow consumer`)
     if (during.p99 > 2 * before.p99 + 1)
       wrong.push(`${name}: p99 ${during.p99} of ${before.p99} ms`)
