@@ -2,7 +2,7 @@
 
 import { STATUS_CODES } from 'node:http'
 import { format, inspect, types } from 'node:util'
-import { type ErrorCode, errorInfo } from './error-table.ts'
+import { type ErrorCode, errorInfo, errorTable } from './error-table.ts'
 import { fieldsOf, isIntegerWithin } from './fields.ts'
 
 /** What an error carries beyond its code and message. */
@@ -187,6 +187,27 @@ export class MessageError extends KoaWsError {
     this.data = init.data
     messageErrors.add(this)
   }
+}
+
+/** The error in a message: `docs/protocol.md`, section 4. */
+export interface ErrorBody {
+  readonly code: string
+  readonly message: string
+  readonly status: number
+  readonly retryable: boolean
+  readonly data?: unknown
+}
+
+/** Returns the body of an error of koaws that answers a message, as the table of codes has it. */
+export function faultBody(code: ErrorCode, message: string, data?: unknown): ErrorBody {
+  const { reply, status, client } = errorTable[code]
+  const body = { code, message, status: reply ?? status ?? 500, retryable: client === 'back off' }
+  return data === undefined ? body : { ...body, data }
+}
+
+/** Returns the error with such a body. Its text may be shown. */
+export function faultOf({ status, message, ...init }: ErrorBody, cause?: unknown): MessageError {
+  return new MessageError(status, message, { ...init, cause })
 }
 
 /** Whether a thrown value is a `MessageError`: false for a Proxy of one, since its traps may throw. */

@@ -195,6 +195,7 @@ function errorsPage(): string {
     '| `ERR_KOAWS_QUEUE_FULL` | the client is not connected, and its queue is full (option `queue`); retryable |',
     '| `ERR_KOAWS_TOO_LARGE` | the message is larger than `maxMessage` of the server |',
     '| `ERR_KOAWS_CANCELLED` | the application left the loop over the stream, or called `return()` |',
+    '| `ERR_KOAWS_NOT_LOADED` | the part for streams could not be loaded: serve it beside the client, or pass the option `streams` |',
     '| `ERR_KOAWS_MALFORMED` | given to `onError`: the server sent an invalid message; for a stream, more than the client allowed |',
     '| `ERR_KOAWS_NO_WEBSOCKET` | thrown by `connect()`, as an `Error`: this runtime has no WebSocket class; pass one |',
     '',

@@ -67,7 +67,7 @@ class Client:
     async def _exchange(self, request, timeout, done, source=None):
         await asyncio.wait_for(self._open.wait(), timeout)
         request["id"] = self._last_id = id = self._last_id + 1
-        taken, owed, grants, sending = 0, 0, asyncio.Queue(), None
+        taken, owed, grants, sending, began = 0, 0, asyncio.Queue(), None, time.monotonic()
         self._streams[id] = parts = asyncio.Queue()
         self._answers[id] = answer = asyncio.get_running_loop().create_future()
         answer.add_done_callback(parts.put_nowait)  # after the last item
@@ -77,7 +77,8 @@ class Client:
             owed = 0
             while not parts.empty():
                 parts.get_nowait()
-            return {**request, "since": taken}
+            fresh = not taken and time.monotonic() - began < self._window  # it may not have run
+            return request if fresh else {**request, "since": taken}
 
         if "key" in request:
             self._again[id] = (math.inf, again)

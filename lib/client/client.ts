@@ -175,6 +175,7 @@ export function connect<P = Protocol>(url: string | URL, options: ConnectOptions
   const streamer = createStreamer(
     {
       nextId: context.nextId,
+      ask: requests.ask,
       pending: requests.pending,
       launch,
       forget: waiting.delete,

@@ -27,7 +27,8 @@ export interface RequestErrorInit {
  * the server.
  *
  * The client makes the codes `ERR_KOAWS_TIMEOUT`, `ERR_KOAWS_CLOSED`, `ERR_KOAWS_CANCELLED`,
- * `ERR_KOAWS_QUEUE_FULL`, `ERR_KOAWS_TOO_LARGE` and `ERR_KOAWS_MALFORMED`. All others come from the server.
+ * `ERR_KOAWS_QUEUE_FULL`, `ERR_KOAWS_TOO_LARGE`, `ERR_KOAWS_MALFORMED` and `ERR_KOAWS_NOT_LOADED`. All others
+ * come from the server.
  *
  * @example
  * ```js
@@ -101,6 +102,7 @@ export type LocalCode =
   | 'TOO_LARGE'
   | 'CANCELLED'
   | 'MALFORMED'
+  | 'NOT_LOADED'
 
 /** Makes a `RequestError` for a message that the client could not deliver. */
 export function localError(

@@ -34,7 +34,7 @@ export interface Requests {
     type: string,
     data: unknown,
     options: AskOptions,
-    transmit: (item: Outgoing) => void,
+    transmit: (item: Pending) => void,
     forget?: (item: Outgoing) => void,
   ): Promise<unknown>
   /** The pending requests and streams by id, in order. */

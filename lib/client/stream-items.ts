@@ -1,7 +1,7 @@
 // The items of a stream that wait for the application, and the credit of the server.
 
 /** The largest credit that a server accepts at a time, in bytes. */
-export const LARGEST = 262_144
+export const LARGEST = 245_760
 
 type Result = IteratorResult<unknown, undefined>
 

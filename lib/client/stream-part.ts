@@ -66,8 +66,8 @@ function begin(
   let sending: Upload | undefined
   /** Whether the answer has arrived, or the stream has failed. */
   let over = false
-  /** Whether the server recognizes the request when it is sent again. */
-  let resumable = false
+  /** When a server that recognizes the request got it first, in epoch milliseconds. */
+  let first: number | undefined
 
   let resolveReply: (value: unknown) => void
   let rejectReply: (error: unknown) => void
@@ -85,20 +85,23 @@ function begin(
   const request: Pending = {
     type,
     sent: false,
-    /** The message. When it is sent again, the credit begins anew. */
+    /**
+     * The message. When it is sent again, the credit begins anew. Without `since`, a server may begin
+     * the stream, if it knows for certain that none has.
+     */
     get text() {
-      if (resumable) items.renew()
-      const since = resumable ? `,"since":${items.received}` : ''
+      if (first) items.renew()
+      const since = items.received || (first && Date.now() - first > SILENCE ? 0 : undefined)
       const credit = receives ? items.granted : undefined
-      const fields = JSON.stringify({ id, key, credit, upload: uploads ? true : undefined })
-      return `${text.slice(0, -1)}${since},${fields.slice(1)}`
+      const fields = JSON.stringify({ id, key, since, credit, upload: uploads || undefined })
+      return `${text.slice(0, -1)},${fields.slice(1)}`
     },
     /** Never too old: a server that has forgotten the stream says so. */
     get since() {
-      return resumable ? Date.now() : resume ? 0 : undefined
+      return first ? Date.now() : resume ? 0 : undefined
     },
-    set since(_first) {
-      resumable = true
+    set since(now) {
+      first = now
     },
     fail: (error) => fail(error),
     answer: (message) => take(message),

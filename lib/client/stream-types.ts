@@ -1,7 +1,7 @@
 // The types of streams, which the core and the part `streams.ts` share.
 import type { LocalCode, RequestError } from './errors.ts'
 import type { Outgoing } from './outgoing.ts'
-import type { Pending } from './requests.ts'
+import type { Pending, Requests } from './requests.ts'
 
 /** The options of an upload. */
 export interface UploadOptions {
@@ -27,7 +27,7 @@ export interface StreamOptions<Given = unknown> extends UploadOptions {
    */
   resume?: boolean | undefined
   /**
-   * How many bytes of items may wait in the client, from 1 to 262,144, and one item beyond it. The
+   * How many bytes of items may wait in the client, from 1 to 245,760, and one item beyond it. The
    * server waits when the application does not read. @default 65_536
    */
   credit?: number | undefined
@@ -64,6 +64,8 @@ export interface ClientStream<Item = unknown, Reply = unknown> {
 export interface StreamEngine {
   /** Returns the next request id. */
   nextId(): number
+  /** Waits for an answer, the timeout, the signal or the end of the client. */
+  readonly ask: Requests['ask']
   /** The pending requests and streams by id, in order. */
   readonly pending: Map<unknown, Pending>
   /**

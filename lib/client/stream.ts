@@ -9,6 +9,9 @@ import type {
   UploadOptions,
 } from './stream-types.ts'
 
+/** What to do when the part cannot be loaded. */
+const HINT = 'serve the part for streams beside the client, or pass the option "streams"'
+
 /** `stream()` and `upload()`, without the types of a protocol. */
 interface Streamer {
   stream(type: string, data?: unknown, options?: StreamOptions): ClientStream
@@ -24,6 +27,15 @@ interface Streamer {
 export function createStreamer(engine: StreamEngine, part: Streams | undefined): Streamer {
   let begin: ReturnType<Streams> | undefined
 
+  /** Loads the part. Its timeout, the signal and `client.close()` end the wait, as for a request. */
+  const load = (type: string, { timeout = 120_000, signal }: StreamOptions): Promise<unknown> =>
+    engine.ask(type, undefined, { timeout, signal }, (item) => {
+      import('./streams.ts').then(
+        ({ streams }) => item.answer({ type: 'koaws:reply', data: streams, weight: 0 }),
+        (error) => item.fail(engine.localError(item, 'NOT_LOADED', `${HINT}: ${error}`)),
+      )
+    })
+
   const stream = (
     type: string,
     data?: unknown,
@@ -34,7 +46,7 @@ export function createStreamer(engine: StreamEngine, part: Streams | undefined):
     const started = (async () => {
       assertType(type)
       request.text = encode(type, data)
-      begin ??= (part ?? (await import('./streams.ts')).streams)(engine)
+      begin ??= ((part ?? (await load(type, options))) as Streams)(engine)
       return begin(request)
     })()
     const made: ClientStream = {

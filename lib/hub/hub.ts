@@ -22,6 +22,7 @@ import {
   type ResolvedStreamsOptions,
   type Retries,
   type Streams,
+  type StreamsStatus,
 } from './open-parts.ts'
 import type { ResolvedPresence } from './presence/options.ts'
 import { Presence, type PresenceHost, publicInfo } from './presence/presence.ts'
@@ -60,6 +61,8 @@ export interface HubStatus {
   readonly draining: boolean
   /** The state of the history; null without the option `history`. */
   readonly history: HistoryStatus | null
+  /** The streams of requests. */
+  readonly streams: StreamsStatus
   /** The state of the backplane. */
   readonly backplane: BackplaneStatus
   /** Number of rejections, dropped messages and pauses, by reason. */
@@ -197,6 +200,7 @@ export class HubCore implements PresenceHost {
       rooms: this.roster.rooms.members.size,
       users: this.roster.users.size,
       history: this.history?.status ?? null,
+      streams: this.streams.status,
       backplane: this.backplane?.status ?? {
         state: 'none',
         why: 'the option "adapter" is not set',

@@ -9,14 +9,14 @@ import type { OpenHistory } from '../history/store.ts'
 import type { RelayLine } from '../streams/notes.ts'
 import type { ResolvedStreamsOptions } from '../streams/options.ts'
 import { StreamRelay } from '../streams/relay.ts'
-import { Streams } from '../streams/streams.ts'
+import { Streams, type StreamsStatus } from '../streams/streams.ts'
 import type { Drops } from './drops.ts'
 import type { LocalMembers } from './local-members.ts'
 import type { RoomWatcher } from './rooms.ts'
 import type { Roster } from './roster.ts'
 
 export { openRetries, type Retries } from '../retry/retries.ts'
-export type { ResolvedStreamsOptions, Streams }
+export type { ResolvedStreamsOptions, Streams, StreamsStatus }
 
 /** The options of a hub that concern history. */
 export interface HistoryParts {

@@ -3,12 +3,12 @@
 import { STATUS_CODES } from 'node:http'
 import { coreOf } from '../connection/connection.ts'
 import type { Access, Authorisation } from '../connection/speaker.ts'
-import { exposureOf } from '../errors.ts'
+import { exposureOf, faultBody } from '../errors.ts'
 import { fieldsOf } from '../fields.ts'
 import { CloseCode, closeCodeForStatus, closeReason } from '../protocol/close-codes.ts'
 import { authenticateText, type ErrorBody } from '../protocol/envelope.ts'
 import type { Answerer } from './answerer.ts'
-import { codeOf, faultBody, INTERNAL } from './error-reply.ts'
+import { codeOf, INTERNAL } from './error-reply.ts'
 
 const AUTH = 'koaws:auth'
 /** The most tokens of a client while another is checked; a further one is an offense. */

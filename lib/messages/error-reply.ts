@@ -1,6 +1,5 @@
 // Builds the error bodies that clients get.
 
-import { type ErrorCode, errorTable } from '../error-table.ts'
 import { exposureOf, isRetryable, statusCode } from '../errors.ts'
 import { fieldsOf } from '../fields.ts'
 import type { ErrorBody } from '../protocol/envelope.ts'
@@ -29,12 +28,6 @@ export function exposedBody(error: unknown): ErrorBody | null {
     retryable: typeof retryable === 'boolean' ? retryable : isRetryable(status),
     ...jsonForm(data),
   }
-}
-
-/** Returns the body for an error of koaws itself, with the status from the table of codes. */
-export function faultBody(code: ErrorCode, message: string): ErrorBody {
-  const { reply, status, client } = errorTable[code]
-  return { code, message, status: (reply ?? status) as number, retryable: client === 'back off' }
 }
 
 /** Returns the `code` of an error; undefined when a getter throws. */

@@ -18,6 +18,11 @@ export function withoutItems(type: string): Error {
   return streamFault('ERR_KOAWS_STREAM', undefined, text)
 }
 
+/** Returns the error for a request with the key of another stream. */
+export function keyInUse(): Error {
+  return streamFault('ERR_KOAWS_STREAM', undefined, 'The key belongs to another stream.')
+}
+
 /** Returns the error for a handler that reads items after the answer. */
 export function afterAnswer(type: string): KoaWsError {
   return new KoaWsError(

@@ -5,8 +5,6 @@ import { fieldsOf, isCount } from '../fields.ts'
 import type { Envelope, ErrorBody } from '../protocol/envelope.ts'
 import {
   answerText,
-  cancelText,
-  creditText,
   errorAnswer,
   isResuming,
   itemText,
@@ -17,31 +15,25 @@ import { abortError } from '../streams/abort.ts'
 import { streamFault, streamFaultBody } from '../streams/faults.ts'
 import { isStream } from '../streams/iteration.ts'
 import type { ResumingSink, StreamSource } from '../streams/pull.ts'
-import { StreamReceiver } from '../streams/stream-receiver.ts'
-import { StreamSender } from '../streams/stream-sender.ts'
-import { type StreamDrop, type Streams, streamName } from '../streams/streams.ts'
+import type { StreamReceiver } from '../streams/stream-receiver.ts'
+import type { StreamSender } from '../streams/stream-sender.ts'
+import { streamName } from '../streams/streams.ts'
 import { isThenable } from '../thenable.ts'
-import { afterAnswer, unasked, withoutItems } from './stream-errors.ts'
+import { claimOf, type StreamClaim } from './stream-claim.ts'
+import { afterAnswer, keyInUse, unasked, withoutItems } from './stream-errors.ts'
+import { createReceiver, createSender, type PartsHost } from './stream-parts.ts'
 import type { StreamedRoute } from './stream-route.ts'
+import { findStream } from './stream-search.ts'
 
 /** What a request with a stream asks of its conversation. */
-export interface StreamHost {
-  readonly streams: Streams
-  readonly user: string | undefined
+export interface StreamHost extends PartsHost {
   readonly path: string
-  /** Sends a text of the protocol, if the connection is open. */
-  send(text: string): void
   /** Sends an item; tells the request if it is dropped. */
   sendItem(text: string, request: StreamedRequest, index: number): void
-  count(reason: StreamDrop): void
   /** The client has broken the protocol. */
   offend(body: ErrorBody, id: number): void
   /** An item within the credit: it does not count as a flood. */
   forgive(bytes: number): void
-  /** Returns an item as JSON. @throws what keeps the value from being an item */
-  encode(route: StreamedRoute, value: unknown): string
-  /** Returns an item of the client as the schema outputs it. @throws what the schema says */
-  check(route: StreamedRoute, data: unknown): unknown
   /** Nothing more is sent or heard with this id. */
   forget(request: StreamedRequest): void
   /** The handler has settled, or is not called. */
@@ -59,7 +51,9 @@ export class StreamedRequest implements ResumingSink {
   readonly #route: StreamedRoute
   readonly #envelope: StreamedEnvelope
   /** Null for a request that resumes a stream. */
-  readonly #sender: StreamSender | null
+  #sender: StreamSender | null
+  /** Of a stream that can be resumed, and that instances record. */
+  #claim: StreamClaim | null
   readonly #receiver: StreamReceiver | null
   /** Where the items come from; null while a resumed stream is looked for. */
   #source: StreamSource | null
@@ -86,8 +80,9 @@ export class StreamedRequest implements ResumingSink {
     })
     const isOver = (): boolean => this.#isGone || this.#isAnswered
     this.isResuming = isResuming(envelope)
-    this.#sender = this.isResuming ? null : createSender(this, envelope, route, this.#name, host)
-    this.#source = this.#local = this.#sender
+    const sender = this.isResuming ? null : createSender(this, envelope, route, this.#name, host)
+    this.#sender = this.#source = this.#local = sender
+    this.#claim = claimOf(sender, this.#name, envelope, host)
     this.#receiver = upload && !this.isResuming ? createReceiver({ id, isOver }, route, host) : null
   }
 
@@ -112,6 +107,11 @@ export class StreamedRequest implements ResumingSink {
     return this.#sender ? this.#sender.isOver : this.#isGone
   }
 
+  /** Whether the handler runs, or has run, on this instance for this request. */
+  get isHere(): boolean {
+    return this.#sender !== null
+  }
+
   /** Whether the answer was sent. The client may use the id again. */
   get isAnswered(): boolean {
     return this.#isAnswered
@@ -123,11 +123,12 @@ export class StreamedRequest implements ResumingSink {
    * @throws what the handler throws, and the fault that ended the stream
    */
   async run(handle: () => unknown, canResume: boolean): Promise<unknown> {
-    const sender = this.#sender
-    if (sender === null) {
+    if (this.isResuming) {
       this.#begin()
-      return this.#resume(canResume)
-    }
+      if (!(await this.#resume(canResume))) return undefined
+    } else if (this.#claim && !(await this.#claim.isFirst())) throw keyInUse()
+    const sender = this.#sender
+    if (sender === null) return undefined
     try {
       if (sender.isOver) return undefined
       const called = handle()
@@ -139,6 +140,7 @@ export class StreamedRequest implements ResumingSink {
     } finally {
       this.#begin()
       sender.settled()
+      this.#claim?.over()
       // A handler that has not read all: the client stops.
       void this.#receiver?.return()
     }
@@ -184,6 +186,7 @@ export class StreamedRequest implements ResumingSink {
 
   /** The handler has settled, or is not called. */
   settled(): void {
+    this.#claim?.decide()
     this.#host.settled(this)
   }
 
@@ -205,17 +208,13 @@ export class StreamedRequest implements ResumingSink {
     this.#host.send(answerText(this.id, answer))
     this.#settle()
     this.#receiver?.fail(afterAnswer(this.type))
-    if (this.#isKept) return
+    if (this.#sender === null || this.#name !== null) return // it may be sent again
     this.#leave(undefined)
   }
 
   replaced(isLost: boolean): void {
     if (isLost && !this.#isGone && !this.#isAnswered) this.#tellLost(this.#local?.items)
     this.#leave(closedError())
-  }
-
-  get #isKept(): boolean {
-    return this.#sender === null || this.#name !== null
   }
 
   /** The name under which the stream can be resumed, or null. */
@@ -228,42 +227,34 @@ export class StreamedRequest implements ResumingSink {
   #tellLost(items: number | undefined): void {
     this.#host.count('streamLost')
     this.#isAnswered = true
-    this.#host.send(
-      answerText(this.id, errorAnswer(streamFaultBody('ERR_KOAWS_STREAM_LOST', items))),
-    )
+    const lost = errorAnswer(streamFaultBody('ERR_KOAWS_STREAM_LOST', items))
+    this.#host.send(answerText(this.id, lost))
   }
 
-  async #resume(canResume: boolean): Promise<undefined> {
-    const { since = 0, credit = 0 } = this.#envelope
-    const { streams } = this.#host
+  /** Goes on with the stream, until the client has all. Returns true if it begins here: it has run nowhere. */
+  async #resume(canResume: boolean): Promise<boolean> {
     const name = this.#name
-    if (this.#isGone) return undefined
-    if (!canResume || name === null) throw this.#notFound()
-    const local = streams.find(name)
-    if (local) {
-      if (!local.attach(this, since, credit)) throw this.#notFound()
-      this.#source = this.#local = local
-    } else {
-      const remote = await streams.relay?.pull(name, this, since, credit)
-      if (!remote) throw this.#notFound()
-      this.#source = remote
+    if (this.#isGone) return false
+    const isKept = canResume && name !== null
+    const found = isKept && (await findStream(this, this.#envelope, this.#route, name, this.#host))
+    if (!found) {
+      this.#host.count('streamLost')
+      throw streamFault('ERR_KOAWS_STREAM_LOST')
     }
+    const { source, local, claim } = found
+    this.#source = source
+    this.#local = local
+    this.#claim = claim
+    if (claim) this.#sender = local
     const { bytes, items } = this.#early
-    if (this.#isCancelled) this.#source.cancel()
-    else if (this.#isGone) this.#source.detach(this, closedError())
-    else if (bytes > 0 || items > 0) this.#source.grant(bytes, items)
-    if (this.#isGone) return undefined
-    if (!this.#isAnswered) {
-      await new Promise<void>((resolve) => {
-        this.#settle = resolve
-      })
-    }
-    return undefined
-  }
-
-  #notFound(): Error {
-    this.#host.count('streamLost')
-    return streamFault('ERR_KOAWS_STREAM_LOST')
+    if (this.#isCancelled) source.cancel()
+    else if (this.#isGone) source.detach(this, closedError())
+    else if (bytes > 0 || items > 0) source.grant(bytes, items)
+    if (claim || this.#isGone || this.#isAnswered) return claim !== null
+    await new Promise<void>((resolve) => {
+      this.#settle = resolve
+    })
+    return false
   }
 
   #granted(data: unknown): void {
@@ -297,49 +288,4 @@ export class StreamedRequest implements ResumingSink {
     this.#host.forget(this)
     this.#settle()
   }
-}
-
-/** Makes the sender of a request. @throws MessageError if what it may have to keep cannot be kept */
-function createSender(
-  request: StreamedRequest,
-  { credit = 0 }: StreamedEnvelope,
-  route: StreamedRoute,
-  name: string | null,
-  host: StreamHost,
-): StreamSender {
-  const { streams } = host
-  const sender: StreamSender = new StreamSender(
-    {
-      id: request.id,
-      resume: name === null ? null : streams.options.resume,
-      idle: streams.options.idle,
-      held: streams.held,
-      count: (reason) => host.count(reason),
-      encode: (value) => host.encode(route, value),
-      forgotten: () => name !== null && streams.forget(name, sender),
-    },
-    request,
-    credit,
-  )
-  if (name !== null && !streams.keep(name, sender)) {
-    throw streamFault('ERR_KOAWS_STREAM', undefined, 'The key belongs to another stream.')
-  }
-  return sender
-}
-
-function createReceiver(
-  { id, isOver }: { readonly id: number; isOver(): boolean },
-  route: StreamedRoute,
-  host: StreamHost,
-): StreamReceiver {
-  return new StreamReceiver({
-    idle: host.streams.options.idle,
-    held: host.streams.held,
-    grant: (bytes) => host.send(creditText(id, bytes)),
-    stop: () => {
-      if (!isOver()) host.send(cancelText(id))
-    },
-    check: (data) => host.check(route, data),
-    idled: () => host.count('streamIdle'),
-  })
 }

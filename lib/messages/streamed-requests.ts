@@ -9,6 +9,7 @@ import { resolveStreamsOptions } from '../streams/options.ts'
 import { Streams } from '../streams/streams.ts'
 import type { Answerer } from './answerer.ts'
 import { codeOf, exposedBody, INTERNAL } from './error-reply.ts'
+import { streamAttempt } from './retry.ts'
 import type { Route } from './routes.ts'
 import { checkData } from './schema.ts'
 import type { Service } from './service.ts'
@@ -48,8 +49,9 @@ export class StreamedRequests {
       return undefined
     }
     const isFull = this.#running.size >= host.streams.options.perConnection
-    const user = this.#userOf(isResuming(envelope))
-    if (isFull || !host.streams.enter(user)) {
+    // A resumed stream counts where its handler runs.
+    const counts = !isResuming(envelope)
+    if (isFull || (counts && !host.streams.enter(host.user))) {
       host.count('streamLimit')
       host.refuse(streamFaultBody('ERR_KOAWS_STREAM_LIMIT'), id, type)
       return undefined
@@ -60,7 +62,7 @@ export class StreamedRequests {
       this.#running.add(request)
       return request
     } catch (error) {
-      host.streams.leave(user)
+      if (counts) host.streams.leave(host.user)
       host.refuse(exposedBody(error) ?? INTERNAL, id, type)
       return undefined
     }
@@ -68,14 +70,9 @@ export class StreamedRequests {
 
   #settled(request: StreamedRequest): void {
     if (!this.#running.delete(request)) return
-    this.#host.streams.leave(this.#userOf(request.isResuming))
+    if (request.isHere) this.#host.streams.leave(this.#host.user)
     if (this.#running.size > 0) return
     for (const resolve of this.#idle.splice(0)) resolve()
-  }
-
-  /** The user for the limit. A resumed stream counts where its handler runs. */
-  #userOf(isResumed: boolean): string | undefined {
-    return isResumed ? undefined : this.#host.user
   }
 
   /** Takes a message of a stream. A stream that is not open has ended at the same time. */
@@ -133,6 +130,7 @@ export function streamsOf(
     offend: (body, id) => answerer.offend(body, id),
     refuse: (body, id, type) => answerer.replyError(body, id, type),
     forgive: (bytes) => core.forgive(bytes),
+    attempt: (envelope) => streamAttempt(envelope, core),
     encode: (route, value) => service.itemOf(route, value),
     check: ({ upload }, data) => (upload ? checkData(upload, data) : data),
   })

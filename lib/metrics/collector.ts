@@ -87,6 +87,8 @@ export class Collector {
     read.one('koaws.users.active').value = users
     read.one('koaws.ready').value = ready ? 1 : 0
     read.one('koaws.metrics.overflow').value = this.observer.messages.overflow
+    read.one('koaws.streams.active').value = status.streams.open
+    read.one('koaws.streams.size').value = status.streams.bytes
     this.#readBackplane(status.backplane)
     this.#readHistory(status.history)
     this.#readDrops(status.drops)

@@ -123,6 +123,18 @@ export const messageInstruments: readonly Instrument[] = [
     'The number of messages that a client had missed and gets again.',
   ),
   upDownCounter(
+    'koaws.streams.active',
+    '{stream}',
+    [],
+    'Requests with a stream that have a running handler on this instance.',
+  ),
+  upDownCounter(
+    'koaws.streams.size',
+    'By',
+    [],
+    'The bytes that streams hold: items that may have to be sent again, or that wait for a handler.',
+  ),
+  upDownCounter(
     'koaws.history.followed',
     '{log}',
     [],

@@ -1,8 +1,11 @@
 // Encodes the messages of `koaws.v1` that a server sends.
+import type { ErrorBody } from '../errors.ts'
 import type { TraceFields, Tracer } from '../tracer.ts'
 import { assertName } from '../validate.ts'
 import { RESERVED } from './definition.ts'
 import { jsonText } from './json-form.ts'
+
+export type { ErrorBody } from '../errors.ts'
 
 /** A message of `koaws.v1` as read: `docs/protocol.md`, section 2. */
 export interface Envelope {
@@ -23,15 +26,6 @@ export interface Envelope {
   readonly upload?: boolean
   /** In a request that resumes a stream: how many items the client has received. */
   readonly since?: number
-}
-
-/** The error in a message: `docs/protocol.md`, section 4. */
-export interface ErrorBody {
-  readonly code: string
-  readonly message: string
-  readonly status: number
-  readonly retryable: boolean
-  readonly data?: unknown
 }
 
 /** The data of a welcome: `docs/protocol.md`, section 3.1. */

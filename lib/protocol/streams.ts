@@ -1,8 +1,11 @@
 // Encodes the messages of streams: docs/protocol.md, section 3.8.
 import type { Envelope, ErrorBody } from './envelope.ts'
 
-/** The most bytes of items that may be on their way to a client. */
-export const MAX_CREDIT = 262_144
+/**
+ * The most bytes of items that may be on their way to a client. With an item of up to 15,360 bytes beyond it, and
+ * 1,024 bytes for its entry, a stream holds at most 256 KiB.
+ */
+export const MAX_CREDIT = 245_760
 
 /** The types of the messages that end a request. */
 export type AnswerType = 'koaws:reply' | 'koaws:error'
@@ -56,7 +59,7 @@ export function isStreamed(envelope: Envelope): envelope is StreamedEnvelope {
   return id !== undefined && (credit !== undefined || upload === true)
 }
 
-/** Whether a request goes on with a stream that has begun. */
-export function isResuming({ key, since }: StreamedEnvelope): boolean {
-  return since !== undefined && key !== undefined
+/** Whether a request was sent before: its stream goes on, if it has begun. */
+export function isResuming({ key, since, again }: StreamedEnvelope): boolean {
+  return key !== undefined && (since !== undefined || again === true)
 }

@@ -1,5 +1,5 @@
 // `Attempt`: one arrival of a request with `retry`, from the claim to the answer.
-import { MessageError } from '../errors.ts'
+import { type ErrorBody, MessageError } from '../errors.ts'
 import { fieldsOf, isIntegerWithin, parseJson } from '../fields.ts'
 import { retryFault } from './faults.ts'
 import type { RetryOwner } from './quota.ts'
@@ -35,16 +35,10 @@ export interface RetryRequest {
 export interface RetryDesk {
   /** Resolves to null if the request must run now, else to its answer. Rejects with a `MessageError`. */
   claim(attempt: Attempt): Promise<string | null>
-  settle(attempt: Attempt, answer: string): void
-}
-
-/** The fields of an error in an answer. */
-export interface KeptErrorBody {
-  readonly code: string
-  readonly message: string
-  readonly status: number
-  readonly retryable: boolean
-  readonly data?: unknown
+  /** Resolves to whether the request must run now. Rejects with a `MessageError`. */
+  first(attempt: Attempt): Promise<boolean>
+  /** Keeps the answer; null for a request without a kept answer. */
+  settle(attempt: Attempt, answer: string | null): void
 }
 
 /** What a kept answer begins with: a reply or an error. */
@@ -109,13 +103,24 @@ export class Attempt {
     throw keptError(answer)
   }
 
+  /** Claims a request without a kept answer. Resolves to whether no instance runs it, or has run it. */
+  async first(): Promise<boolean> {
+    this.#isClaimed = await this.#desk.first(this)
+    return this.#isClaimed
+  }
+
+  /** The handling of such a request is over. */
+  over(): void {
+    if (this.#isClaimed) this.#desk.settle(this, null)
+  }
+
   /** The handler, or middleware, has replied with these data, as JSON. */
   replied(text: string): void {
     this.#settle(REPLY + text)
   }
 
   /** The handler, or middleware, has failed. */
-  failed(body: KeptErrorBody): void {
+  failed(body: ErrorBody): void {
     this.#settle(ERROR + JSON.stringify(body))
   }
 

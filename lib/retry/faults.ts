@@ -1,6 +1,5 @@
 // The errors that answer a request with `retry` in place of its handler.
-import { errorTable } from '../error-table.ts'
-import { KoaWsError, MessageError } from '../errors.ts'
+import { faultBody, faultOf, KoaWsError, type MessageError } from '../errors.ts'
 
 const TEXTS = {
   ERR_KOAWS_OUTCOME_UNKNOWN:
@@ -13,12 +12,7 @@ const TEXTS = {
 
 /** Returns the error for a code. It is an answer, and its text may be shown. */
 export function retryFault(code: keyof typeof TEXTS, cause?: unknown): MessageError {
-  const { reply, client } = errorTable[code]
-  return new MessageError(reply ?? 500, TEXTS[code], {
-    code,
-    retryable: client === 'back off',
-    cause,
-  })
+  return faultOf(faultBody(code, TEXTS[code]), cause)
 }
 
 /** Returns the error for a client that left while it waited. */

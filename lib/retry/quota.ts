@@ -25,6 +25,8 @@ export interface RetryOwner {
   /** The user, or the connection without one. */
   readonly name: string
   readonly isAnonymous: boolean
+  /** The largest number of its keys, where that differs from the limit of the instance. */
+  readonly keys?: number
 }
 
 interface Share extends RetryOwner {
@@ -51,8 +53,8 @@ export class Quota {
   }
 
   /** Adds a key. Returns false when a bound is reached. */
-  take(id: string, { name, isAnonymous }: RetryOwner): boolean {
-    const { keys, total } = this.limits
+  take(id: string, { name, isAnonymous, keys = this.limits.keys }: RetryOwner): boolean {
+    const { total } = this.limits
     const held = this.#keys.get(name) ?? 0
     const isFull = this.#bytes + PER_KEY > total
     if (held >= keys || isFull) return false

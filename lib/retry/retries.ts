@@ -28,7 +28,6 @@ interface Running {
 
 /** What one arrival knows while it waits. */
 interface Wait {
-  readonly until: number
   /** Whether another instance was seen to run it: this one never may. */
   isTaken: boolean
   /** Since when the store fails for this request, though it may answer others. */
@@ -47,8 +46,9 @@ export interface RetriesOptions {
 
 /** The requests with `retry` of one hub. */
 export class Retries implements RetryDesk {
+  /** Whether all instances share the record. */
+  readonly isShared: boolean
   readonly #store: RetryStore
-  readonly #shared: boolean
   readonly #quota: Quota
   readonly #patience: number
   readonly #running = new Map<string, Running>()
@@ -58,7 +58,7 @@ export class Retries implements RetryDesk {
 
   constructor({ store, shared, quota = new Quota(), patience = WINDOW }: RetriesOptions) {
     this.#store = store
-    this.#shared = shared
+    this.isShared = shared
     this.#quota = quota
     this.#patience = patience
   }
@@ -75,9 +75,10 @@ export class Retries implements RetryDesk {
     const { hash, request } = attempt
     const until = performance.now() + this.#patience
     let delay = FIRST_LOOK
-    const wait: Wait = { until, isTaken: false, failing: null }
+    const wait: Wait = { isTaken: false, failing: null }
     while (performance.now() < until) {
-      const known = await this.#known(attempt, wait)
+      const here = this.#running.get(attempt.id)
+      const known = await (here ? this.#ended(here, attempt, until) : this.#known(attempt, wait))
       if (known) {
         if (known.state === 'first') return null
         if (known.state === 'unknown') break
@@ -93,12 +94,23 @@ export class Retries implements RetryDesk {
     throw retryFault('ERR_KOAWS_OUTCOME_UNKNOWN')
   }
 
-  settle(attempt: Attempt, answer: string): void {
+  async first(attempt: Attempt): Promise<boolean> {
+    const wait: Wait = { isTaken: false, failing: null }
+    while (!this.#running.has(attempt.id)) {
+      const known = await this.#known(attempt, wait)
+      if (known) return known.state === 'first'
+      await pause(FIRST_LOOK, undefined, { ref: false })
+    }
+    return false
+  }
+
+  settle(attempt: Attempt, answer: string | null): void {
     const { id, request } = attempt
     const running = this.#running.get(id)
     if (running?.attempt !== attempt) return
-    const kept = this.#quota.settle(id, Buffer.byteLength(answer)) ? answer : null
-    if (kept === null) request.count('retryAnswers')
+    const isKept = this.#quota.settle(id, Buffer.byteLength(answer ?? ''))
+    const kept = isKept ? answer : null
+    if (!isKept) request.count('retryAnswers')
     void this.#store.settle(id, kept)
     this.#leave(running, { answer: kept })
   }
@@ -116,8 +128,6 @@ export class Retries implements RetryDesk {
 
   /** Claims a request if possible, and returns what is known; null to ask again. */
   async #known(attempt: Attempt, wait: Wait): Promise<Claim | null> {
-    const here = this.#running.get(attempt.id)
-    if (here) return this.#ended(here, attempt, wait.until)
     try {
       const known = await this.#ask(attempt, wait.isTaken)
       this.#failing = wait.failing = null
@@ -151,7 +161,7 @@ export class Retries implements RetryDesk {
     const { id, hash, request } = attempt
     // Before the store has answered: another arrival of the same request waits for this one.
     const running = this.#enter(attempt)
-    const mayRun = this.#shared || !request.again
+    const mayRun = this.isShared || !request.again
     let claim: Claim = UNKNOWN
     try {
       claim = await (mayRun ? this.#store.claim(id, hash, request.again) : this.#store.look(id))

@@ -1,6 +1,5 @@
 // The errors that end a stream, as its reader or its handler gets them.
-import { errorTable } from '../error-table.ts'
-import { MessageError } from '../errors.ts'
+import { faultBody, faultOf, type MessageError } from '../errors.ts'
 import type { ErrorBody } from '../protocol/envelope.ts'
 
 const TEXTS = {
@@ -15,25 +14,19 @@ const TEXTS = {
 export type StreamFault = keyof typeof TEXTS
 
 /**
- * Returns the error for a code. It is an answer, and its text may be shown.
+ * Returns the error for a code.
  *
  * @param items the number of items before a loss, if known
  */
-export function streamFault(
-  code: StreamFault,
-  items?: number,
-  text: string = TEXTS[code],
-): MessageError {
-  const { reply, client } = errorTable[code]
-  return new MessageError(reply ?? 500, text, {
-    code,
-    retryable: client === 'back off',
-    data: items === undefined ? undefined : { items },
-  })
+export function streamFault(code: StreamFault, items?: number, text?: string): MessageError {
+  return faultOf(streamFaultBody(code, items, text))
 }
 
 /** Returns the body of such an error. */
-export function streamFaultBody(code: StreamFault, items?: number, text?: string): ErrorBody {
-  const { status, message, retryable, data } = streamFault(code, items, text)
-  return { code, message, status, retryable, data }
+export function streamFaultBody(
+  code: StreamFault,
+  items?: number,
+  text: string = TEXTS[code],
+): ErrorBody {
+  return faultBody(code, text, items === undefined ? undefined : { items })
 }

@@ -81,9 +81,13 @@ export class StreamRelay {
     else if (kind === 'items' || kind === 'answer') this.#line.tell(from, noteOf(['leave', number]))
   }
 
-  #asked(from: string, number: number, [, , ...rest]: readonly unknown[]): void {
-    const [name, since, credit, taken = since, isRepeated] = rest
+  #asked(from: string, number: number, list: readonly unknown[]): void {
+    const [, , name, since, credit, taken = since, isRepeated] = list
     const sender = typeof name === 'string' ? this.#find(name) : undefined
+    if (sender && sender.claimed !== null) {
+      void sender.claimed.then(() => this.#asked(from, number, list))
+      return
+    }
     const key = servingName(from, number)
     const served = this.#serving.get(key)
     if (isRepeated === true && !served && sender?.isAttached) {

@@ -41,6 +41,8 @@ export interface SenderHost {
  * on without a connection until that is full.
  */
 export class StreamSender {
+  /** Settles when it is decided whether the stream runs on this instance; null after that. */
+  claimed: Promise<void> | null = null
   readonly #host: SenderHost
   readonly #controller = new AbortController()
   /** What the message of an item counts beside its data. */
@@ -112,14 +114,12 @@ export class StreamSender {
     if (this.#isEnding) iteration.stop()
     try {
       while (!this.#isEnding) {
-        if (!this.#mayGoOn) {
-          await this.#room()
-          continue
-        }
+        if (!this.#mayGoOn) await this.#room()
+        if (this.#isEnding) break
         const step = await iteration.next()
-        if (step.done) {
-          if (!this.#isEnding) return step.value
-        } else if (!this.#isEnding) this.#put(step.value)
+        if (this.#isEnding) break
+        if (step.done) return step.value
+        this.#put(step.value)
       }
     } catch (error) {
       if (!isAbortOf(error, this.signal)) {

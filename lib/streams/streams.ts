@@ -18,6 +18,17 @@ export type StreamDrop =
   /** Streams that could not be resumed. */
   | 'streamLost'
 
+/** The streams of one instance, in `hub.status()`. */
+export interface StreamsStatus {
+  /** Requests with a stream that have a running handler on this instance. */
+  readonly open: number
+  /**
+   * Bytes that streams hold: items that may have to be sent again, received items that wait for a
+   * handler, and 1,024 for each stream that can be resumed.
+   */
+  readonly bytes: number
+}
+
 /** What an entry counts in `bytes` beside its items. */
 const ENTRY = 1_024
 
@@ -28,6 +39,7 @@ export class Streams {
   /** Streams that run on other instances. Null without a backplane. */
   relay: StreamRelay | null = null
   readonly #perUser = new Map<string, number>()
+  #open = 0
   readonly #resumable = new Map<string, StreamSender>()
   #isClosed = false
 
@@ -41,17 +53,25 @@ export class Streams {
     )
   }
 
-  /** Counts a stream of a user. Returns false beyond the limit. */
+  /** For `hub.status()`. */
+  get status(): StreamsStatus {
+    return { open: this.#open, bytes: this.held.total }
+  }
+
+  /** Counts a stream of a user at the instance of its handler. Returns false beyond the limit. */
   enter(user: string | undefined): boolean {
     if (this.#isClosed) return false
-    if (user === undefined) return true
-    const open = this.#perUser.get(user) ?? 0
-    if (open >= this.options.perUser) return false
-    this.#perUser.set(user, open + 1)
+    if (user !== undefined) {
+      const open = this.#perUser.get(user) ?? 0
+      if (open >= this.options.perUser) return false
+      this.#perUser.set(user, open + 1)
+    }
+    this.#open++
     return true
   }
 
   leave(user: string | undefined): void {
+    this.#open--
     if (user === undefined) return
     const open = (this.#perUser.get(user) ?? 0) - 1
     if (open > 0) this.#perUser.set(user, open)

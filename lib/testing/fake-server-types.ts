@@ -113,7 +113,7 @@ export interface FakeServerOf<P extends ProtocolDefinition> {
    * handler is answered with `ERR_KOAWS_UNKNOWN_TYPE`. Data are not checked against the protocol.
    * A generator sends its items as the client grants credit, and returns the reply. Streams are not
    * resumed: the end of the connection cancels them, and a client that asks for the rest gets
-   * `ERR_KOAWS_STREAM_LOST`.
+   * `ERR_KOAWS_STREAM_LOST`. So does a client that sends the request of a begun stream again.
    * Returns a function that removes the handler.
    */
   on<T extends ClientType<P>>(

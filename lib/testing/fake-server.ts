@@ -72,6 +72,8 @@ export function fakeServer<const P = Protocol>(
   const askers = new Map<number, Asker>()
   /** The answers to requests with `retry`, by their keys. */
   const answers = new Map<string, Promise<object>>()
+  /** The keys of streams that have begun. */
+  const begun = new Set<string | undefined>()
   let waiting: (() => void)[] = []
   let rejection: { code: number; reason: string } | undefined
   let attempts = 0
@@ -174,16 +176,19 @@ export function fakeServer<const P = Protocol>(
   ) => {
     const open = streams.get(socket) ?? new Map<number, FakeStream>()
     streams.set(socket, open.set(id, stream))
-    const answer = await answerTo(message, stream)
+    const { key, since, again, type } = message
+    const isLost = since !== undefined || (again === true && begun.has(key))
+    begun.add(key)
+    const lost = { type: 'koaws:error', about: type, error: LOST }
+    const answer = isLost ? lost : await answerTo(message, stream)
     if (!stream.isOver) send(socket, { ...answer, id })
     open.delete(id)
   }
 
   const answerTo = async (message: Envelope, stream: FakeStream): Promise<object> => {
-    const { type, id, data, since } = message
+    const { type, id, data } = message
     const handler = handlers.get(type)
     try {
-      if (since !== undefined) throw LOST
       if (!handler && id !== undefined) throw unknownType(type)
       const reply = await stream.run(() => handler?.(data, stream))
       return { type: 'koaws:reply', data: reply ?? null }

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { copyFile, mkdtemp, rm } from 'node:fs/promises'
+import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -118,14 +118,61 @@ describe('the part for streams', () => {
       const { connect } = (await import(pathToFileURL(copy).href)) as { connect: Connect }
       const client = connect(url(), { WebSocket })
       const answer = client.stream('ask')
-      const code = 'ERR_MODULE_NOT_FOUND'
+      const code = 'ERR_KOAWS_NOT_LOADED'
       expect(await rejection(answer.next())).to.include({ code })
-      expect(await rejection(answer.reply)).to.include({ code })
+      const error = await rejection(answer.reply)
+      expect(error).to.include({ code, type: 'ask', status: 503, sent: false })
+      expect(error['message']).to.include('serve the part for streams beside the client')
       expect(await rejection(client.upload('upload', undefined, []))).to.include({ code })
       client.close()
     } finally {
       await rm(folder, { recursive: true })
     }
+  })
+
+  describe('that is being loaded without end', () => {
+    let folder: string
+    let connect: Connect
+    before(async () => {
+      folder = await mkdtemp(join(tmpdir(), 'koaws-'))
+      const copy = join(folder, 'koaws-client.js')
+      await copyFile(join(dist, 'koaws-client.js'), copy)
+      await writeFile(join(folder, 'package.json'), '{"type":"module"}')
+      await writeFile(join(folder, 'koaws-client-streams.js'), 'await new Promise(() => {})')
+      connect = (await import(pathToFileURL(copy).href)).connect
+    })
+    after(() => rm(folder, { recursive: true }))
+
+    it('rejects the stream with the reason of the signal', async () => {
+      const client = connect(url(), { WebSocket })
+      const controller = new AbortController()
+      const { signal } = controller
+      const answer = client.stream('ask', undefined, { signal })
+      const sent = client.upload('upload', undefined, [], { signal })
+      await settle()
+      controller.abort(new Error('no more'))
+      for (const promise of [answer.next(), answer.reply, sent]) {
+        expect(await rejection(promise)).to.equal(signal.reason)
+      }
+      client.close()
+    })
+
+    it('rejects the stream when the client closes', async () => {
+      const client = connect(url(), { WebSocket })
+      const answer = client.stream('ask')
+      await settle()
+      client.close()
+      for (const promise of [answer.next(), answer.return(), answer.reply]) {
+        expect(await rejection(promise)).to.include({ code: 'ERR_KOAWS_CLOSED', sent: false })
+      }
+    })
+
+    it('rejects the stream after its timeout', async () => {
+      const client = connect(url(), { WebSocket })
+      const answer = client.stream('ask', undefined, { timeout: 20 })
+      expect(await rejection(answer.next())).to.include({ code: 'ERR_KOAWS_TIMEOUT', sent: false })
+      client.close()
+    })
   })
 
   it('is sent in order with other messages when it was passed to connect()', async () => {

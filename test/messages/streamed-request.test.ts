@@ -306,7 +306,7 @@ describe('a request with a stream', () => {
       expect(await ping(socket)).to.deep.equal([])
     })
 
-    it('is limited to 262,144 bytes at a time', async () => {
+    it('is limited to 245,760 bytes at a time', async () => {
       const text = 'x'.repeat(10_000)
       const chat = messages().on('go', function* () {
         for (;;) yield text
@@ -315,7 +315,7 @@ describe('a request with a stream', () => {
       const socket = await talk(port)
       begin(socket, 'go', 1, { credit: Number.MAX_SAFE_INTEGER })
       const size = JSON.stringify(item(1, text)).length
-      await hearMany(socket, Math.ceil(262_144 / size))
+      await hearMany(socket, Math.ceil(245_760 / size))
       expect(await ping(socket)).to.deep.equal([])
     })
 

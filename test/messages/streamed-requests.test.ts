@@ -269,8 +269,8 @@ describe('the requests with streams of a connection', () => {
       expect([drops(hub)['streamIdle'], errors]).to.deep.equal([1, []])
     })
 
-    it('clients that never acknowledge items get 262,144 bytes, and then the error', async () => {
-      const text = 'x'.repeat(10_000)
+    it('clients that never acknowledge items get 245,760 bytes, and then the error', async () => {
+      const text = 'x'.repeat(15_300)
       const chat = messages().on(
         'go',
         function* () {
@@ -280,11 +280,11 @@ describe('the requests with streams of a connection', () => {
       )
       const { port, hub } = await serveMessages(chat, {}, { streams: { idle: 200 } })
       const socket = await talk(port)
-      begin(socket, 'go', 1, { credit: 262_144, key: KEY })
+      begin(socket, 'go', 1, { credit: 245_760, key: KEY })
       const size = JSON.stringify(item(1, text)).length
-      await hearMany(socket, Math.ceil(262_144 / size))
-      expect(streamsOf(hub).held.total).to.be.within(262_144, 262_144 + size + 1_024)
-      socket.json({ type: 'koaws:credit', id: 1, data: { bytes: 262_144 } })
+      await hearMany(socket, Math.ceil(245_760 / size))
+      expect(streamsOf(hub).held.total).to.be.within(245_760, 262_144)
+      socket.json({ type: 'koaws:credit', id: 1, data: { bytes: 245_760 } })
       expect((await hear(socket)).error?.code).to.equal('ERR_KOAWS_STREAM_IDLE')
       expect(drops(hub)['streamIdle']).to.equal(1)
     })

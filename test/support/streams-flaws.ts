@@ -1,4 +1,5 @@
 // Wrong variants of streams, which the model must find.
+import { StreamClaim } from '../../lib/messages/stream-claim.ts'
 import { HeldBytes } from '../../lib/streams/held-bytes.ts'
 import { KeptItems } from '../../lib/streams/kept-items.ts'
 import { StreamReceiver } from '../../lib/streams/stream-receiver.ts'
@@ -28,6 +29,8 @@ export const STREAM_FLAWS = [
   'twice',
   /** The answer of a stream gets lost. */
   'no answer',
+  /** A stream runs without a claim of its key. */
+  'no claim',
 ] as const
 
 export type StreamFlaw = (typeof STREAM_FLAWS)[number]
@@ -85,6 +88,16 @@ export function applyFlaw(flaw: StreamFlaw): () => void {
       return replace(StreamSender.prototype, 'cancel', () => nothing)
     case 'ignores the end':
       return replace(StreamSender.prototype, 'detach', () => nothing)
+    case 'no claim':
+      return replace(
+        StreamClaim.prototype,
+        'isFirst',
+        () =>
+          async function (this: StreamClaim) {
+            this.decide()
+            return true
+          },
+      )
     case 'no end':
       return replace(StreamReceiver.prototype, 'end', () => nothing)
     default:

@@ -70,6 +70,8 @@ class World {
   /** Whether notes between instances are lost. */
   readonly #losesNotes: boolean
   readonly #isSlow: boolean
+  /** Whether the streams may hold so little that answers are forgotten. */
+  readonly #isTight: boolean
   readonly #pipes = new Set<Pipe>()
   #cuts = 0
   #ended = 0
@@ -82,7 +84,8 @@ class World {
     this.random = randomOf(seed)
     this.#losesNotes = this.chance(0.25)
     this.#isSlow = this.chance(0.5)
-    const bytes = this.chance(0.1) ? 40_000 : undefined
+    this.#isTight = this.chance(0.1)
+    const bytes = this.#isTight ? 40_000 : undefined
     this.#site = new SimulatedSite(
       {
         time: this.time,
@@ -198,14 +201,14 @@ class World {
   #judge({ what, faults, isSettled, outcome, run, resumes, isStalled }: Account): void {
     for (const fault of faults) this.wrong(`${what}: ${fault}`)
     if (!isSettled) this.wrong(`${what}: hangs`)
-    const harmed = this.#ended > 0 || this.#lost > 0
+    const harmed = this.#ended > 0 || this.#lost > 0 || this.#isTight
     const allowed: Record<string, boolean> = {
       done: true,
       left: true,
       aborted: true,
       boom: run.threw,
       ERR_KOAWS_CLOSED: !resumes && this.#cuts + this.#ended > 0,
-      ERR_KOAWS_STREAM_LOST: harmed || (resumes && run.started === 0 && this.#cuts > 0),
+      ERR_KOAWS_STREAM_LOST: harmed,
       ERR_KOAWS_STREAM_IDLE: isStalled,
       ERR_KOAWS_STREAM_MEMORY: this.#site.all.some(({ drops }) => drops['streamMemory']),
     }
@@ -264,6 +267,8 @@ class Pipe {
   readonly #world: World
   #served: ServedConnection | undefined
   #isCut = false
+  /** Texts that were on their way when the connection was cut arrive, as long as the server does not notice it. */
+  #isLate = false
   /** When the last text in each direction arrives. */
   readonly #arrival = { up: 0, down: 0 }
 
@@ -305,6 +310,7 @@ class Pipe {
   cut(): boolean {
     if (this.#isCut || this.readyState !== 1) return false
     this.#isCut = true
+    this.#isLate = this.#world.chance(0.3)
     const late = (): number => (this.#world.chance(0.4) ? this.#world.below(5_000) : 0)
     this.#world.time.after(late(), () => this.#gone())
     this.#world.time.after(late(), () => this.#closed(1006))
@@ -327,7 +333,7 @@ class Pipe {
     const due = Math.max(time.now + delay, this.#arrival[way])
     this.#arrival[way] = due
     time.after(due - time.now, () => {
-      if (!this.#isCut) arrive()
+      if (!this.#isCut || (this.#isLate && way === 'up')) arrive()
     })
   }
 

@@ -1,5 +1,6 @@
 // The instances of the model of streams: the classes of lib/ behind connections and a backplane that are simulated.
 import { exposedBody, INTERNAL } from '../../lib/messages/error-reply.ts'
+import type { StreamAttempt } from '../../lib/messages/stream-parts.ts'
 import type { StreamedRequest } from '../../lib/messages/streamed-request.ts'
 import { StreamedRequests } from '../../lib/messages/streamed-requests.ts'
 import type { Envelope, ErrorBody } from '../../lib/protocol/envelope.ts'
@@ -78,6 +79,7 @@ export class ServedConnection {
       offend: (body) => host.wrong(`the client has offended: ${body.message}`),
       refuse: (body, id) => send(answerText(id, errorAnswer(body))),
       forgive: () => {},
+      attempt: (envelope) => instance.attempt(envelope),
       encode: (_route, value) => JSON.stringify(value),
       check: (_route, data) => data,
     })
@@ -153,6 +155,25 @@ function isDropped(streamed: StreamedRequest): boolean {
   return streamed.isDropped
 }
 
+/** The record of streams that all instances share: a key belongs to the first instance that asks for it. */
+class SimulatedRecord {
+  readonly #host: SiteHost
+  readonly #claimed = new Set<string>()
+
+  constructor(host: SiteHost) {
+    this.#host = host
+  }
+
+  async claim(key: string, isAlive: () => boolean): Promise<boolean> {
+    const { time } = this.#host
+    await time.pass(this.#host.authorization())
+    const isFirst = isAlive() && !this.#claimed.has(key)
+    if (isFirst) this.#claimed.add(key)
+    await time.pass(this.#host.authorization())
+    return isFirst
+  }
+}
+
 /** One instance. */
 export class SimulatedInstance {
   readonly id: string
@@ -160,10 +181,18 @@ export class SimulatedInstance {
   readonly connections = new Set<ServedConnection>()
   readonly drops: Record<string, number> = {}
   isAlive = true
+  readonly #record: SimulatedRecord
 
-  constructor(id: string, options: StreamsOptions) {
+  constructor(id: string, options: StreamsOptions, record: SimulatedRecord) {
     this.id = id
+    this.#record = record
     this.streams = new CountedStreams(resolveStreamsOptions(options), (why) => this.count(why))
+  }
+
+  /** Returns the attempt at a stream with a key. */
+  attempt({ key }: Envelope): StreamAttempt | undefined {
+    if (key === undefined) return undefined
+    return { first: () => this.#record.claim(key, () => this.isAlive), over: () => {} }
   }
 
   count(reason: string): void {
@@ -176,12 +205,14 @@ export class SimulatedSite {
   readonly all: SimulatedInstance[] = []
   readonly #host: SiteHost
   readonly #options: StreamsOptions
+  readonly #record: SimulatedRecord
   /** When the last note between two instances arrives. */
   readonly #arrivals = new Map<string, number>()
 
   constructor(host: SiteHost, options: StreamsOptions) {
     this.#host = host
     this.#options = options
+    this.#record = new SimulatedRecord(host)
   }
 
   get alive(): SimulatedInstance[] {
@@ -189,7 +220,7 @@ export class SimulatedSite {
   }
 
   add(): SimulatedInstance {
-    const instance = new SimulatedInstance(`i${this.all.length + 1}`, this.#options)
+    const instance = new SimulatedInstance(`i${this.all.length + 1}`, this.#options, this.#record)
     const { streams } = instance
     const line = {
       peers: () => this.alive.filter((one) => one !== instance).map(({ id }) => id),

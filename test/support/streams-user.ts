@@ -59,7 +59,7 @@ export function playStream(
     'returns',
     'stalls',
   ])
-  const credit = dice.pick([1, 1, 60, 300, 5_000, undefined, 262_144])
+  const credit = dice.pick([1, 1, 60, 300, 5_000, undefined, 245_760])
   const account = accountOf(
     `list ${JSON.stringify({ ...work, way, resume, credit })}`,
     run,
