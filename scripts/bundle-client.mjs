@@ -8,7 +8,7 @@ import { minify } from 'terser'
 
 /** Members that applications and the language do not use, so they get short names. */
 const INTERNAL =
-  /^(openedAt|returnAt|on(Welcome|Message|End|Stop)|probe|nextId|thrown|failed|guard|deliver|answer|drain|watch|heard|arm|fail|stop|item|start|announced|carries|prepare|pace|patience|ask|call|resumption|remember|take|release|malformed|weight|since|window|each|connect|pending|launch|forget|post|localError|assertKept|remoteError|receives|left|text)$/
+  /^(openedAt|returnAt|on(Welcome|Message|End|Stop)|probe|nextId|thrown|failed|guard|deliver|answer|drain|watch|heard|arm|fail|stop|item|start|announced|carries|prepare|pace|patience|ask|call|resumption|remember|take|release|malformed|weight|since|window|each|connect|pending|launch|forget|post|localError|keep|remoteError|receives|left|text|held)$/
 
 /**
  * Leaves the part for streams out of a bundle.

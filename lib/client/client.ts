@@ -1,7 +1,7 @@
 // `connect()`: creates the parts of one client and wires them.
 import type { Protocol } from '../protocol/definition.ts'
 import { createContext } from './context.ts'
-import { assertKept, assertType, byteLength, encode } from './envelope.ts'
+import { assertType, byteLength, encode, keep } from './envelope.ts'
 import { localError, type RequestError, remoteError } from './errors.ts'
 import { createHistory } from './history.ts'
 import { createLink } from './link.ts'
@@ -181,7 +181,7 @@ export function connect<P = Protocol>(url: string | URL, options: ConnectOptions
       forget: waiting.delete,
       post: (item) => link.open && transmit(link.open, item),
       localError,
-      assertKept,
+      keep,
       remoteError,
     },
     context.streams,

@@ -1,5 +1,4 @@
 // Encodes and decodes the messages of `koaws.v1` for the client.
-import type { Fields } from '../fields.ts'
 import { RESERVED } from '../protocol/definition.ts'
 
 /** What a held message counts beyond its length, so that the number of them is bounded as well. */
@@ -33,7 +32,7 @@ export function assertType(type: unknown): void {
     const size = byteLength(type)
     if (size > 0 && size < 256 && !/[\ud800-\udfff]/u.test(type)) return
   }
-  throw new TypeError(`A type has 1 to 255 well-formed bytes, without the prefix ${RESERVED}`)
+  throw new TypeError(`A type has 1 to 255 well-formed bytes, and no prefix ${RESERVED}`)
 }
 
 /**
@@ -42,42 +41,25 @@ export function assertType(type: unknown): void {
  * @throws TypeError when the data have no JSON form, or lose objects in it
  */
 export function encode(type: string, data?: unknown, id?: number, key?: string): string {
-  const text = JSON.stringify({ type, id, key, data })
+  const text = JSON.stringify({ type, id, key, data }, keep)
   // JSON.stringify leaves out a function or a symbol without an error.
   if (data !== undefined && !text.includes('"data":')) {
     throw new TypeError(`${type}: a ${typeof data} has no JSON form.`)
   }
-  assertKept(type, data)
   return text
 }
 
 /**
- * Asserts that JSON keeps the objects in data. Call it after `JSON.stringify`, which rejects a cycle.
+ * For `JSON.stringify`: asserts that it keeps the objects in data.
  *
- * @throws TypeError with the path of a Map, a Set, a typed array, or another object that becomes `{}`
+ * @throws TypeError for a Map, a Set, a typed array, or another object that becomes `{}`
  */
-export function assertKept(type: string, data: unknown): void {
-  const loss = lossOf(data)
-  if (loss) throw new TypeError(`${type}: data${loss} has no JSON form.`)
-}
-
-/** Returns the path and the kind of the first object that JSON empties. */
-function lossOf(value: unknown): string | undefined {
-  const fields = value as Fields
-  if (typeof value !== 'object' || !value || fields['toJSON']) return undefined
-  const kind = {}.toString.apply(value).slice(8, -1)
-  const keys = Object.keys(value)
-  if (
-    /^(Map|Set)$/.test(kind) ||
-    ArrayBuffer.isView(value) ||
-    !(keys.length || /^(Array|Object|String|Number|Boolean)$/.test(kind))
-  )
-    return ` of type ${kind}`
-  for (const key of keys) {
-    const loss = lossOf(fields[key])
-    if (loss) return `.${key}${loss}`
+export function keep(key: string, value: unknown): unknown {
+  const kind = {}.toString.apply(value) // `call` is a name that the bundle shortens
+  if (/ Map| Set|\wArray|Buffer|Promise|Error|Blob|File/.test(kind)) {
+    throw new TypeError(`${key}: ${kind} has no JSON form.`)
   }
-  return undefined
+  return value
 }
 
 /** Returns the text of an error that answers a request of the server. */

@@ -82,8 +82,8 @@ export interface StreamEngine {
    * @throws RequestError `ERR_KOAWS_TOO_LARGE`
    */
   post(item: Omit<Outgoing, 'fail'>): unknown
-  /** Asserts that JSON keeps the objects in data. */
-  assertKept(type: string, data: unknown): void
+  /** For `JSON.stringify`: asserts that it keeps the objects in data. */
+  keep(key: string, value: unknown): unknown
   /** Makes an error of the client itself. */
   localError(
     item: Omit<Outgoing, 'fail'>,

@@ -9,9 +9,6 @@ import type {
   UploadOptions,
 } from './stream-types.ts'
 
-/** What to do when the part cannot be loaded. */
-const HINT = 'serve the part for streams beside the client, or pass the option "streams"'
-
 /** `stream()` and `upload()`, without the types of a protocol. */
 interface Streamer {
   stream(type: string, data?: unknown, options?: StreamOptions): ClientStream
@@ -32,7 +29,7 @@ export function createStreamer(engine: StreamEngine, part: Streams | undefined):
     engine.ask(type, undefined, { timeout, signal }, (item) => {
       import('./streams.ts').then(
         ({ streams }) => item.answer({ type: 'koaws:reply', data: streams, weight: 0 }),
-        (error) => item.fail(engine.localError(item, 'NOT_LOADED', `${HINT}: ${error}`)),
+        (error) => item.fail(engine.localError(item, 'NOT_LOADED', `${error}`)),
       )
     })
 

@@ -122,7 +122,8 @@ describe('the part for streams', () => {
       expect(await rejection(answer.next())).to.include({ code })
       const error = await rejection(answer.reply)
       expect(error).to.include({ code, type: 'ask', status: 503, sent: false })
-      expect(error['message']).to.include('serve the part for streams beside the client')
+      // It names the file that must be served beside the client.
+      expect(error['message']).to.include('koaws-client-streams.js')
       expect(await rejection(client.upload('upload', undefined, []))).to.include({ code })
       client.close()
     } finally {

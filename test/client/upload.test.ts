@@ -235,11 +235,7 @@ describe('client.upload()', () => {
     ['has no JSON form', () => 1, { name: 'TypeError' }],
     ['is undefined', undefined, { name: 'TypeError' }],
     ['is a BigInt', 1n, { name: 'TypeError' }],
-    [
-      'holds a Map',
-      { tags: new Map() },
-      { message: 'upload: data.tags of type Map has no JSON form.' },
-    ],
+    ['holds a Map', { tags: new Map() }, { message: 'tags: [object Map] has no JSON form.' }],
     ['is above maxMessage', 'x'.repeat(200), { code: 'ERR_KOAWS_TOO_LARGE', status: 413 }],
   ] as [string, unknown, object][]) {
     it(`cancels, rejects and closes its source when an item ${title}`, async () => {
