@@ -56,7 +56,7 @@ export function encode(type: string, data?: unknown, id?: number, key?: string):
  */
 export function keep(key: string, value: unknown): unknown {
   const kind = {}.toString.apply(value) // `call` is a name that the bundle shortens
-  if (/ Map| Set|\wArray|Buffer|Promise|Error|Blob|File/.test(kind)) {
+  if (/ Map| Set|\wArray|yBuffer|Promise|Error|Blob|File/.test(kind)) {
     throw new TypeError(`${key}: ${kind} has no JSON form.`)
   }
   return value

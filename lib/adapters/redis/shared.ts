@@ -71,7 +71,10 @@ export class SharedLink {
       echoes: true,
       subscribe: (topics) => link.subscribe(topics),
       unsubscribe: (topics) => link.unsubscribe(topics),
-      publish: (topics, payload) => link.publish(topics, payload),
+      publish: (topics, payload) => {
+        this.#store?.flush()
+        return link.publish(topics, payload)
+      },
       restart: () => {
         this.#isUp = false
         const why = 'the messages of this instance do not come back from Redis'

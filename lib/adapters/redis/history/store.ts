@@ -121,6 +121,26 @@ export class RedisHistory implements HistoryStore, HistorySessionOwner {
     await this.#run((session) => session.runOn(RENEW, log, words))
   }
 
+  /** Sends what waits for the end of the turn, before a message that is not recorded: the order stays. */
+  flush(): void {
+    if (this.#batch.length === 0) return
+    const all = this.#batch
+    this.#batch = []
+    const session = this.#session
+    if (!session) return // it has ended, and rejected them
+    let batch: Sending[] = []
+    let bytes = 0
+    for (const sending of all) {
+      batch.push(sending)
+      bytes += sending.waiting.entry.payload.length
+      if (session.takesMany && batch.length < MOST && bytes < LARGEST) continue
+      void this.#record(session, batch)
+      batch = []
+      bytes = 0
+    }
+    if (batch.length > 0) void this.#record(session, batch)
+  }
+
   close(): void {
     if (this.#isClosed) return
     this.#isClosed = true
@@ -209,25 +229,7 @@ export class RedisHistory implements HistoryStore, HistorySessionOwner {
 
   /** Collects the entries of a turn. */
   #send(sending: Sending): void {
-    if (this.#batch.push(sending) === 1) queueMicrotask(() => this.#flush())
-  }
-
-  #flush(): void {
-    const all = this.#batch
-    this.#batch = []
-    const session = this.#session
-    if (!session) return // it has ended, and rejected them
-    let batch: Sending[] = []
-    let bytes = 0
-    for (const sending of all) {
-      batch.push(sending)
-      bytes += sending.waiting.entry.payload.length
-      if (session.takesMany && batch.length < MOST && bytes < LARGEST) continue
-      void this.#record(session, batch)
-      batch = []
-      bytes = 0
-    }
-    if (batch.length > 0) void this.#record(session, batch)
+    if (this.#batch.push(sending) === 1) queueMicrotask(() => this.flush())
   }
 
   async #record(session: HistorySession, batch: readonly Sending[]): Promise<void> {
