@@ -5,6 +5,7 @@ import websockets
 STOP = {1000, 1002, 1003, 1005, 1007, 1008, 1009, 1010}  # and 3000 to 4999, except:
 BACK_OFF = {4400, 4408, 4425, 4429, *range(4500, 4600), 4610, 4611}
 UNKNOWN = {"code": "ERR_KOAWS_UNKNOWN_TYPE", "message": "No listener", "status": 404, "retryable": False}
+ANSWERS = {"koaws:reply", "koaws:error"}
 SIZE = object()  # the key of what a message counts while it is held
 INTERNAL = {"code": "internal", "message": "The client failed", "status": 500, "retryable": False}
 
@@ -18,7 +19,6 @@ class Client:
         self.history = History(self._deliver, positions, reload)
         self._listeners, self._answers, self._tasks, self._last_id = {}, {}, set(), 0
         self._open, self._attempt, self._denied = asyncio.Event(), 0, False
-        self._streams = {}  # queues for the items, credit and cancel of the server, by id
         self._again, self._window = {}, 0  # requests to send again, and how long the server recognizes them, in s
 
     def on(self, type, listener):
@@ -28,107 +28,77 @@ class Client:
     async def push(self, type, timeout=10, **data):
         """`push("typing")`, or `push("say", data={"text": "hi"})`. Waits for a connection."""
         await asyncio.wait_for(self._open.wait(), timeout)
-        await send(self._ws, type, **data)
+        await self._ws.send(json.dumps({"type": type, **data}))
 
-    async def request(self, type, timeout=None, retry=False, **data):
+    async def request(self, type, timeout=None, retry=False, source=None, **data):
         """The data of the reply, within 10 s. What fails without a RequestError may have been carried out.
         With `retry` it is sent again on the next connection, is carried out at most once, and has 120 s."""
-        timeout = (120 if retry else 10) if timeout is None else timeout
-        await asyncio.wait_for(self._open.wait(), timeout)
-        self._last_id = id = self._last_id + 1
-        if retry:
-            data["key"] = secrets.token_urlsafe(16)
-        if retry and self._window:
-            self._again[id] = (time.monotonic(), lambda: {"type": type, "id": id, **data})
-        self._answers[id] = answer = asyncio.get_running_loop().create_future()
-        try:
-            await self._send_first(type, id=id, **data)
-            message = await asyncio.wait_for(answer, timeout)
-        finally:
-            del self._answers[id]
-            self._again.pop(id, None)
-        if "error" in message:
-            raise RequestError(message["error"])
-        return message.get("data")
+        timeout = (120 if retry or source else 10) if timeout is None else timeout
+        data = {**data, "key": secrets.token_urlsafe(16)} if retry else data
+        replies = []
+        async for _ in self._exchange({"type": type, **data}, timeout, replies.append, source):
+            pass
+        return replies[0]
+
+    def upload(self, type, source, **data):  # sends the items of an async iterable, as the server takes them
+        return self.request(type, source=source, upload=True, **data)
 
     def stream(self, type, done=None, resume=False, timeout=120, credit=65536, **data):
         """The items of the server, for `async for`; then `done(reply)`. Leaving the loop cancels the request, at once
         inside of `contextlib.aclosing`. `resume`: it survives a reconnect. `timeout`: the longest silence, in s."""
-        key = {"key": secrets.token_urlsafe(16)} if resume else {}
-        return self._exchange({"type": type, "credit": credit, **key, **data}, timeout, done)
-
-    async def upload(self, type, source, timeout=120, **data):
-        """Sends the items of an iterable, which may be async, as the server takes them. The data of the reply."""
-        replies = []
-        async for _ in self._exchange({"type": type, "upload": True, **data}, timeout, replies.append, source):
-            pass
-        return replies[0]
+        data = {**data, "key": secrets.token_urlsafe(16)} if resume else data
+        return self._exchange({"type": type, "credit": credit, **data}, timeout, done)
 
     async def _exchange(self, request, timeout, done, source=None):
         await asyncio.wait_for(self._open.wait(), timeout)
         request["id"] = self._last_id = id = self._last_id + 1
-        taken, owed, grants, sending, began = 0, 0, asyncio.Queue(), None, time.monotonic()
-        self._streams[id] = parts = asyncio.Queue()
-        self._answers[id] = answer = asyncio.get_running_loop().create_future()
-        answer.add_done_callback(parts.put_nowait)  # after the last item
+        self._answers[id] = parts = asyncio.Queue()
+        began, grants, sending, taken, owed, part = time.monotonic(), asyncio.Queue(), None, 0, 0, {}
+        resumes = "credit" in request and "key" in request
 
-        def again():  # the server sends again what was not taken
-            nonlocal owed
-            owed = 0
-            while not parts.empty():
+        def again():
+            while not parts.empty():  # the server sends again what was not taken
                 parts.get_nowait()
-            fresh = not taken and time.monotonic() - began < self._window  # it may not have run
-            return request if fresh else {**request, "since": taken}
+            never_began = not taken and time.monotonic() - began < self._window
+            return request if never_began else {**request, "since": taken, "credit": request["credit"] - owed}
 
-        if "key" in request:
-            self._again[id] = (math.inf, again)
+        if resumes or "key" in request and self._window:
+            self._again[id] = (math.inf if resumes else began, again)
         try:
-            await self._send_first(**request)
-            sending = source is not None and self._start(self._send_items(id, source, grants))
-            while (part := await asyncio.wait_for(parts.get(), timeout)) is not answer:
+            await send(self._ws, **request)
+            sending = source and self._start(self._send_items(id, source, grants))
+            sending and sending.add_done_callback(lambda task: task.cancelled() or self._fail(id, task.exception()))
+            while (part := await asyncio.wait_for(parts.get(), timeout))["type"] not in ANSWERS:
                 match part:
                     case {"type": "koaws:item"} if "credit" in request:
                         taken, owed = taken + 1, owed + part[SIZE]
                         if owed * 2 >= request["credit"]:
                             grant, owed = {"bytes": owed, "items": taken}, 0
-                            await self._send_part("koaws:credit", id, data=grant)
+                            await send(self._ws, "koaws:credit", id=id, data=grant)
                         yield part.get("data")
                     case {"type": "koaws:credit", "data": {"bytes": int() as more}}:
                         grants.put_nowait(more)
                     case {"type": "koaws:cancel"} if sending:
                         sending.cancel()
-            if "error" in (message := answer.result()):
-                raise RequestError(message["error"])
-            done and done(message.get("data"))
+                    case {"error": error}:
+                        raise error
+            if "error" in part:
+                raise RequestError(part["error"])
+            done and done(part.get("data"))
         finally:
-            for table in (self._streams, self._answers, self._again):
-                table.pop(id, None)
+            del self._answers[id]
+            self._again.pop(id, None)
             sending and sending.cancel()
-            if answer.cancel() or not answer.exception() and "key" in request:
-                await self._send_part("koaws:cancel", id)
+            if resumes or part.get("type") not in ANSWERS and ("credit" in request or source):
+                await send(self._ws, "koaws:cancel", id=id)
 
     async def _send_items(self, id, source, grants):
-        try:
-            credit = await grants.get()
-            async for item in source if hasattr(source, "__aiter__") else each(source):
-                credit -= await send(self._ws, "koaws:item", id=id, data=item)
-                while credit <= 0 or not grants.empty():
-                    credit += await grants.get()
-            await send(self._ws, "koaws:end", id=id)
-        except Exception as error:
-            await self._send_part("koaws:cancel", id)
-            id in self._answers and (self._answers[id].done() or self._answers[id].set_exception(error))
-
-    async def _send_part(self, type, id, **data):
-        with contextlib.suppress(websockets.ConnectionClosed):
-            await send(self._ws, type, id=id, **data)
-
-    async def _send_first(self, type, id, **data):
-        try:
-            await send(self._ws, type, id=id, **data)
-        except websockets.ConnectionClosed:
-            if id not in self._again:
-                raise
+        credit = await grants.get()
+        async for item in source:
+            credit -= await send(self._ws, "koaws:item", id=id, data=item)
+            while credit <= 0 or not grants.empty():
+                credit += await grants.get()
+        await send(self._ws, "koaws:end", id=id)
 
     async def _send_again(self, ws):
         """Sends what has no answer, in order: section 3.7."""
@@ -136,10 +106,10 @@ class Client:
             if time.monotonic() - since < self._window:
                 await send(ws, **message(), again=True)
             else:
-                self._fail(id, "the server does not recognize it any more")
+                self._fail(id, ConnectionError("the server does not recognize it any more"))
 
-    def _fail(self, id, why):
-        self._answers[id].done() or self._answers[id].set_exception(ConnectionError(why))
+    def _fail(self, id, error):
+        error and id in self._answers and self._answers[id].put_nowait({"type": "", "error": error})
 
     async def run(self):
         """Connect, and come back, until a close code or `close()` says stop. Runs in a task."""
@@ -152,7 +122,7 @@ class Client:
                 logging.info("%s closed with %s %s; back in (s): %s", self.url, code, reason, delay)
         finally:
             for id in self._again:
-                self._fail(id, "the client has stopped")
+                self._fail(id, ConnectionError("the client has stopped"))
 
     def close(self):
         """Close with 1000, and stay away: cancels the task of `run()`."""
@@ -181,7 +151,7 @@ class Client:
             self._open.clear()
             self.history.release()
             for id in self._answers.keys() - self._again.keys():
-                self._fail(id, "the connection has ended")
+                self._fail(id, ConnectionError("the connection has ended"))
         return self._ws.close_code, self._ws.close_reason
 
     def delay(self, code, reason):
@@ -218,12 +188,9 @@ class Client:
                 await send(ws, "koaws:auth", id=self._last_id, data={"token": token})
             case {"type": "koaws:bye", "data": {"after": int() | float() as after}}:
                 self._return_at = time.time() + after / 1000
-            case {"type": "koaws:item" | "koaws:credit" | "koaws:cancel", "id": int() as id}:
-                id in self._streams and self._streams[id].put_nowait({**message, SIZE: len(text.encode())})
-            case {"type": "koaws:reply" | "koaws:error", "id": int() as id}:
-                self._again.pop(id, None)
-                if (answer := self._answers.get(id)) and not answer.done():
-                    answer.set_result(message)
+            case {"type": "koaws:reply" | "koaws:error" | "koaws:item" | "koaws:credit" | "koaws:cancel", "id": int(id)}:
+                message["type"] in ANSWERS and self._again.pop(id, None)
+                id in self._answers and self._answers[id].put_nowait({**message, SIZE: len(text.encode())})
             case {"type": "koaws:error"}:
                 self.on_error(message)
             case {"type": str(), "id": _}:  # not awaited: it may itself request something
@@ -232,17 +199,11 @@ class Client:
                 self.history.take({**message, SIZE: len(text) + 1024})
 
     def _deliver(self, message):
-        """Calls the listener of a push. An async one goes on in a task."""
+        """Calls the listener of a push. An async one goes on in a task; asyncio logs its exception."""
         try:
             result = self._listeners.get(message["type"], lambda data: None)(message.get("data"))
             if inspect.isawaitable(result):
-                self._start(self._finish(message, result))
-        except Exception:
-            logging.exception("The listener of %s failed", message["type"])
-
-    async def _finish(self, message, result):
-        try:
-            await result
+                self._start(result)
         except Exception:
             logging.exception("The listener of %s failed", message["type"])
 
@@ -260,7 +221,7 @@ class Client:
         await send(ws, id=message["id"], **answer)
 
     def _start(self, coroutine):
-        task = asyncio.create_task(coroutine)
+        task = asyncio.ensure_future(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -385,12 +346,9 @@ def is_up_to(position, other):
     return is_position(other) and other.split(".")[0] == epoch and int(offset) <= int(other.split(".")[1])
 
 async def send(ws, type, **fields):
-    await ws.send(text := json.dumps({"type": type, **fields}))
+    with contextlib.suppress(websockets.ConnectionClosed):
+        await ws.send(text := json.dumps({"type": type, **fields}))
     return len(text)
-
-async def each(items):
-    for item in items:
-        yield item
 
 async def result_of(value):
     return await value if inspect.isawaitable(value) else value

@@ -92,7 +92,7 @@ class Application:
             self.start(self.streams[action["leave"]][0].aclose())
         elif "upload" in action:
             data = data_of(action["upload"])
-            self.start(self.finish(action["as"], self.client.upload(action["upload"][0], action["items"], **data)))
+            self.start(self.finish(action["as"], self.client.upload(action["upload"][0], each(action["items"]), **data)))
         elif "reloaded" in action:
             self.reloading.set_result(action["reloaded"])
         else:
@@ -151,6 +151,11 @@ class Application:
 
 def report(message):
     tell(reported=message["error"]["code"])
+
+
+async def each(items):
+    for item in items:
+        yield item
 
 
 def data_of(message):
