@@ -17,13 +17,19 @@ interface FoundStream {
   readonly claim: StreamClaim | null
 }
 
+/** A request that resumes a stream. */
+interface ResumingRequest extends ResumingSink {
+  /** Whether its connection has ended. */
+  readonly isGone: boolean
+}
+
 /**
  * Looks for the stream of a request that was sent before: on this instance, then on the others. Begins
  * it here if the client has received nothing of it and no instance has run it. Resolves with null if
- * the stream is lost.
+ * the stream is lost, or the connection of the request has ended.
  */
 export async function findStream(
-  request: ResumingSink,
+  request: ResumingRequest,
   envelope: StreamedEnvelope,
   route: StreamedRoute,
   name: string,
@@ -36,12 +42,14 @@ export async function findStream(
     await local.claimed
     local = streams.find(name)
   }
+  // It would take the stream from the request of the next connection.
+  if (request.isGone) return null
   if (local) {
     const goesOn = local.attach(request, since, credit)
     return goesOn ? { source: local, local, claim: null } : null
   }
   const begun = await begin(request, envelope, route, name, host)
-  if (begun) return begun
+  if (begun || request.isGone) return begun
   const source = await streams.relay?.pull(name, request, since, credit)
   return source ? { source, local: null, claim: null } : null
 }

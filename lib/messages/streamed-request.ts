@@ -60,7 +60,8 @@ export class StreamedRequest implements ResumingSink {
   /** The same, if the generator runs on this instance. */
   #local: StreamSender | null
   #begin: () => void = () => {}
-  #isGone = false
+  /** Whether its connection has ended. */
+  isGone = false
   #isAnswered = false
   #isCancelled = false
   /** Credit that came while a resumed stream was looked for. */
@@ -78,7 +79,7 @@ export class StreamedRequest implements ResumingSink {
     this.begun = new Promise((resolve) => {
       this.#begin = resolve
     })
-    const isOver = (): boolean => this.#isGone || this.#isAnswered
+    const isOver = (): boolean => this.isGone || this.#isAnswered
     this.isResuming = isResuming(envelope)
     const sender = this.isResuming ? null : createSender(this, envelope, route, this.#name, host)
     this.#sender = this.#source = this.#local = sender
@@ -104,7 +105,7 @@ export class StreamedRequest implements ResumingSink {
 
   /** Whether the handler is not to be called any more. A stream that can be resumed outlives its connection. */
   get isDropped(): boolean {
-    return this.#sender ? this.#sender.isOver : this.#isGone
+    return this.#sender ? this.#sender.isOver : this.isGone
   }
 
   /** Whether the handler runs, or has run, on this instance for this request. */
@@ -149,7 +150,7 @@ export class StreamedRequest implements ResumingSink {
   /** Ends the stream with an answer, after the items. */
   end(answer: StreamAnswer): void {
     if (this.#sender) this.#sender.end(answer)
-    else if (!this.#isGone) {
+    else if (!this.isGone) {
       this.answer(answer)
       this.#leave(undefined)
     }
@@ -198,7 +199,7 @@ export class StreamedRequest implements ResumingSink {
 
   /** The item with this index was dropped, since the client is too slow: the stream cannot go on. */
   dropped(index: number): void {
-    if (this.#isGone || this.#isAnswered) return
+    if (this.isGone || this.#isAnswered) return
     this.#tellLost(index)
     this.cancel(streamFault('ERR_KOAWS_STREAM_LOST', index))
   }
@@ -213,7 +214,7 @@ export class StreamedRequest implements ResumingSink {
   }
 
   replaced(isLost: boolean): void {
-    if (isLost && !this.#isGone && !this.#isAnswered) this.#tellLost(this.#local?.items)
+    if (isLost && !this.isGone && !this.#isAnswered) this.#tellLost(this.#local?.items)
     this.#leave(closedError())
   }
 
@@ -234,10 +235,11 @@ export class StreamedRequest implements ResumingSink {
   /** Goes on with the stream, until the client has all. Returns true if it begins here: it has run nowhere. */
   async #resume(canResume: boolean): Promise<boolean> {
     const name = this.#name
-    if (this.#isGone) return false
+    if (this.isGone) return false
     const isKept = canResume && name !== null
     const found = isKept && (await findStream(this, this.#envelope, this.#route, name, this.#host))
     if (!found) {
+      if (this.isGone) return false
       this.#host.count('streamLost')
       throw streamFault('ERR_KOAWS_STREAM_LOST')
     }
@@ -248,9 +250,9 @@ export class StreamedRequest implements ResumingSink {
     if (claim) this.#sender = local
     const { bytes, items } = this.#early
     if (this.#isCancelled) source.cancel()
-    else if (this.#isGone) source.detach(this, closedError())
+    else if (this.isGone) source.detach(this, closedError())
     else if (bytes > 0 || items > 0) source.grant(bytes, items)
-    if (claim || this.#isGone || this.#isAnswered) return claim !== null
+    if (claim || this.isGone || this.#isAnswered) return claim !== null
     await new Promise<void>((resolve) => {
       this.#settle = resolve
     })
@@ -283,8 +285,8 @@ export class StreamedRequest implements ResumingSink {
   /** Ends what belongs to the connection. The handler's loop over items of the client ends with the error. */
   #leave(error: unknown): void {
     if (error !== undefined) this.#receiver?.fail(error)
-    if (this.#isGone) return
-    this.#isGone = true
+    if (this.isGone) return
+    this.isGone = true
     this.#host.forget(this)
     this.#settle()
   }

@@ -28,6 +28,12 @@ describe('the model of streams', () => {
     )
   })
 
+  it('lets a request of a connection that has ended take no stream from the next one', async () => {
+    const report = createStreamsReport()
+    await runAgainIfWrong(482_788_422, report)
+    expect(report.wrong).to.deep.equal([])
+  })
+
   for (const flaw of STREAM_FLAWS) {
     it(`finds the wrong variant "${flaw}"`, async function () {
       this.timeout(120_000)
