@@ -59,9 +59,9 @@ class Client:
         def again():
             while not parts.empty():  # the server sends again what was not taken
                 parts.get_nowait()
+            request.update({"attempt": int(time.monotonic() * 1000)} if resumes else {})
             never_began = not taken and time.monotonic() - began < self._window
             return request if never_began else {**request, "since": taken, "credit": request["credit"] - owed}
-
         if resumes or "key" in request and self._window:
             self._again[id] = (math.inf if resumes else began, again)
         try:

@@ -66,6 +66,7 @@ function begin(
   let sending: Upload | undefined
   /** Whether the answer has arrived, or the stream has failed. */
   let over = false
+  let attempts = 0
   /** When a server that recognizes the request got it first, in epoch milliseconds. */
   let first: number | undefined
 
@@ -93,7 +94,8 @@ function begin(
       if (first) items.renew()
       const since = items.received || (first && Date.now() - first > SILENCE ? 0 : undefined)
       const credit = receives ? items.granted : undefined
-      const fields = JSON.stringify({ id, key, credit, upload: uploads || undefined })
+      const attempt = first && ++attempts
+      const fields = JSON.stringify({ id, key, credit, attempt, upload: uploads || undefined })
       const place = since === undefined ? '' : `,"since":${since}` // a name that the bundle shortens
       return `${text.slice(0, -1)}${place},${fields.slice(1)}`
     },

@@ -20,7 +20,7 @@ interface FoundStream {
 /** A request that resumes a stream. */
 interface ResumingRequest extends ResumingSink {
   /** Whether its connection has ended. */
-  readonly isGone: boolean
+  readonly isCut: boolean
 }
 
 /**
@@ -43,13 +43,13 @@ export async function findStream(
     local = streams.find(name)
   }
   // It would take the stream from the request of the next connection.
-  if (request.isGone) return null
+  if (request.isCut) return null
   if (local) {
     const goesOn = local.attach(request, since, credit)
     return goesOn ? { source: local, local, claim: null } : null
   }
   const begun = await begin(request, envelope, route, name, host)
-  if (begun || request.isGone) return begun
+  if (begun || request.isCut) return begun
   const source = await streams.relay?.pull(name, request, since, credit)
   return source ? { source, local: null, claim: null } : null
 }

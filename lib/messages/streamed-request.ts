@@ -44,14 +44,16 @@ export interface StreamHost extends PartsHost {
 export class StreamedRequest implements ResumingSink {
   readonly id: number
   readonly type: string
+  /** Grows with each time that the client sends the request. */
+  readonly attempt: number
   readonly isResuming: boolean
   /** Resolves when the handler was called: the next message need not wait for its end. */
   readonly begun: Promise<void>
   readonly #host: StreamHost
   readonly #route: StreamedRoute
   readonly #envelope: StreamedEnvelope
-  /** Null for a request that resumes a stream. */
-  #sender: StreamSender | null
+  /** Null for a request that resumes a stream, unless that begins here. */
+  sender: StreamSender | null
   /** Of a stream that can be resumed, and that instances record. */
   #claim: StreamClaim | null
   readonly #receiver: StreamReceiver | null
@@ -61,7 +63,8 @@ export class StreamedRequest implements ResumingSink {
   #local: StreamSender | null
   #begin: () => void = () => {}
   /** Whether its connection has ended. */
-  isGone = false
+  isCut = false
+  #isGone = false
   #isAnswered = false
   #isCancelled = false
   /** Credit that came while a resumed stream was looked for. */
@@ -70,8 +73,9 @@ export class StreamedRequest implements ResumingSink {
   #settle: () => void = () => {}
 
   constructor(envelope: StreamedEnvelope, route: StreamedRoute, host: StreamHost) {
-    const { id, type, upload } = envelope
+    const { id, type, upload, attempt = 0 } = envelope
     this.id = id
+    this.attempt = attempt
     this.type = type
     this.#host = host
     this.#route = route
@@ -79,17 +83,17 @@ export class StreamedRequest implements ResumingSink {
     this.begun = new Promise((resolve) => {
       this.#begin = resolve
     })
-    const isOver = (): boolean => this.isGone || this.#isAnswered
+    const isOver = (): boolean => this.#isGone || this.#isAnswered
     this.isResuming = isResuming(envelope)
     const sender = this.isResuming ? null : createSender(this, envelope, route, this.#name, host)
-    this.#sender = this.#source = this.#local = sender
+    this.sender = this.#source = this.#local = sender
     this.#claim = claimOf(sender, this.#name, envelope, host)
     this.#receiver = upload && !this.isResuming ? createReceiver({ id, isOver }, route, host) : null
   }
 
   /** Aborts when the client cancels, and when the stream cannot go on; undefined for a resumed one. */
   get signal(): AbortSignal | undefined {
-    return this.#sender?.signal
+    return this.sender?.signal
   }
 
   /** The items of the client. @throws MessageError `ERR_KOAWS_STREAM` if the request has none */
@@ -100,17 +104,12 @@ export class StreamedRequest implements ResumingSink {
 
   /** Whether the request needs no answer of the handler: it was cancelled, or resumes a stream. */
   get isUnanswerable(): boolean {
-    return this.#sender === null || this.#sender.isOver
+    return this.sender === null || this.sender.isOver
   }
 
   /** Whether the handler is not to be called any more. A stream that can be resumed outlives its connection. */
   get isDropped(): boolean {
-    return this.#sender ? this.#sender.isOver : this.isGone
-  }
-
-  /** Whether the handler runs, or has run, on this instance for this request. */
-  get isHere(): boolean {
-    return this.#sender !== null
+    return this.sender ? this.sender.isOver : this.#isGone
   }
 
   /** Whether the answer was sent. The client may use the id again. */
@@ -128,7 +127,7 @@ export class StreamedRequest implements ResumingSink {
       this.#begin()
       if (!(await this.#resume(canResume))) return undefined
     } else if (this.#claim && !(await this.#claim.isFirst())) throw keyInUse()
-    const sender = this.#sender
+    const sender = this.sender
     if (sender === null) return undefined
     try {
       if (sender.isOver) return undefined
@@ -149,8 +148,8 @@ export class StreamedRequest implements ResumingSink {
 
   /** Ends the stream with an answer, after the items. */
   end(answer: StreamAnswer): void {
-    if (this.#sender) this.#sender.end(answer)
-    else if (!this.isGone) {
+    if (this.sender) this.sender.end(answer)
+    else if (!this.#isGone) {
       this.answer(answer)
       this.#leave(undefined)
     }
@@ -174,6 +173,7 @@ export class StreamedRequest implements ResumingSink {
   /** The connection has ended: a stream with `resume` goes on. */
   closed(): void {
     const error = closedError()
+    this.isCut = true
     this.#leave(error)
     this.#source?.detach(this, error)
   }
@@ -199,7 +199,7 @@ export class StreamedRequest implements ResumingSink {
 
   /** The item with this index was dropped, since the client is too slow: the stream cannot go on. */
   dropped(index: number): void {
-    if (this.isGone || this.#isAnswered) return
+    if (this.#isGone || this.#isAnswered) return
     this.#tellLost(index)
     this.cancel(streamFault('ERR_KOAWS_STREAM_LOST', index))
   }
@@ -209,12 +209,12 @@ export class StreamedRequest implements ResumingSink {
     this.#host.send(answerText(this.id, answer))
     this.#settle()
     this.#receiver?.fail(afterAnswer(this.type))
-    if (this.#sender === null || this.#name !== null) return // it may be sent again
+    if (this.sender === null || this.#name !== null) return // it may be sent again
     this.#leave(undefined)
   }
 
   replaced(isLost: boolean): void {
-    if (isLost && !this.isGone && !this.#isAnswered) this.#tellLost(this.#local?.items)
+    if (isLost && !this.#isGone && !this.#isAnswered) this.#tellLost(this.#local?.items)
     this.#leave(closedError())
   }
 
@@ -235,11 +235,11 @@ export class StreamedRequest implements ResumingSink {
   /** Goes on with the stream, until the client has all. Returns true if it begins here: it has run nowhere. */
   async #resume(canResume: boolean): Promise<boolean> {
     const name = this.#name
-    if (this.isGone) return false
+    if (this.#isGone) return false
     const isKept = canResume && name !== null
     const found = isKept && (await findStream(this, this.#envelope, this.#route, name, this.#host))
     if (!found) {
-      if (this.isGone) return false
+      if (this.isCut) return false
       this.#host.count('streamLost')
       throw streamFault('ERR_KOAWS_STREAM_LOST')
     }
@@ -247,12 +247,12 @@ export class StreamedRequest implements ResumingSink {
     this.#source = source
     this.#local = local
     this.#claim = claim
-    if (claim) this.#sender = local
+    if (claim) this.sender = local
     const { bytes, items } = this.#early
     if (this.#isCancelled) source.cancel()
-    else if (this.isGone) source.detach(this, closedError())
+    else if (this.#isGone) source.detach(this, closedError())
     else if (bytes > 0 || items > 0) source.grant(bytes, items)
-    if (claim || this.isGone || this.#isAnswered) return claim !== null
+    if (claim || this.#isGone || this.#isAnswered) return claim !== null
     await new Promise<void>((resolve) => {
       this.#settle = resolve
     })
@@ -285,8 +285,8 @@ export class StreamedRequest implements ResumingSink {
   /** Ends what belongs to the connection. The handler's loop over items of the client ends with the error. */
   #leave(error: unknown): void {
     if (error !== undefined) this.#receiver?.fail(error)
-    if (this.isGone) return
-    this.isGone = true
+    if (this.#isGone) return
+    this.#isGone = true
     this.#host.forget(this)
     this.#settle()
   }

@@ -70,7 +70,7 @@ export class StreamedRequests {
 
   #settled(request: StreamedRequest): void {
     if (!this.#running.delete(request)) return
-    if (request.isHere) this.#host.streams.leave(this.#host.user)
+    if (request.sender !== null) this.#host.streams.leave(this.#host.user)
     if (this.#running.size > 0) return
     for (const resolve of this.#idle.splice(0)) resolve()
   }

@@ -26,6 +26,8 @@ export interface Envelope {
   readonly upload?: boolean
   /** In a request that resumes a stream: how many items the client has received. */
   readonly since?: number
+  /** In a request that resumes a stream: grows with each time that it is sent. */
+  readonly attempt?: number
 }
 
 /** The data of a welcome: `docs/protocol.md`, section 3.1. */

@@ -42,16 +42,17 @@ export function readEnvelope(text: string): Envelope | Fault {
   if (id !== undefined && !isId(id)) {
     return malformed('"id" must be an integer from 1 to 9007199254740991', known(type, id))
   }
-  const { key, again, credit, upload, since } = fieldsOf(value)
+  const { key, again, credit, upload, since, attempt } = fieldsOf(value)
   if (id !== undefined && key !== undefined && !(isKey(key) && isFlag(again))) {
     return malformed(
       '"key" must have 16 to 64 characters of A-Z a-z 0-9 _ -, and "again" must be a boolean',
       known(type, id),
     )
   }
-  if (id !== undefined && !(isCount(credit, 1) && isFlag(upload) && isCount(since, 0))) {
+  const places = isCount(credit, 1) && isCount(since, 0) && isCount(attempt, 1)
+  if (id !== undefined && !(places && isFlag(upload))) {
     return malformed(
-      '"credit" must be an integer from 1, "since" one from 0, and "upload" a boolean',
+      '"credit" and "attempt" must be integers from 1, "since" one from 0, and "upload" a boolean',
       known(type, id),
     )
   }

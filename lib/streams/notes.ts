@@ -8,10 +8,10 @@ export const NOTE = '{"stream":'
 /** One note. The number is that of the request at the instance that asks. */
 export type Note =
   /**
-   * Asks for a stream: its name, the items received, the credit, and the items that the client has taken. The
-   * last part tells whether the instance has been asked before.
+   * Asks for a stream: its name, the items received, the credit, the items that the client has taken, whether
+   * the instance has been asked before, and the attempt of the client.
    */
-  | ['pull', number, string, number, number, number, boolean]
+  | ['pull', number, string, number, number, number, boolean, number]
   /** The instance does not have it, or has it no more. */
   | ['none', number]
   /** Items, from this index. */

@@ -196,6 +196,7 @@ export class Pull implements StreamSource {
         this.#credit,
         this.#taken,
         this.#peer !== null,
+        this.#sink.attempt,
       ]),
     )
   }

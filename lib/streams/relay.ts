@@ -82,7 +82,7 @@ export class StreamRelay {
   }
 
   #asked(from: string, number: number, list: readonly unknown[]): void {
-    const [, , name, since, credit, taken = since, isRepeated] = list
+    const [, , name, since, credit, taken = since, isRepeated, attempt] = list
     const sender = typeof name === 'string' ? this.#find(name) : undefined
     if (sender && sender.claimed !== null) {
       void sender.claimed.then(() => this.#asked(from, number, list))
@@ -94,7 +94,11 @@ export class StreamRelay {
       this.#line.tell(from, noteOf(['gone', number])) // again: the first such note was lost
       return
     }
-    const serving = served ?? new Serving(from, number, this.#line, () => this.#serving.delete(key))
+    const serving =
+      served ??
+      new Serving(from, number, isCount(attempt) ? attempt : 0, this.#line, () =>
+        this.#serving.delete(key),
+      )
     const isServed =
       sender &&
       isCount(since) &&

@@ -10,6 +10,7 @@ const BATCH = 32_768
 /** A stream of this instance, for a connection of another one. */
 export class Serving implements StreamSink {
   readonly peer: string
+  readonly attempt: number
   readonly #number: number
   readonly #line: RelayLine
   readonly #ended: () => void
@@ -19,8 +20,9 @@ export class Serving implements StreamSink {
   #first = 0
   #length = 0
 
-  constructor(peer: string, number: number, line: RelayLine, ended: () => void) {
+  constructor(peer: string, number: number, attempt: number, line: RelayLine, ended: () => void) {
     this.peer = peer
+    this.attempt = attempt
     this.#number = number
     this.#line = line
     this.#ended = ended

@@ -10,6 +10,8 @@ import { type Awaited, StreamTimer } from './stream-timer.ts'
 
 /** The client's end of a stream: a connection of this instance, or of another one. */
 export interface StreamSink {
+  /** Grows with each time that the client sends the request. */
+  readonly attempt: number
   /** Sends an item, as JSON; `index` counts from 0. */
   item(json: string, index: number): void
   /** Sends the answer, after the last item. */
@@ -99,7 +101,6 @@ export class StreamSender {
     return this.#isAnswered
   }
 
-  /** The number of items so far. */
   get items(): number {
     return this.#kept.end
   }
@@ -185,11 +186,12 @@ export class StreamSender {
     }
   }
 
-  /** Goes on at another sink after `since` items, `taken` of them for certain. Returns false if it cannot. */
+  /** Goes on at another sink after `since` items, `taken` of them for certain. Returns false if it cannot, or a later attempt has it. */
   attach(sink: StreamSink, since: number, credit: number, taken: number = since): boolean {
-    if (this.#isOver || this.#host.resume === null) return false
-    if (since < this.#kept.first || since > this.items) return false
     const old = this.#sink
+    if (this.#isOver || this.#host.resume === null || sink.attempt < (old?.attempt ?? 0))
+      return false
+    if (since < this.#kept.first || since > this.items) return false
     this.#sink = sink
     if (old !== sink) this.#timer.restart()
     this.#next = since

@@ -11,7 +11,14 @@ describe('a stream of another instance that is asked for once more', () => {
     mock.timers.enable({ apis: ['setTimeout'] })
     const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
     const nothing = (): void => {}
-    const gone = { item: nothing, answer: nothing, replaced: nothing, lost: nothing, id: 1 }
+    const gone = {
+      item: nothing,
+      answer: nothing,
+      replaced: nothing,
+      lost: nothing,
+      id: 1,
+      attempt: 0,
+    }
     const held = new HeldBytes(1_000_000, nothing, nothing)
     const sender = new StreamSender(
       {

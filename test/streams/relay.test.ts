@@ -21,6 +21,7 @@ function client(): ResumingSink & { seen: string[] } {
   const seen: string[] = []
   return {
     id: 1,
+    attempt: 0,
     seen,
     item: (json, index) => seen.push(`${index}:${json}`),
     answer: ({ type, json }) => seen.push(`${type} ${json}`),
@@ -112,6 +113,16 @@ describe('the relay of streams', () => {
   describe('over a line', () => {
     beforeEach(() => mock.timers.enable({ apis: ['setTimeout'] }))
     afterEach(() => mock.timers.reset())
+
+    it('refuses a pull of an earlier attempt than that of the connection that has the stream', async () => {
+      const { a, sender } = pair()
+      const here = { ...client(), attempt: 2 }
+      sender.attach(here, 0, 1_000)
+      expect(await a.pull(NAME, { ...client(), attempt: 1 }, 0, 1_000)).to.equal(null)
+      expect(here.seen).to.deep.equal([])
+      expect(await a.pull(NAME, { ...client(), attempt: 3 }, 0, 1_000)).to.not.equal(null)
+      expect(here.seen).to.deep.equal(['replaced'])
+    })
 
     it('hands items, grants and the answer over', async () => {
       const { a, sender, home } = pair()

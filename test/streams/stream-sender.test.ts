@@ -12,6 +12,7 @@ function sink(): StreamSink & { seen: string[] } {
   const seen: string[] = []
   return {
     seen,
+    attempt: 0,
     item: (json, index) => seen.push(`${index}:${json}`),
     answer: ({ type, json }) => seen.push(`${type} ${json}`),
     replaced: (isLost) => seen.push(isLost ? 'lost' : 'replaced'),
