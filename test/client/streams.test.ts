@@ -484,7 +484,7 @@ describe('client.stream()', () => {
       expect(asked.last.sent).to.deep.equal([
         {
           ...{ type: 'ask', id: 1, key, data: 'hi', again: true },
-          ...{ since: 2, credit: 1_000 - waiting },
+          ...{ since: 2, attempt: 1, credit: 1_000 - waiting },
         },
       ])
       item(asked.last, 'more')
