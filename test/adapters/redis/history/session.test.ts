@@ -330,7 +330,9 @@ describe('a session of the history in Redis', function () {
           return code
         }),
       )
-      if (i % 60 === 0) void full.command('config', 'set', 'maxmemory', i % 120 === 0 ? '1' : '0')
+      if (i % 120 === 0) await full.command('config', 'set', 'maxmemory', '1')
+      if (i % 120 === 1) expect(await codeOf(attempt)).to.equal('ERR_KOAWS_BACKPLANE_REFUSED')
+      if (i % 120 === 60) void full.command('config', 'set', 'maxmemory', '0')
       if (i % 10 === 0) await new Promise(setImmediate)
     }
     const codes = new Set(await Promise.all(results))
