@@ -65,7 +65,7 @@ export class Requests {
           if (!this.#waiting.delete(id)) return
           clearTimeout(timer)
           signal?.removeEventListener('abort', onAbort)
-          this.#tell(type, began, codeOfOutcome?.(outcome))
+          if (channels.answered.hasSubscribers) this.#tell(type, began, codeOfOutcome?.(outcome))
           finish(outcome)
         }
       const waiting: Waiting = {
@@ -103,17 +103,20 @@ export class Requests {
   }
 
   #tell(type: string, began: number, code: string | undefined): void {
-    if (!channels.answered.hasSubscribers) return
     const duration = performance.now() - began
     channels.answered.publish({ connection: this.#connection, type, duration, code })
   }
 }
 
-/** A signal may abort with any value. */
+/** A signal may abort with any value, and a schema may throw any: also one that throws when it is looked at. */
 function codeOrName(error: unknown): string {
-  const code = codeOf(error)
-  if (typeof code === 'string') return code
-  return error instanceof Error ? error.name : 'unknown'
+  try {
+    const code = codeOf(error)
+    if (typeof code === 'string') return code
+    return error instanceof Error ? String(error.name) : 'unknown'
+  } catch {
+    return 'unknown'
+  }
 }
 
 function timedOut(type: string, timeout: number): KoaWsError {

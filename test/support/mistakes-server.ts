@@ -8,6 +8,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import Koa, { type Context, type Next } from 'koa'
 import compose from 'koa-compose'
+import { channels } from '../../lib/diagnostics.ts'
 import koaWs, {
   accept,
   type Connection,
@@ -615,6 +616,9 @@ async function run(name: string, mistake: Mistake, attach: boolean): Promise<voi
 const AT_ONCE = 40
 
 const [which = 'mistakes', only = ''] = process.argv.slice(2)
+if (process.env['SUBSCRIBE'] === '1') {
+  for (const channel of Object.values(channels)) channel.subscribe(() => {})
+}
 const waiting = Object.entries(which === 'hostile' ? hostileUses() : mistakes())
   .filter(([name]) => name.includes(only))
   .flatMap(([name, mistake]) =>

@@ -17,9 +17,9 @@ interface Outcome {
 }
 
 /** Runs the apps of `test/support/mistakes-server.ts` in a separate process. */
-async function runApps(which: 'mistakes' | 'hostile', only = ''): Promise<Outcome> {
-  const child = spawn(process.execPath, ['--import=tsx', PROGRAM, which, only], {
-    env: { ...process.env, NODE_NO_WARNINGS: '1' },
+async function runApps(which: 'mistakes' | 'hostile', subscribes = false): Promise<Outcome> {
+  const child = spawn(process.execPath, ['--import=tsx', PROGRAM, which], {
+    env: { ...process.env, NODE_NO_WARNINGS: '1', SUBSCRIBE: subscribes ? '1' : '0' },
   })
   const seen = new Map<string, Seen>()
   const unfinished = new Set<string>()
@@ -103,6 +103,12 @@ describe('the process survives', function () {
 
   it('hostile values, thrown, rejected and returned in every place that takes a value of the application', async () => {
     const { code, unfinished, stderr, seen } = await runApps('hostile')
+    expect([code, [...unfinished], stderr.slice(0, 2_000)]).to.deep.equal([0, [], ''])
+    expect(seen.size).to.be.above(900)
+  })
+
+  it('the same with a subscriber on each channel of diagnostics', async () => {
+    const { code, unfinished, stderr, seen } = await runApps('hostile', true)
     expect([code, [...unfinished], stderr.slice(0, 2_000)]).to.deep.equal([0, [], ''])
     expect(seen.size).to.be.above(900)
   })
