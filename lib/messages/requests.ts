@@ -108,7 +108,7 @@ export class Requests {
   }
 }
 
-/** A signal may abort with any value, and a schema may throw any: also one that throws when it is looked at. */
+/** A signal may abort with any value, and a schema may throw any. Some of them throw when they are read. */
 function codeOrName(error: unknown): string {
   try {
     const code = codeOf(error)
