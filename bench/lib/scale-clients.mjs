@@ -13,7 +13,7 @@ export class Over2 {
     this.#how = { sessions: Math.ceil(count / perSession), streams: perSession, inFlight }
   }
 
-  /** Opens more, until there are so many. */
+  /** Opens more, up to this number in all. */
   async openTo(port, limit) {
     const first = { port, path: '/in/', ...this.#how, limit }
     const { opened, refused } = await this.#load.command(

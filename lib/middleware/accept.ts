@@ -77,7 +77,7 @@ export function rejectOf(chain: readonly object[]): RejectOption | undefined {
   return chain.map((one) => rejecting.get(one)).findLast((one) => one !== undefined)
 }
 
-/** Returns the error for a request that is no upgrade, or did not pass the plugin. */
+/** Returns the error for a request that is not an upgrade, or did not pass the plugin. */
 export function notPassed(ctx: ParameterizedContext): UpgradeError {
   const { req } = ctx
   if (upgradeOf(req) || asksForWebSocket(req)) {

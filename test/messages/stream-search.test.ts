@@ -2,15 +2,12 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
-import { Redis } from 'ioredis'
 import { WebSocket } from 'ws'
 import { clusterAdapter } from '../../lib/adapters/cluster/index.ts'
-import { redisAdapter } from '../../lib/adapters/redis/index.ts'
 import { connect } from '../../lib/client/index.ts'
 import { streams } from '../../lib/client/streams.ts'
 import { type Adapter, type KoaWsOptions, memoryAdapter, messages } from '../../lib/index.ts'
-import { needs } from '../support/programs.ts'
-import { startRedis, stopRedis, type TestRedis } from '../support/redis.ts'
+import { overAdapters } from '../support/over-adapters.ts'
 import { cleanUp, deferred, eventually, type Site } from '../support/server.ts'
 import { begin, hearAll, hearMany, item, KEY, PLENTY, ping } from '../support/streams.ts'
 import { hear, serveMessages, talk } from '../support/talk.ts'
@@ -130,29 +127,7 @@ describe('a stream of which the client has received nothing', () => {
     })
   }
 
-  describe('between hubs of memoryAdapter()', () => {
-    over(() => {
-      const adapter = certain(memoryAdapter())
-      return () => adapter
-    })
-  })
-
-  describe('between hubs of redisAdapter()', () => {
-    needs('redis-server')
-    let redis: TestRedis
-    let tests = 0
-    before(async () => {
-      redis = await startRedis()
-    })
-    after(stopRedis)
-    over(() => {
-      const prefix = `search${tests++}:`
-      return () => {
-        const client = new Redis({ host: '127.0.0.1', port: redis.port, lazyConnect: true })
-        return certain(redisAdapter({ client, prefix }))
-      }
-    })
-  })
+  overAdapters(over, certain)
 
   describe('between hubs of clusterAdapter()', () => {
     const folders: string[] = []

@@ -1,15 +1,12 @@
 import { mock } from 'node:test'
 import { expect } from 'chai'
-import { Redis } from 'ioredis'
-import { redisAdapter } from '../../lib/adapters/redis/index.ts'
-import { type Adapter, type KoaWsOptions, memoryAdapter, messages } from '../../lib/index.ts'
+import { type Adapter, type KoaWsOptions, messages } from '../../lib/index.ts'
 import type { StreamAnswer } from '../../lib/protocol/streams.ts'
 import { HeldBytes } from '../../lib/streams/held-bytes.ts'
 import type { ResumingSink, StreamSource } from '../../lib/streams/pull.ts'
 import { StreamRelay } from '../../lib/streams/relay.ts'
 import { StreamSender } from '../../lib/streams/stream-sender.ts'
-import { needs } from '../support/programs.ts'
-import { startRedis, stopRedis, type TestRedis } from '../support/redis.ts'
+import { overAdapters } from '../support/over-adapters.ts'
 import { cleanUp, eventually, type Site, turn } from '../support/server.ts'
 import { begin, hearAll, hearMany, item, KEY, PLENTY, ping } from '../support/streams.ts'
 import { hear, serveMessages, talk } from '../support/talk.ts'
@@ -420,27 +417,5 @@ describe('the relay of streams', () => {
     })
   }
 
-  describe('between hubs of memoryAdapter()', () => {
-    joined(() => {
-      const adapter = memoryAdapter()
-      return () => adapter
-    })
-  })
-
-  describe('between hubs of redisAdapter()', () => {
-    needs('redis-server')
-    let redis: TestRedis
-    let tests = 0
-    before(async () => {
-      redis = await startRedis()
-    })
-    after(stopRedis)
-    joined(() => {
-      const prefix = `streams${tests++}:`
-      return () => {
-        const client = new Redis({ host: '127.0.0.1', port: redis.port, lazyConnect: true })
-        return redisAdapter({ client, prefix })
-      }
-    })
-  })
+  overAdapters(joined)
 })

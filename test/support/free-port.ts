@@ -1,6 +1,6 @@
 import { createServer } from 'node:net'
 
-/** So many ports for each worker of mocha: two test files at a time never get the same one. */
+/** The ports of one worker of mocha: two test files at a time never get the same one. */
 const SHARE = 1_000
 const first = 12_000 + (Number(process.env['MOCHA_WORKER_ID'] ?? 9) % 10) * SHARE
 let next = Math.floor(Math.random() * SHARE)
