@@ -24,7 +24,7 @@ const settings = {
 }
 
 const COUNTS = [1000, 4000, 16_000]
-/** The handshakes of one window of one count, of which each count opens so many at a time. */
+/** The handshakes of one window with one count. A count opens a fixed number at a time. */
 const UNITS = COUNTS.at(-1)
 
 let groups = 0
