@@ -3,6 +3,7 @@
 import { createHmac, randomBytes } from 'node:crypto'
 import type { Backplane } from '../../backplane/backplane.ts'
 import type { Answer, Described, Question, Target } from '../../backplane/order.ts'
+import type { Publication } from '../../backplane/turn-groups.ts'
 import type { Connection } from '../../connection/connection.ts'
 import { fieldsOf, isIntegerWithin } from '../../fields.ts'
 import { presenceText } from '../../protocol/envelope.ts'
@@ -19,9 +20,8 @@ import { PresentRoom, type PresentRoomHost, type Sighting } from './present-room
 const PATIENCE = 2_000
 /** The shortest time between two full resends, in milliseconds. */
 const RESEND = 2_000
-/** Rooms per portion of a resend; `PAUSE` is between portions, in milliseconds. */
-const PORTION = 500
-const PAUSE = 20
+/** The number of messages in a portion of a resend. */
+const PORTION = 100
 
 const RESEND_USERS = '{"resend":"users"}'
 
@@ -218,13 +218,13 @@ export class Presence implements PresencePart, RoomWatcher, PresentRoomHost {
   }
 
   /** Publishes how many connections a person has here. */
-  #publish(room: PresentRoom, who: string): void {
+  #publish(room: PresentRoom, who: string): Publication | null {
     const { backplane } = this.#host
-    if (!backplane) return
+    if (!backplane) return null
     const { connections = 0, info = null, key = '' } = room.sightingOf(who, this.id) ?? {}
     const target: Target = { kind: 'rooms', names: [room.name], except: [], exceptUsers: [] }
     const text = JSON.stringify([room.name, who, connections, info, key])
-    backplane.publish({ type: 'presence', target, text })
+    return backplane.publish({ type: 'presence', target, text })
   }
 
   /** Asks other instances for the people in a room. Each replaces what was known of it. */
@@ -257,17 +257,23 @@ export class Presence implements PresencePart, RoomWatcher, PresentRoomHost {
   /** @param asking whether this instance may have missed changes too, and asks the others */
   #sendAgain(asking: boolean): void {
     this.#users?.tellAll()
-    this.#sendPortions([...this.#rooms.values()], asking)
+    void this.#sendPortions(asking)
   }
 
-  /** Sends in portions, because the send queue of the backplane is bounded. */
-  #sendPortions(rooms: PresentRoom[], asking: boolean): void {
-    for (const room of rooms.splice(0, PORTION)) {
-      for (const { who } of room.sightingsOf(this.id)) this.#publish(room, who)
+  /** Sends each portion when the engine has taken the one before: the send queue of the backplane is bounded. */
+  async #sendPortions(asking: boolean): Promise<void> {
+    let portion: (Publication | null)[] = []
+    for (const room of [...this.#rooms.values()]) {
+      for (const { who } of [...room.sightingsOf(this.id)]) {
+        portion.push(this.#publish(room, who))
+        if (portion.length < PORTION) continue
+        const results = await Promise.all(portion.map((each) => each?.result))
+        portion = []
+        // The engine is away: `returned` sends everything again.
+        if (this.#closed || results.includes('queued')) return
+      }
       if (asking && this.#rooms.get(room.name) === room) void this.#ask(room)
     }
-    if (rooms.length === 0 || this.#closed) return
-    setTimeout(() => this.#sendPortions(rooms, asking), PAUSE).unref()
   }
 
   #note(to: string, users: UsersNote): void {
