@@ -32,6 +32,8 @@ interface Channel {
   sent: number
   arrived: number
   keep: number
+  /** Messages that arrive together with a later one. */
+  readonly waiting: Message[]
 }
 
 interface Client {
@@ -306,7 +308,7 @@ class Schedule {
     const name = `${from}>${to}`
     let channel = this.#channels.get(name)
     if (!channel) {
-      channel = { last: 0, sent: 0, arrived: 0, keep: Infinity }
+      channel = { last: 0, sent: 0, arrived: 0, keep: Infinity, waiting: [] }
       this.#channels.set(name, channel)
     }
     return channel
@@ -329,14 +331,20 @@ class Schedule {
     const channel = this.#channel(from, to)
     const index = channel.sent++
     this.#inOrder(channel, () => {
-      channel.arrived++
-      if (index < channel.keep && receiver.isAlive) this.#receive(receiver, from, sent)
+      if (index < channel.keep) channel.waiting.push(sent)
+      // Some arrive together with the next one.
+      if (index + 1 < channel.sent && this.#random() < 0.5) return
+      channel.arrived = index + 1
+      const messages = channel.waiting.splice(0)
+      if (messages.length > 0 && receiver.isAlive) this.#receive(receiver, from, messages)
     })
   }
 
-  #receive(receiver: Instance, from: string, message: Message): void {
-    if (message.kind === 'owns') this.#announced(receiver, from, message.log, message.ballot)
-    receiver.core.receive(from, message)
+  #receive(receiver: Instance, from: string, messages: readonly Message[]): void {
+    for (const message of messages) {
+      if (message.kind === 'owns') this.#announced(receiver, from, message.log, message.ballot)
+    }
+    receiver.core.receive(from, messages)
     this.#looked(receiver)
   }
 
@@ -344,7 +352,7 @@ class Schedule {
   #isForged(sender: Instance, receiver: Instance, message: Message): boolean {
     const answer = (reply: Message): void =>
       this.#events.after(0.01, () => {
-        if (sender.isAlive) this.#receive(sender, receiver.id, reply)
+        if (sender.isAlive) this.#receive(sender, receiver.id, [reply])
       })
     switch (message.kind) {
       case 'gather': {

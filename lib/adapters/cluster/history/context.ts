@@ -4,7 +4,7 @@ import type { Entry, HistoryLimits } from '../../../history/store.ts'
 import type { Log } from './log.ts'
 import type { Logs } from './logs.ts'
 import type { Members } from './members.ts'
-import type { Message } from './messages.ts'
+import type { Message, Replicated } from './messages.ts'
 
 /** What the protocol needs of the instance that it runs in: it has no clock and no sockets. */
 export interface Environment {
@@ -37,8 +37,10 @@ export interface Context {
   readonly logs: Logs
   /** Logs that need something at the next tick. */
   readonly unsettled: Set<Log>
-  /** Sends to an instance. This one receives it when the present message is handled. */
+  /** Sends to an instance. This one receives it when the present messages are handled. */
   send(to: string, message: Message): void
+  /** Sends the last of these for each log when the present messages are handled. */
+  acknowledge(to: string, message: Replicated): void
   /** Sends to all others, and to this one. */
   sendAll(message: Message): void
   /** The instance that the entries and questions of a log are sent to. */

@@ -6,7 +6,7 @@ import type { Log, Waiter } from './log.ts'
 import { Logs } from './logs.ts'
 import { Members } from './members.ts'
 import { Membership } from './membership.ts'
-import type { Message, Question } from './messages.ts'
+import type { Message, Question, Replicated } from './messages.ts'
 import { Parts } from './parts.ts'
 
 /** The interval of the search for idle and expired logs, in milliseconds. */
@@ -28,6 +28,8 @@ export class Core implements Context {
   readonly #membership: Membership
   /** Messages of this instance to itself. */
   readonly #own: Message[] = []
+  /** What the owners of logs are told when all present messages are handled. */
+  readonly #acknowledgments = new Map<string, { to: string; message: Replicated }>()
   #isHandling = false
   #swept = 0
   /** An instance has come: logs may belong to it. */
@@ -95,8 +97,15 @@ export class Core implements Context {
     if (id !== '' && id !== this.members.id) this.send(id, { kind: 'unfollow', log: name })
   }
 
-  receive(from: string, message: Message): void {
-    if (!this.members.hasEnded(from)) this.#act(() => this.#receive(from, message))
+  /** @param messages what arrived together */
+  receive(from: string, messages: readonly Message[]): void {
+    this.#act(() => {
+      for (const message of messages) {
+        if (this.members.hasEnded(from)) return
+        this.#receive(from, message)
+        this.#receiveOwn()
+      }
+    })
   }
 
   /** An instance has ended for certain. */
@@ -167,6 +176,10 @@ export class Core implements Context {
     else if (!this.members.hasEnded(to)) this.environment.send(to, message)
   }
 
+  acknowledge(to: string, message: Replicated): void {
+    this.#acknowledgments.set(message.log, { to, message })
+  }
+
   sendAll(message: Message): void {
     for (const id of this.members.peers) this.send(id, message)
     this.#own.push(message)
@@ -198,11 +211,17 @@ export class Core implements Context {
     this.#isHandling = true
     try {
       act()
-      for (let next = this.#own.shift(); next; next = this.#own.shift()) {
-        this.#receive(this.members.id, next)
-      }
+      this.#receiveOwn()
+      for (const { to, message } of this.#acknowledgments.values()) this.send(to, message)
+      this.#acknowledgments.clear()
     } finally {
       this.#isHandling = false
+    }
+  }
+
+  #receiveOwn(): void {
+    for (let next = this.#own.shift(); next; next = this.#own.shift()) {
+      this.#receive(this.members.id, next)
     }
   }
 

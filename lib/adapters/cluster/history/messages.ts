@@ -52,14 +52,16 @@ export interface Publish {
   readonly count: number
   readonly payload: Buffer
 }
-/** An entry is recorded. */
+/** Entries are recorded. */
 export interface Done {
   readonly kind: 'done'
   readonly log: string
   readonly epoch: string
   readonly series: number
+  /** The number of the first one. */
   readonly n: number
-  readonly offset: number
+  /** The offset of each, in the order of their numbers. */
+  readonly offsets: readonly number[]
 }
 /** The publisher numbers its entries anew: the log has another epoch. */
 export interface Reset {
@@ -147,6 +149,7 @@ export interface Replicate {
   readonly entry: Kept
   readonly done: number
 }
+/** The replica has the entries up to a number. */
 export interface Replicated {
   readonly kind: 'replicated'
   readonly log: string
@@ -172,7 +175,14 @@ export interface Owns {
   readonly ballot: string
   readonly epoch: string
 }
-/** Entries for a follower. */
+/** Entries for a follower that has them as the replica, up to a number. */
+export interface Committed {
+  readonly kind: 'committed'
+  readonly log: string
+  readonly ballot: string
+  readonly seq: number
+}
+/** Entries for another follower. */
 export interface Recorded {
   readonly kind: 'recorded'
   readonly log: string
@@ -233,6 +243,7 @@ export type LogMessage =
   | Drop
   | Dropped
   | Owns
+  | Committed
   | Recorded
   | Unfollow
   | Ask

@@ -123,8 +123,8 @@ export class Owners {
   #again(log: Log, copy: Copy, { from, series, n }: Publish, via: string): void {
     const spot = copy.sources.get(from)?.spots.find((one) => one.n === n)
     if (!spot || spot.seq > copy.done.seq) return
-    const { offset } = spot
-    this.#context.send(via, { kind: 'done', log: log.name, epoch: copy.epoch, series, n, offset })
+    const about = { log: log.name, epoch: copy.epoch, series, n }
+    this.#context.send(via, { kind: 'done', ...about, offsets: [spot.offset] })
   }
 
   /** Whether the replica takes entries more slowly than they arrive. */

@@ -120,6 +120,9 @@ export class Parts {
         log.newest = latest(log.newest, message.epoch)
         this.kick(log)
         break
+      case 'committed':
+        this.#replicas.committed(log, from, message)
+        break
       case 'recorded':
         if (log.follows) {
           this.#context.environment.recorded(log.name, message.epoch, message.entries)

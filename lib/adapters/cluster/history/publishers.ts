@@ -76,18 +76,9 @@ export class Publishers {
     }
   }
 
-  done(log: Log, { epoch, series, n, offset }: Done): void {
+  done(log: Log, { epoch, series, n, offsets }: Done): void {
     if (epoch !== log.outEpoch || series !== log.series) return
-    const at = log.out.findIndex((one) => one.n === n)
-    const [publication] = at < 0 ? [] : log.out.splice(at, 1)
-    if (!publication) return
-    this.bytes -= publication.entry.payload.length
-    const { key } = publication.entry
-    log.outKeys.delete(key)
-    const place = { epoch, offset, key }
-    this.#recent.set(nameOf(log, key), place)
-    if (this.#recent.size > MOST_RECENT) this.#turn()
-    for (const { settle } of publication.waiters) settle(place)
+    for (const [i, offset] of offsets.entries()) this.#done(log, n + i, offset)
   }
 
   reset(log: Log, { epoch }: Reset): void {
@@ -96,6 +87,19 @@ export class Publishers {
     log.n = 0
     for (const publication of log.out) publication.n = ++log.n
     this.kick(log)
+  }
+
+  #done(log: Log, n: number, offset: number): void {
+    const at = log.out.findIndex((one) => one.n === n)
+    const [publication] = at < 0 ? [] : log.out.splice(at, 1)
+    if (!publication) return
+    this.bytes -= publication.entry.payload.length
+    const { key } = publication.entry
+    log.outKeys.delete(key)
+    const place = { epoch: log.outEpoch, offset, key }
+    this.#recent.set(nameOf(log, key), place)
+    if (this.#recent.size > MOST_RECENT) this.#turn()
+    for (const { settle } of publication.waiters) settle(place)
   }
 
   #recorded(log: Log, key: string): Place | null {

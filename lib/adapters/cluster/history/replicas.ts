@@ -4,7 +4,8 @@ import { latest } from './ballot.ts'
 import type { Context } from './context.ts'
 import { Copy } from './copy.ts'
 import type { Log } from './log.ts'
-import type { Drop, Install, Replicate } from './messages.ts'
+import type { Committed, Drop, Install, Replicate } from './messages.ts'
+import { bare } from './replication.ts'
 
 /** The replica of a log. It acknowledges each entry, and gives way to later claims only. */
 export class Replicas {
@@ -38,7 +39,21 @@ export class Replicas {
     copy.add(entry)
     copy.commit(Math.min(done, entry.seq), this.#context.environment.limits)
     this.#context.grown(log)
-    this.#context.send(from, { kind: 'replicated', log: log.name, ballot, seq: entry.seq })
+    this.#context.acknowledge(from, { kind: 'replicated', log: log.name, ballot, seq: entry.seq })
+  }
+
+  /** Entries that are here are for this instance too, which follows the log. */
+  committed(log: Log, from: string, { ballot, seq }: Committed): void {
+    const { environment } = this.#context
+    if (!log.follows) this.#context.send(from, { kind: 'unfollow', log: log.name })
+    const { copy } = log
+    if (copy?.ballot === ballot && copy.last.seq >= seq) {
+      const entries = copy.commit(seq, environment.limits)
+      this.#context.grown(log)
+      if (log.follows) environment.recorded(log.name, copy.epoch, entries.map(bare))
+    } else if (log.follows) {
+      environment.missed(`the copy of ${log.name} was replaced before its last entries were told`)
+    }
   }
 
   drop(log: Log, from: string, { ballot }: Drop): void {

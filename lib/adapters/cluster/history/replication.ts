@@ -3,6 +3,7 @@
 import type { Entry } from '../../../history/store.ts'
 import { latest, nextBallot } from './ballot.ts'
 import type { Context } from './context.ts'
+import type { Copy, Kept } from './copy.ts'
 import type { Log, Ownership } from './log.ts'
 import type { Dropped, Installed, Replicated, Stale } from './messages.ts'
 
@@ -179,14 +180,30 @@ export class Replication {
     if (to <= copy.done.seq) return
     const entries = copy.commit(to, this.#context.environment.limits)
     this.#context.grown(log)
-    const { epoch } = copy
-    const about = { log: log.name, epoch }
-    const recorded = { kind: 'recorded', ...about, entries: entries.map(bare) } as const
-    for (const id of ownership.followers) this.#context.send(id, recorded)
+    const { ballot, epoch } = copy
+    const { replica } = ownership
+    const recorded = { kind: 'recorded', log: log.name, epoch, entries: entries.map(bare) } as const
+    for (const id of ownership.followers) {
+      if (id !== replica) this.#context.send(id, recorded)
+      else this.#context.send(id, { kind: 'committed', log: log.name, ballot, seq: to })
+    }
     if (log.follows) this.#context.send(this.#id, recorded)
-    for (const { from, via, series, n, offset } of entries) {
-      const to = copy.sources.get(from)?.via ?? via
-      this.#context.send(to, { kind: 'done', ...about, series, n, offset })
+    this.#tellPublishers(log, copy, entries)
+  }
+
+  /** Tells each publisher the places of its entries. The entries of a series have consecutive numbers. */
+  #tellPublishers(log: Log, { epoch, sources }: Copy, entries: readonly Kept[]): void {
+    const runs = new Map<string, { first: Kept; offsets: number[] }>()
+    for (const entry of entries) {
+      const name = `${entry.series} ${entry.from}`
+      const run = runs.get(name)
+      if (run) run.offsets.push(entry.offset)
+      else runs.set(name, { first: entry, offsets: [entry.offset] })
+    }
+    for (const { first, offsets } of runs.values()) {
+      const { from, via, series, n } = first
+      const done = { kind: 'done', log: log.name, epoch, series, n, offsets } as const
+      this.#context.send(sources.get(from)?.via ?? via, done)
     }
   }
 

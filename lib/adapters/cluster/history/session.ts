@@ -10,6 +10,8 @@ const WINDOW = 4 * 1024 * 1024
 const PART = 1024 * 1024
 /** The longest messages that are accepted, in bytes. */
 const LONGEST = 512 * 1024 * 1024
+/** How many bytes may arrive before they are acknowledged at once. */
+const UNACKNOWLEDGED = 256 * 1024
 /** After how many ticks without an acknowledgment frames are sent again, at first and at most. */
 const PATIENCE = 5
 const MOST_PATIENCE = 300
@@ -22,7 +24,8 @@ export type SessionFrame = Omit<Frame, 'from' | 'pid'>
 export interface SessionOwner {
   /** Sends a frame. It may be lost. */
   write(session: Session, frame: SessionFrame): void
-  received(session: Session, message: Message): void
+  /** @param messages what arrived together */
+  received(session: Session, messages: readonly Message[]): void
 }
 
 /**
@@ -41,9 +44,9 @@ export class Session {
   #sent: Omit<SessionFrame, 'got'>[] = []
   #sentSize = 0
   #number = 0
-  /** The last number that arrived, and whether the other side has not been told. */
+  /** The last number that arrived, and the bytes since an acknowledgment; Infinity: it is due at once. */
   #got = 0
-  #owes = false
+  #unacknowledged = 0
   #parts: Buffer[] = []
   #partsSize = 0
   /** Entries for the other side were discarded. */
@@ -89,8 +92,17 @@ export class Session {
       this.#waiting.push({ kind: 'missed' })
       this.#write()
     }
-    if (!this.#owes) return
-    this.#owes = false
+    if (this.#unacknowledged >= UNACKNOWLEDGED) this.acknowledge()
+  }
+
+  /** Whether the other side does not know what has arrived. The next message tells it too. */
+  get owes(): boolean {
+    return this.#unacknowledged > 0
+  }
+
+  /** Tells the other side what has arrived. */
+  acknowledge(): void {
+    this.#unacknowledged = 0
     const kind = FrameKind.acknowledgment
     this.#owner.write(this, { kind, number: 0, got: this.#got, body: NONE })
   }
@@ -113,7 +125,7 @@ export class Session {
   repeat(): void {
     this.isBroken = false
     for (const frame of this.#sent) this.#owner.write(this, { ...frame, got: this.#got })
-    this.#owes = true
+    this.#unacknowledged = Infinity
     this.flush()
   }
 
@@ -121,9 +133,12 @@ export class Session {
   arrived({ kind, number, got, body }: Frame): void {
     this.#acknowledged(got)
     if (kind !== FrameKind.part && kind !== FrameKind.end) return
-    this.#owes = true
     // An earlier one has come again, or a later one overtook a lost one, which is sent again.
-    if (number !== this.#got + 1) return
+    if (number !== this.#got + 1) {
+      this.#unacknowledged = Infinity
+      return
+    }
+    this.#unacknowledged += body.length
     this.#got = number
     this.#parts.push(body)
     this.#partsSize += body.length
@@ -132,7 +147,7 @@ export class Session {
     const whole = this.#parts.length === 1 ? body : Buffer.concat(this.#parts)
     this.#parts = []
     this.#partsSize = 0
-    for (const message of decode(whole)) this.#owner.received(this, message)
+    this.#owner.received(this, decode(whole))
   }
 
   #acknowledged(got: number): void {
@@ -165,7 +180,7 @@ export class Session {
       const frame = { kind, number: ++this.#number, body }
       this.#sent.push(frame)
       this.#sentSize += body.length
-      this.#owes = false
+      this.#unacknowledged = 0
       this.#owner.write(this, { ...frame, got: this.#got })
     }
   }

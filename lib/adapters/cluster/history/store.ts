@@ -132,7 +132,7 @@ export class ClusterHistory implements HistoryStore {
     const isPresent = (): boolean => this.#core === core
     const transport = new Transport(this.#options, {
       found: (ids) => core.start(ids),
-      received: (from, message) => core.receive(from, message),
+      received: (from, messages) => core.receive(from, messages),
       ended: (id) => core.ended(id),
       outcast: () => {
         if (isPresent()) this.#restart()

@@ -21,6 +21,8 @@ const ID = 17
 const MOST_ENDED = 1_000
 /** How long the end of an instance is doubted while its process runs, in milliseconds. */
 const DOUBT = 10_000
+/** How long an acknowledgment waits for a message that carries it, in milliseconds. */
+const ACKNOWLEDGE = 20
 const NONE: Buffer = Buffer.alloc(0)
 
 /** What a transport needs to know. */
@@ -41,7 +43,7 @@ export interface TransportOptions {
 export interface TransportEvents {
   /** The others in the folder, at a time when they find this instance there. */
   found(ids: readonly string[]): void
-  received(from: string, message: Message): void
+  received(from: string, messages: readonly Message[]): void
   /** An instance has ended for certain. */
   ended(id: string): void
   /** Another instance takes this one for ended. */
@@ -68,6 +70,7 @@ export class Transport implements SessionOwner {
   readonly #doubts = new Map<string, number>()
   /** Instances that this one has spoken to, and that have said nothing yet. */
   readonly #silent = new Set<string>()
+  #acknowledging: NodeJS.Timeout | null = null
   #isStarted = false
   #isFlushing = false
   #isClosed = false
@@ -122,6 +125,7 @@ export class Transport implements SessionOwner {
   async close(): Promise<void> {
     if (this.#isClosed) return
     this.#flush()
+    if (this.#acknowledging) clearTimeout(this.#acknowledging)
     for (const session of this.#sessions.values()) {
       this.write(session, { kind: FrameKind.bye, number: 0, got: 0, body: NONE })
     }
@@ -144,8 +148,8 @@ export class Transport implements SessionOwner {
     )
   }
 
-  received(session: Session, message: Message): void {
-    if (!this.#isClosed) this.#events.received(session.peer, message)
+  received(session: Session, messages: readonly Message[]): void {
+    if (!this.#isClosed) this.#events.received(session.peer, messages)
   }
 
   // ---- the rest
@@ -258,7 +262,17 @@ export class Transport implements SessionOwner {
   }
 
   #flush(): void {
-    for (const session of this.#sessions.values()) session.flush()
+    let owes = false
+    for (const session of this.#sessions.values()) {
+      session.flush()
+      owes ||= session.owes
+    }
+    if (owes) this.#acknowledging ??= setTimeout(() => this.#acknowledge(), ACKNOWLEDGE).unref()
+  }
+
+  #acknowledge(): void {
+    this.#acknowledging = null
+    for (const session of this.#sessions.values()) if (session.owes) session.acknowledge()
   }
 }
 

@@ -1,9 +1,12 @@
 // The messages between the instances as bytes.
 
-import { type Fields, hasFields } from '../../../fields.ts'
+import { hasFields } from '../../../fields.ts'
 import type { Message } from './messages.ts'
 
 type Check = (value: unknown) => boolean
+
+/** An object or an array. */
+type Members = Record<string, unknown>
 
 const text: Check = (value) => typeof value === 'string' && value.length <= 1_024
 const count: Check = (value) => Number.isSafeInteger(value) && Number(value) >= 0
@@ -84,7 +87,7 @@ const MESSAGES: Readonly<Record<Message['kind'], Check>> = {
   secure: shape({ ends: list(text) }),
   missed: shape({}),
   publish: shape({ ...log, epoch: text, ...published, ...newEntry }),
-  done: shape({ ...log, epoch: text, series: count, n: count, offset: count }),
+  done: shape({ ...log, epoch: text, series: count, n: count, offsets: list(count) }),
   reset: shape({ ...log, epoch: text }),
   redirect: shape({ ...ballot, id: text }),
   gather: shape({ ...ballot, handFrom: text, has: text, seq: count }),
@@ -107,6 +110,7 @@ const MESSAGES: Readonly<Record<Message['kind'], Check>> = {
   drop: shape(ballot),
   dropped: shape(ballot),
   owns: shape({ ...ballot, epoch: text }),
+  committed: sequence,
   recorded: shape({ ...log, epoch: text, entries: list(shape(entry)) }),
   unfollow: shape(log),
   ask: shape({ ...numbered, question }),
@@ -183,20 +187,37 @@ function parse(json: string): unknown {
   }
 }
 
+/** Returns a value with the length of each payload in its place. What has no payload is not copied. */
 function packed(value: unknown, payloads: Buffer[]): unknown {
+  if (!isObject(value)) return value
   if (Buffer.isBuffer(value)) {
     payloads.push(value)
     return { [LENGTH]: value.length }
   }
   if (Array.isArray(value)) return value.map((each) => packed(each, payloads))
-  return hasFields(value) ? mapped(value, (each) => packed(each, payloads)) : value
+  let copy: Members | null = null
+  for (const name of Object.keys(value)) {
+    const member = value[name]
+    if (!isObject(member)) continue
+    copy ??= { ...value }
+    copy[name] = packed(member, payloads)
+  }
+  return copy ?? value
 }
 
+/** Returns a value from JSON with the payloads in place of their lengths. It is changed. */
 function unpacked(value: unknown, reader: { rest: Buffer }): unknown {
-  if (Array.isArray(value)) return value.map((each) => unpacked(each, reader))
-  if (!hasFields(value)) return value
+  if (!isObject(value)) return value
   const length = value[LENGTH]
-  if (length === undefined) return mapped(value, (each) => unpacked(each, reader))
+  if (length !== undefined) return payloadOf(length, reader)
+  for (const name of Object.keys(value)) {
+    const member = value[name]
+    if (isObject(member)) value[name] = unpacked(member, reader)
+  }
+  return value
+}
+
+function payloadOf(length: unknown, reader: { rest: Buffer }): Buffer {
   if (typeof length !== 'number' || !count(length) || length > reader.rest.length) {
     throw new RangeError('a payload is truncated')
   }
@@ -205,6 +226,6 @@ function unpacked(value: unknown, reader: { rest: Buffer }): unknown {
   return payload
 }
 
-function mapped(value: Fields, map: (value: unknown) => unknown): Fields {
-  return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, map(each)]))
+function isObject(value: unknown): value is Members {
+  return typeof value === 'object' && value !== null
 }

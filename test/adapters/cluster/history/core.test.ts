@@ -56,7 +56,7 @@ class Mesh {
   /** Delivers the messages from one to another. @returns their kinds */
   pass(from: string, to: string): string[] {
     const messages = this.#queue(from, to).splice(0)
-    for (const message of messages) this.cores.get(to)?.receive(from, message)
+    this.cores.get(to)?.receive(from, messages)
     return messages.map(({ kind }) => kind)
   }
 

@@ -15,7 +15,7 @@ class End {
       {
         write: (_session, frame) =>
           void this.written.push(encodeFrame({ ...frame, from: id, pid: 1 })),
-        received: (_session, message) => void this.received.push(message),
+        received: (_session, messages) => void this.received.push(...messages),
       },
       most,
     )
@@ -46,6 +46,7 @@ function exchange(one: End, other: End, isLost = (): boolean => false): void {
         if (frame && !isLost()) to.session.arrived(frame)
       }
       to.session.flush()
+      if (to.session.owes) to.session.acknowledge()
     }
   }
 }
@@ -101,6 +102,40 @@ describe('a session between two processes', () => {
     expect(other.numbers).to.deep.equal([1])
     for (let tick = 0; tick < 20; tick++) one.session.tick()
     expect(one.written).to.deep.equal([])
+  })
+
+  it('acknowledges with the next message, and by itself what is large or came again', () => {
+    const [one, other] = [new End('one'), new End('other')]
+    const pass = (from: End, to: End): Buffer[] => {
+      const frames = from.written.splice(0)
+      for (const bytes of frames) {
+        const frame = decodeFrame(bytes)
+        if (frame) to.session.arrived(frame)
+      }
+      to.session.flush()
+      return frames
+    }
+    one.send(numbered(1))
+    const first = pass(one, other)
+    expect(other.session.owes).to.equal(true)
+    expect(other.written).to.deep.equal([])
+    other.send(numbered(7))
+    expect(other.session.owes).to.equal(false)
+    pass(other, one)
+    expect(one.session.isDrained).to.equal(true)
+
+    one.written.push(...first)
+    pass(one, other)
+    expect(other.written).to.have.length(1)
+    other.written.length = 0
+
+    const payload = Buffer.alloc(300_000)
+    const entry = { key: 'k', count: 1, payload, offset: 1, previous: '' }
+    one.send({ kind: 'recorded', log: 'room:a', epoch: 'e', entries: [entry] })
+    pass(one, other)
+    expect(other.written).to.have.length(1)
+    pass(other, one)
+    expect(one.session.isDrained).to.equal(true)
   })
 
   it('splits long messages, and sends a window of them ahead', () => {
