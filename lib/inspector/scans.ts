@@ -36,12 +36,15 @@ interface Kept {
 /** The scans of one hub: one at a time. */
 export class Scans {
   readonly #hub: Pick<Hub, 'localConnections'>
+  readonly #now: () => number
   readonly #kept = new Map<string, Kept>()
   readonly #running = new Map<string, Promise<unknown>>()
   #last: Promise<unknown> = Promise.resolve()
 
-  constructor(hub: Pick<Hub, 'localConnections'>) {
+  /** @param now a monotonic clock, in milliseconds */
+  constructor(hub: Pick<Hub, 'localConnections'>, now: () => number = () => performance.now()) {
     this.#hub = hub
+    this.#now = now
   }
 
   /**
@@ -53,7 +56,7 @@ export class Scans {
   async run<T>(key: string, visitor: () => Visitor<T>): Promise<T> {
     const kept = this.#kept.get(key)
     // The key is of one kind of scan, which has one type of result.
-    if (kept && kept.until > performance.now()) return kept.result as T
+    if (kept && kept.until > this.#now()) return kept.result as T
     const running = this.#running.get(key)
     if (running !== undefined) return running as Promise<T>
     if (this.#running.size >= MOST_WAITING) throw new Error('too many searches at a time')
@@ -65,13 +68,13 @@ export class Scans {
 
   async #scan<T>(key: string, visitor: Visitor<T>): Promise<T> {
     let work = 0
-    let began = performance.now()
+    let began = this.#now()
     let i = 0
     let isWhole = true
     for (const connection of this.#hub.localConnections.values()) {
       visitor.visit(connection)
       if (++i % STRIDE !== 0) continue
-      const took = performance.now() - began
+      const took = this.#now() - began
       if (took < SLICE) continue
       work += took
       if (work > MOST_WORK) {
@@ -79,10 +82,10 @@ export class Scans {
         break
       }
       await setImmediate()
-      began = performance.now()
+      began = this.#now()
     }
     const result = visitor.result(isWhole)
-    const now = performance.now()
+    const now = this.#now()
     work += now - began
     this.#keep(key, result, now + Math.min(LONGEST_KEPT, Math.max(LEAST_KEPT, work * KEPT)))
     return result
