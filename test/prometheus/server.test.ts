@@ -24,6 +24,7 @@ async function busySite(): Promise<Site & { middleware: MetricsMiddleware }> {
     .onOpen((connection) => connection.join('chat:1'))
     .on('say', ({ connection }) => connection.to('chat:1').push('said', 'hi'))
     .on('ask', () => 'answer')
+    .on('ask back', ({ connection }) => connection.request('ready'))
     .on('fail', () => {
       throw Object.assign(new Error('taken'), { status: 409, expose: true, code: 'taken' })
     })
@@ -47,6 +48,9 @@ async function makeTraffic({ hub, port }: Site): Promise<void> {
   await ask(socket, 'ask')
   await ask(socket, 'fail')
   await ask(socket, 'unknown')
+  const { id } = await ask(socket, 'ask back')
+  socket.json({ type: 'koaws:reply', id, data: true })
+  await hear(socket)
   socket.json({ type: 'say' })
   await hear(other)
   for (const connection of hub.localConnections.values()) connection.ping()
