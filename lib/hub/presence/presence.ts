@@ -43,6 +43,9 @@ export class Presence implements PresencePart, RoomWatcher, PresentRoomHost {
   readonly #local = new Map<string, Map<Connection, string>>()
   readonly #users: OnlineUsers | null
   #resend: NodeJS.Timeout | null = null
+  /** The resend that begins when the present one has ended. */
+  #wanted: { readonly asking: boolean } | null = null
+  #sending = false
   #closed = false
 
   constructor(options: ResolvedPresence, host: PresenceHost) {
@@ -257,7 +260,18 @@ export class Presence implements PresencePart, RoomWatcher, PresentRoomHost {
   /** @param asking whether this instance may have missed changes too, and asks the others */
   #sendAgain(asking: boolean): void {
     this.#users?.tellAll()
-    void this.#sendPortions(asking)
+    this.#wanted = { asking: asking || this.#wanted?.asking === true }
+    if (!this.#sending) void this.#sendWanted()
+  }
+
+  /** Sends everything, and once more where that was wanted meanwhile: two at a time would meet in the queue. */
+  async #sendWanted(): Promise<void> {
+    this.#sending = true
+    for (let wanted = this.#wanted; wanted && !this.#closed; wanted = this.#wanted) {
+      this.#wanted = null
+      await this.#sendPortions(wanted.asking)
+    }
+    this.#sending = false
   }
 
   /** Sends each portion when the engine has taken the one before: the send queue of the backplane is bounded. */
