@@ -222,7 +222,7 @@ describe('presence', () => {
 
   it('is published again in parts that fit the queue of the backplane', async () => {
     timers = new LibTimers()
-    adapter = breakableAdapter({ heartbeat: 200, maxQueued: { messages: 150 } })
+    adapter = breakableAdapter({ heartbeat: 200, maxQueued: { messages: 300 } })
     const presence = { rooms: 'chat:*', info, linger: 0 }
     const make = (): Promise<House> => house({ adapter, presence, maxRooms: 2_000 })
     const [one, two] = [await make(), await make()]
