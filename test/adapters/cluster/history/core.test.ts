@@ -148,6 +148,43 @@ describe('the core of the history between processes', () => {
     expect(second.map(({ offset }) => offset)).to.deep.equal([2])
   })
 
+  it('tells a follower that is the replica a number in place of the entries, of several at once', () => {
+    const mesh = new Mesh()
+    mesh.startAll('a', 'b')
+    const log = logFor(['a', 'b'], 'a', 'b')
+    const b = mesh.cores.get('b') as Core
+    mesh.append('a', log, '0')
+    mesh.settle()
+    b.ask(log, { want: 'follow' }, { settle: () => {}, fail: () => {} })
+    mesh.settle()
+    for (const text of ['1', '2', '3']) mesh.append('a', log, text)
+    expect(mesh.pass('a', 'b')).to.deep.equal(['replicate', 'replicate', 'replicate'])
+    expect(mesh.pass('b', 'a')).to.deep.equal(['replicated'])
+    expect(mesh.recorded).to.deep.equal([])
+    expect(mesh.pass('a', 'b')).to.deep.equal(['committed'])
+    const texts = mesh.recorded.map(({ id, entry }) => `${id} ${entry.payload}`)
+    expect(texts).to.deep.equal(['b 1', 'b 2', 'b 3'])
+
+    b.unfollow(log)
+    mesh.append('a', log, '4')
+    mesh.pass('a', 'b')
+    mesh.settle()
+    expect(mesh.recorded).to.have.length(3)
+    expect(mesh.read('b', log)).to.deep.equal(['0', '1', '2', '3', '4'])
+  })
+
+  it('reports that entries are missed when a follower has lost its copy before it was told of them', () => {
+    const mesh = new Mesh()
+    mesh.startAll('a', 'b')
+    const log = logFor(['a', 'b'], 'a', 'b')
+    const b = mesh.cores.get('b') as Core
+    b.receive('a', [{ kind: 'committed', log, ballot: 'another', seq: 1 }])
+    expect(mesh.missed).to.deep.equal([])
+    b.ask(log, { want: 'follow' }, { settle: () => {}, fail: () => {} })
+    b.receive('a', [{ kind: 'committed', log, ballot: 'another', seq: 1 }])
+    expect(mesh.missed).to.have.length(1)
+  })
+
   it('acknowledges alone when no other instance is there, and copies to the first that comes', () => {
     const mesh = new Mesh()
     mesh.startAll('a')
