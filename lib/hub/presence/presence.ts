@@ -15,13 +15,10 @@ import type { RoomWatcher } from '../rooms.ts'
 import { OnlineUsers, type UsersNote } from './online-users.ts'
 import type { ResolvedPresence } from './options.ts'
 import { PresentRoom, type PresentRoomHost, type Sighting } from './present-room.ts'
+import { Resend } from './resend.ts'
 
 /** How long other instances have to answer which people are in a room, in milliseconds. */
 const PATIENCE = 2_000
-/** The shortest time between two full resends, in milliseconds. */
-const RESEND = 2_000
-/** The number of messages in a portion of a resend. */
-const PORTION = 100
 
 const RESEND_USERS = '{"resend":"users"}'
 
@@ -42,10 +39,7 @@ export class Presence implements PresencePart, RoomWatcher, PresentRoomHost {
   /** The members on this instance by room, with the person that each connection belongs to. */
   readonly #local = new Map<string, Map<Connection, string>>()
   readonly #users: OnlineUsers | null
-  #resend: NodeJS.Timeout | null = null
-  /** The resend that begins when the present one has ended. */
-  #wanted: { readonly asking: boolean } | null = null
-  #sending = false
+  readonly #resend: Resend
   #closed = false
 
   constructor(options: ResolvedPresence, host: PresenceHost) {
@@ -70,6 +64,15 @@ export class Presence implements PresencePart, RoomWatcher, PresentRoomHost {
           offline: call(onOffline, 'presence.onOffline'),
         })
       : null
+    this.#resend = new Resend({
+      id: host.id,
+      rooms: () => [...this.#rooms.values()],
+      tellUsers: () => this.#users?.tellAll(),
+      publish: (room, who) => this.#publish(room, who),
+      ask: (room) => {
+        if (this.#rooms.get(room.name) === room) void this.#ask(room)
+      },
+    })
   }
 
   get id(): string {
@@ -91,7 +94,7 @@ export class Presence implements PresencePart, RoomWatcher, PresentRoomHost {
 
   close(): void {
     this.#closed = true
-    if (this.#resend) clearTimeout(this.#resend)
+    this.#resend.close()
     for (const room of this.#rooms.values()) room.close()
     this.#rooms.clear()
     this.#local.clear()
@@ -146,7 +149,7 @@ export class Presence implements PresencePart, RoomWatcher, PresentRoomHost {
 
   noted(from: string, text: string): void {
     const note = fieldsOf(parse(text))
-    if (note['resend'] === true) this.#sendAgainSoon()
+    if (note['resend'] === true) this.#resend.soon()
     if (note['resend'] === 'users') this.#users?.tell(from)
     if (typeof note['users'] !== 'object' || note['users'] === null) return
     const { here, known, all, gone, lingering, announced, unannounced } = note['users'] as UsersNote
@@ -174,7 +177,7 @@ export class Presence implements PresencePart, RoomWatcher, PresentRoomHost {
 
   returned(): void {
     if (this.#closed) return
-    this.#sendAgain(true)
+    this.#resend.now(true)
     const { backplane } = this.#host
     // Users that this instance keeps may have gone offline during the outage.
     if (this.#users) for (const peer of backplane?.peers ?? []) backplane?.note(peer, RESEND_USERS)
@@ -246,48 +249,6 @@ export class Presence implements PresencePart, RoomWatcher, PresentRoomHost {
       }
     })
     return room.during(asking)
-  }
-
-  #sendAgainSoon(): void {
-    if (this.#closed) return
-    this.#resend ??= setTimeout(() => {
-      this.#resend = null
-      this.#sendAgain(false)
-    }, RESEND)
-    this.#resend.unref()
-  }
-
-  /** @param asking whether this instance may have missed changes too, and asks the others */
-  #sendAgain(asking: boolean): void {
-    this.#users?.tellAll()
-    this.#wanted = { asking: asking || this.#wanted?.asking === true }
-    if (!this.#sending) void this.#sendWanted()
-  }
-
-  /** Sends everything, and once more where that was wanted meanwhile: two at a time would meet in the queue. */
-  async #sendWanted(): Promise<void> {
-    this.#sending = true
-    for (let wanted = this.#wanted; wanted && !this.#closed; wanted = this.#wanted) {
-      this.#wanted = null
-      await this.#sendPortions(wanted.asking)
-    }
-    this.#sending = false
-  }
-
-  /** Sends each portion when the engine has taken the one before: the send queue of the backplane is bounded. */
-  async #sendPortions(asking: boolean): Promise<void> {
-    let portion: (Publication | null)[] = []
-    for (const room of [...this.#rooms.values()]) {
-      for (const { who } of [...room.sightingsOf(this.id)]) {
-        portion.push(this.#publish(room, who))
-        if (portion.length < PORTION) continue
-        const results = await Promise.all(portion.map((each) => each?.result))
-        portion = []
-        // The engine is away: `returned` sends everything again.
-        if (this.#closed || results.includes('queued')) return
-      }
-      if (asking && this.#rooms.get(room.name) === room) void this.#ask(room)
-    }
   }
 
   #note(to: string, users: UsersNote): void {
