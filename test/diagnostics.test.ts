@@ -498,7 +498,7 @@ describe('the channels of node:diagnostics_channel', () => {
       attach: true,
       maxRooms: 2,
       flood: { messages: 10, per: 100, close: 100 },
-      heartbeat: { interval: 200, timeout: 100 },
+      heartbeat: { interval: 800, timeout: 800 },
     })
     const { drop } = record('drop')
     const told = async (reason: string): Promise<DropEvent> => {

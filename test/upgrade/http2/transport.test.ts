@@ -363,7 +363,7 @@ describe('a WebSocket over HTTP/2', () => {
     })
 
     it('counts the bytes of a message that is still arriving', async () => {
-      const pair = await serve({ heartbeat: { interval: 200, timeout: 100 } })
+      const pair = await serve({ heartbeat: { interval: 1_000, timeout: 1_000 } })
       const { stream, connection } = await pair.bare()
       const message = frame(2, Buffer.alloc(1_000))
       const heard = once(connection, 'message')
