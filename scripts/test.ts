@@ -77,6 +77,9 @@ const APART =
   /^test\/(docs|examples|interop|deploys)\/|\/(browser|model|processes|pm2|hostile|compatibility|signals)\.test/
 const apart = LONG.filter((file) => APART.test(file))
 
+/** Folders without tests of this run. Hidden ones are left by a run that was killed. */
+const NO_TESTS = /^(\..*|support|peers|long|node_modules)$/
+
 process.chdir(new URL('..', import.meta.url).pathname)
 const words = process.argv.slice(2)
 const part = /^--(all|covered|apart)$/.exec(words[0] ?? '')?.[1]
@@ -119,14 +122,19 @@ process.exit(failed || faults ? 1 : 0)
 
 /** Returns the files of this run, the slowest first. */
 function testFiles(): string[] {
-  const files = readdirSync('test', { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.test.ts') && !/(^|\/)(support|peers|long)\//.test(name))
-    .map((name) => `test/${name}`)
-    .sort()
+  const files = testFilesIn('test').sort()
   const short = files.filter((file) => !LONG.includes(file))
   if (part === 'apart') return apart
   if (part === 'covered') return [...LONG.filter((file) => !apart.includes(file)), ...short]
   return all ? [...LONG, ...short] : short
+}
+
+function testFilesIn(folder: string): string[] {
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    const path = `${folder}/${entry.name}`
+    if (entry.isDirectory()) return NO_TESTS.test(entry.name) ? [] : testFilesIn(path)
+    return entry.name.endsWith('.test.ts') ? [path] : []
+  })
 }
 
 /** Returns what `npm run typecheck` prints when it fails, otherwise null. */
