@@ -124,7 +124,7 @@ export interface Hub<P extends AnyProtocol = ProtocolDefinition>
   /** The open connections of this instance, by id. */
   readonly localConnections: ReadonlyMap<string, Connection<DefaultState, DefinitionOf<P>>>
   /**
-   * Sets what follows messages through handlers and pushes; null for nothing. The last one set
+   * Sets what follows messages through handlers, pushes and requests to clients; null for nothing. The last one set
    * counts. `koaws/otel` sets one.
    *
    * @param tracer its methods must not throw

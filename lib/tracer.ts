@@ -1,4 +1,4 @@
-// What follows a message through handlers and pushes: the contract of `hub.trace()`.
+// What follows a message through handlers, pushes and requests to clients: the contract of `hub.trace()`.
 
 import { OptionsError } from './errors.ts'
 import { describe } from './validate.ts'
@@ -17,7 +17,15 @@ export interface TracedMessage {
   readonly tracestate: string | undefined
 }
 
-/** The fields of a push that carry its trace. */
+/** A request of the server that is about to be sent to a client. */
+export interface TracedRequest {
+  /** The `Connection`. */
+  readonly connection: unknown
+  /** The type of the message. */
+  readonly type: string
+}
+
+/** The fields of a push, or of a request to a client, that carry its trace. */
 export interface TraceFields {
   /** In the form of `traceparent` (W3C Trace Context). */
   readonly trace: string
@@ -36,9 +44,17 @@ export interface Tracer {
    */
   handle(message: TracedMessage, next: () => unknown): unknown
   /**
-   * Returns the trace of a push that is sent now; undefined for none.
+   * Sends a request to a client, and returns the promise of its answer, which may reject. Called for
+   * each `connection.request()` with a right type and right data; `send` calls `inject()` and sends it, once.
    *
-   * @param type the type of the push
+   * @param request the request
+   * @param send sends the request; resolves with the answer
+   */
+  request(request: TracedRequest, send: () => Promise<unknown>): Promise<unknown>
+  /**
+   * Returns the trace of a push, or of a request to a client, that is sent now; undefined for none.
+   *
+   * @param type the type of the message
    */
   inject(type: string): TraceFields | undefined
 }
@@ -46,7 +62,7 @@ export interface Tracer {
 /** Returns the tracer. @throws OptionsError when a method is missing */
 export function checkTracer(tracer: Tracer | null): Tracer | null {
   if (tracer === null) return null
-  for (const method of ['handle', 'inject'] as const) {
+  for (const method of ['handle', 'request', 'inject'] as const) {
     if (typeof tracer?.[method] === 'function') continue
     throw new OptionsError(
       `hub.trace(): the tracer needs a method "${method}", and is ${describe(tracer)}.`,

@@ -141,6 +141,7 @@ const TYPES = [
   'SubprotocolChooser',
   'TraceFields',
   'TracedMessage',
+  'TracedRequest',
   'Tracer',
   'UpgradeEvent',
   'UserLimit',

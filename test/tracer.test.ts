@@ -6,15 +6,27 @@ import { ask, hear, serveMessages, talk } from './support/talk.ts'
 
 const PARENT = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
 
-function recorder(trace?: string): Tracer & { seen: TracedMessage[]; injected: string[] } {
+interface Recorder extends Tracer {
+  readonly seen: TracedMessage[]
+  readonly asked: string[]
+  readonly injected: string[]
+}
+
+function recorder(trace?: string): Recorder {
   const seen: TracedMessage[] = []
+  const asked: string[] = []
   const injected: string[] = []
   return {
     seen,
+    asked,
     injected,
     handle(message, next) {
       seen.push(message)
       return next()
+    },
+    request({ type }, send) {
+      asked.push(type)
+      return send()
     },
     inject(type) {
       injected.push(type)
@@ -78,6 +90,34 @@ describe('hub.trace()', () => {
     expect(await hear(socket)).to.deep.equal({ type: 'said', data: 1 })
   })
 
+  it('wraps each request to a client, and puts its field into it', async () => {
+    const { port, hub } = await serveMessages(messages())
+    const socket = await talk(port)
+    const tracer = recorder(PARENT)
+    hub.trace(tracer)
+    const [connection] = hub.localConnections.values()
+    const answer = connection?.request('confirm', { total: 7 })
+    expect(await hear(socket)).to.deep.equal({
+      type: 'confirm',
+      id: 1,
+      data: { total: 7 },
+      trace: PARENT,
+    })
+    socket.json({ type: 'koaws:reply', id: 1, data: 'yes' })
+    expect(await answer).to.equal('yes')
+    const wrong = [
+      connection?.request('koaws:x'),
+      connection?.request('confirm', 1, { timeout: -1 }),
+    ]
+    const outcomes = await Promise.allSettled(wrong)
+    expect(outcomes.map(({ status }) => status)).to.deep.equal(['rejected', 'rejected'])
+    expect(tracer.asked).to.deep.equal(['confirm', 'confirm'])
+    expect(tracer.injected).to.deep.equal(['confirm'])
+    hub.trace(null)
+    connection?.request('confirm')
+    expect(await hear(socket)).to.deep.equal({ type: 'confirm', id: 2 })
+  })
+
   it('changes nothing where the tracer gives no field', async () => {
     const chat = messages().onOpen((connection) => connection.join('lobby'))
     const { port, hub } = await serveMessages(chat)
@@ -90,7 +130,7 @@ describe('hub.trace()', () => {
   it('rejects what is no tracer, and names the method', async () => {
     await serve(() => {})
     const hub = makeHub()
-    expect(() => hub.trace({ handle: () => {} } as never)).to.throw(/a method "inject"/)
+    expect(() => hub.trace({ handle: () => {} } as never)).to.throw(/a method "request"/)
     expect(() => hub.trace(undefined as never)).to.throw(/a method "handle", and is undefined/)
   })
 })

@@ -7,7 +7,13 @@ import type { Access } from '../connection/speaker.ts'
 import type { RequestOptions } from '../connection/types.ts'
 import { faultBody } from '../errors.ts'
 import { RESERVED } from '../protocol/definition.ts'
-import { type Envelope, type ErrorBody, requestText, welcomeText } from '../protocol/envelope.ts'
+import {
+  assertType,
+  type Envelope,
+  type ErrorBody,
+  requestText,
+  welcomeText,
+} from '../protocol/envelope.ts'
 import { Fault, isResume, MAX_DEPTH, RESUME, readEnvelope } from '../protocol/read.ts'
 import { isStreamed } from '../protocol/streams.ts'
 import { Answerer } from './answerer.ts'
@@ -59,9 +65,15 @@ export class MessageConversation extends Answerer implements Conversation {
 
   async ask(type: string, data: unknown, options: RequestOptions): Promise<unknown> {
     this.assertOpen()
+    assertType(type)
     this.check?.(type, data)
-    this.#requests ??= new Requests(this.core.connection, () => this.#queue.readOn())
-    return this.#requests.ask(type, options, (id) => this.say(requestText(type, id, data)))
+    const { connection, owner } = this.core
+    this.#requests ??= new Requests(connection, () => this.#queue.readOn())
+    const requests = this.#requests
+    const tracer = owner?.tracer() ?? null
+    const send = async (): Promise<unknown> =>
+      requests.ask(type, options, (id) => this.say(requestText(type, id, data, tracer)))
+    return tracer === null ? send() : tracer.request({ connection, type }, send)
   }
 
   end(error: Error): void {

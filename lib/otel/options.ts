@@ -27,7 +27,7 @@ export interface InstrumentOptions {
    */
   readonly traces?: boolean | undefined
   /**
-   * Which pushes carry the trace that is active when they are sent: all, or those of these types.
+   * Which pushes, and requests to clients, carry the trace that is active when they are sent: all, or those of these types.
    * Clients see the ids of sampled traces then.
    * @default false
    */

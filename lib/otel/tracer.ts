@@ -1,4 +1,4 @@
-// Runs handlers in spans, and gives pushes the active trace.
+// Runs handlers and requests to clients in spans, and gives messages the active trace.
 
 import {
   type Attributes,
@@ -13,7 +13,7 @@ import {
   SpanStatusCode,
   trace,
 } from '@opentelemetry/api'
-import type { TracedMessage, TraceFields, Tracer } from '../index.ts'
+import type { TracedMessage, TracedRequest, TraceFields, Tracer } from '../index.ts'
 import { SYSTEM } from '../metrics/message-counts.ts'
 import type { ResolvedOptions } from './options.ts'
 import { fieldsOfContext, parseTraceparent } from './traceparent.ts'
@@ -39,8 +39,9 @@ export class HubTracer implements Tracer {
   readonly #options: Pick<ResolvedOptions, 'propagate' | 'clientTrace' | 'traces'>
   /** Links to the span in which a connection was accepted. */
   readonly #upgrades = new WeakMap<object, Link[]>()
-  readonly #requests = new Map<string, SpanOfType>()
-  readonly #notes = new Map<string, SpanOfType>()
+  readonly #requests = new SpanKinds((type) => callSpan(SpanKind.SERVER, type))
+  readonly #notes = new SpanKinds(consumerSpan)
+  readonly #asked = new SpanKinds((type) => callSpan(SpanKind.CLIENT, type))
 
   constructor(
     tracer: OtelTracer,
@@ -61,12 +62,25 @@ export class HubTracer implements Tracer {
   handle(message: TracedMessage, next: () => unknown): unknown {
     if (!this.#options.traces) return next()
     const parent = this.#parentOf(message)
-    const { name, kind, attributes } = this.#kindOf(message)
+    const { type, isRequest } = message
+    const { name, kind, attributes } = (isRequest ? this.#requests : this.#notes).of(type)
     const links = this.#linksOf(message)
     const span = this.#tracer.startSpan(name, { kind, attributes, links }, parent)
     const active = trace.setSpan(parent, span)
     if (!span.isRecording()) return context.with(active, next)
-    return runIn(active, span, next)
+    return runIn(active, span, next, failHandler)
+  }
+
+  async request(
+    { connection, type }: TracedRequest,
+    send: () => Promise<unknown>,
+  ): Promise<unknown> {
+    if (!this.#options.traces) return send()
+    const { name, kind, attributes } = this.#asked.of(type)
+    const links = this.#upgradeOf(connection)
+    const span = this.#tracer.startSpan(name, { kind, attributes, links })
+    const active = trace.setSpan(context.active(), span)
+    return runIn(active, span, send, fail)
   }
 
   inject(type: string): TraceFields | undefined {
@@ -85,20 +99,14 @@ export class HubTracer implements Tracer {
   }
 
   #linksOf(message: TracedMessage): Link[] {
-    const { connection } = message
-    const upgrade = typeof connection === 'object' && connection !== null ? connection : this
-    const links = this.#upgrades.get(upgrade) ?? []
+    const links = this.#upgradeOf(message.connection)
     const remote = this.#options.clientTrace === 'link' ? remoteOf(message) : undefined
     return remote === undefined ? links : [...links, { context: remote }]
   }
 
-  #kindOf({ type, isRequest }: TracedMessage): SpanOfType {
-    const known = isRequest ? this.#requests : this.#notes
-    const found = known.get(type)
-    if (found !== undefined) return found
-    const made = spanOf(type, isRequest)
-    if (known.size < MOST_TYPES) known.set(type, made)
-    return made
+  #upgradeOf(connection: unknown): Link[] {
+    const isObject = typeof connection === 'object' && connection !== null
+    return (isObject && this.#upgrades.get(connection)) || []
   }
 }
 
@@ -106,11 +114,29 @@ function remoteOf({ trace: given, tracestate }: TracedMessage): SpanContext | un
   return given === undefined ? undefined : parseTraceparent(given, tracestate)
 }
 
-function spanOf(type: string, isRequest: boolean): SpanOfType {
-  if (isRequest) {
-    const attributes = { 'rpc.system.name': SYSTEM, 'rpc.method': type }
-    return { name: type, kind: SpanKind.SERVER, attributes }
+/** What spans of one kind have, by the type of the message: kept for a bounded number of types. */
+class SpanKinds {
+  readonly #known = new Map<string, SpanOfType>()
+  readonly #make: (type: string) => SpanOfType
+
+  constructor(make: (type: string) => SpanOfType) {
+    this.#make = make
   }
+
+  of(type: string): SpanOfType {
+    const found = this.#known.get(type)
+    if (found !== undefined) return found
+    const made = this.#make(type)
+    if (this.#known.size < MOST_TYPES) this.#known.set(type, made)
+    return made
+  }
+}
+
+function callSpan(kind: SpanKind, type: string): SpanOfType {
+  return { name: type, kind, attributes: { 'rpc.system.name': SYSTEM, 'rpc.method': type } }
+}
+
+function consumerSpan(type: string): SpanOfType {
   return {
     name: `process ${type}`,
     kind: SpanKind.CONSUMER,
@@ -123,13 +149,22 @@ function spanOf(type: string, isRequest: boolean): SpanOfType {
   }
 }
 
-/** Runs a handler in a span, which ends with it. Returns what the handler returned, or a promise of it. */
-function runIn(active: Context, span: Span, next: () => unknown): unknown {
+/**
+ * Runs a function in a span, which ends with it. Returns what the function returned, or a promise of it.
+ *
+ * @param onError ends the span of a function that failed
+ */
+function runIn(
+  active: Context,
+  span: Span,
+  next: () => unknown,
+  onError: (span: Span, error: unknown) => void,
+): unknown {
   let result: unknown
   try {
     result = context.with(active, next)
   } catch (error) {
-    fail(span, error)
+    onError(span, error)
     throw error
   }
   if (!isThenable(result)) {
@@ -142,7 +177,7 @@ function runIn(active: Context, span: Span, next: () => unknown): unknown {
       return value
     },
     (error: unknown) => {
-      fail(span, error)
+      onError(span, error)
       throw error
     },
   )
@@ -157,13 +192,18 @@ function isThenable(value: unknown): boolean {
   }
 }
 
-/** Ends a span with an error. As the conventions say, a fault of the client leaves the status unset. */
-function fail(span: Span, error: unknown): void {
+/** Ends the span of a handler with an error. As the conventions say, a fault of the client leaves the status unset. */
+function failHandler(span: Span, error: unknown): void {
+  const { status } = readError(error)
+  fail(span, error, typeof status === 'number' && status >= 400 && status < 500)
+}
+
+/** Ends a span with an error. */
+function fail(span: Span, error: unknown, isOfClient = false): void {
   const { code, name, status } = readError(error)
   const type = [code, name].find((one) => typeof one === 'string' && one !== '')
   span.setAttribute('error.type', String(type ?? '_OTHER').slice(0, LONGEST))
   if (typeof status === 'number') span.setAttribute('rpc.status_code', String(status))
-  const isOfClient = typeof status === 'number' && status >= 400 && status < 500
   if (!isOfClient) span.setStatus({ code: SpanStatusCode.ERROR })
   span.end()
 }

@@ -66,12 +66,20 @@ function traceText({ trace, tracestate }: TraceFields): string {
 /**
  * Returns the text of a request to a client.
  *
+ * @param tracer gives the fields `trace` and `tracestate`
  * @throws TypeError as {@link pushText}
  */
-export function requestText(type: string, id: number, data: unknown): string {
+export function requestText(
+  type: string,
+  id: number,
+  data: unknown,
+  tracer?: Tracer | null,
+): string {
   assertType(type)
+  const fields = tracer?.inject(type)
   const rest = data === undefined ? '' : `,"data":${jsonText(data, 'request', type)}`
-  return `{"type":${JSON.stringify(type)},"id":${id}${rest}}`
+  const last = fields === undefined ? '' : traceText(fields)
+  return `{"type":${JSON.stringify(type)},"id":${id}${rest}${last}}`
 }
 
 /**
@@ -141,7 +149,8 @@ export function presenceText(data: object): string {
   return JSON.stringify({ type: 'koaws:presence', data })
 }
 
-function assertType(type: string): void {
+/** @throws TypeError when the type of a message is not a string of 1 to 255 bytes, or is reserved */
+export function assertType(type: string): void {
   assertName('message type', type)
   if (type.startsWith(RESERVED)) {
     throw new TypeError(

@@ -218,6 +218,51 @@ describe('spans of messages', () => {
     }
   })
 
+  it('surround a request to a client, inside of the span of the handler that sends it', async () => {
+    const chat = messages().on('order', async ({ connection }) => {
+      try {
+        return await connection.request('confirm', { card: 'private' }, { timeout: 60_000 })
+      } catch {
+        return 'refused'
+      }
+    })
+    const { port } = await serveTraced(chat, { propagate: ['confirm'] })
+    const socket = await talk(port)
+    socket.json({ type: 'order', id: 1, trace: PARENT })
+    const asked = (await hear(socket)) as { id: number; trace: string }
+    socket.json({ type: 'koaws:reply', id: asked.id, data: true })
+    expect(await hear(socket)).to.include({ id: 1, data: true })
+    const [confirm, order] = [named('confirm'), named('order')]
+    expect(confirm?.kind).to.equal(SpanKind.CLIENT)
+    expect(confirm?.attributes).to.deep.equal({
+      'rpc.system.name': 'koaws',
+      'rpc.method': 'confirm',
+    })
+    expect(confirm?.parentSpanContext?.spanId).to.equal(order?.spanContext().spanId)
+    expect(confirm?.links).to.deep.equal(order?.links)
+    expect(asked.trace).to.equal(`00-${TRACE}-${confirm?.spanContext().spanId}-01`)
+    socket.json({ type: 'order', id: 2 })
+    const error = { status: 404, code: 'no-card', message: 'hunter2' }
+    const { id } = (await hear(socket)) as { id: number }
+    socket.json({ type: 'koaws:error', id, error })
+    expect(await hear(socket)).to.include({ id: 2, data: 'refused' })
+    const failed = sdk.spans().filter(({ name }) => name === 'confirm')[1]
+    expect(failed?.status).to.deep.equal({ code: SpanStatusCode.ERROR })
+    expect(failed?.attributes).to.include({ 'error.type': 'no-card', 'rpc.status_code': '404' })
+    expect(JSON.stringify([failed?.attributes, failed?.events])).to.not.include('hunter2')
+  })
+
+  it('end when the client of a request leaves', async () => {
+    const chat = messages().on('order', ({ connection }) => connection.request('confirm'))
+    const { port } = await serveTraced(chat)
+    const socket = await talk(port)
+    socket.json({ type: 'order', id: 1 })
+    expect(await hear(socket)).to.not.have.property('trace')
+    socket.terminate()
+    await eventually(() => named('confirm') !== undefined)
+    expect(named('confirm')?.attributes).to.include({ 'error.type': 'ERR_KOAWS_CLOSED' })
+  })
+
   it('are not in pushes unless asked for', async () => {
     const chat = messages().on('say', ({ connection }) => connection.push('said'))
     const { port } = await serveTraced(chat)

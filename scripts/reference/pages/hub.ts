@@ -36,6 +36,7 @@ export {
   type SlowConsumerPolicy,
   type StreamsOptions,
   type TracedMessage,
+  type TracedRequest,
   type TraceFields,
   type Tracer,
   type UserLimit,
