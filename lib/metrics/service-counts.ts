@@ -3,10 +3,19 @@
 import { performance } from 'node:perf_hooks'
 import type { BackplaneEvent, LostEvent, PublishedEvent, ShutdownEvent } from '../index.ts'
 import type { Families } from './families.ts'
+import type { Distribution, Series } from './family.ts'
 import { SYSTEM } from './message-counts.ts'
+
+/** What every publish changes. */
+interface Published {
+  readonly orders: Series
+  readonly size: Series
+  readonly duration: Distribution
+}
 
 export class ServiceCounts {
   readonly #families: Families
+  #published: Published | null = null
   #stage: { readonly name: string; readonly began: number } | null = null
 
   constructor(families: Families) {
@@ -18,13 +27,19 @@ export class ServiceCounts {
   }
 
   published({ orders, size, duration }: PublishedEvent): void {
+    this.#published ??= this.#seriesOfPublished()
+    this.#published.orders.value += orders
+    this.#published.size.value += size
+    this.#published.duration.record(duration / 1000)
+  }
+
+  #seriesOfPublished(): Published {
     const families = this.#families
-    families.one('koaws.backplane.published').value += orders
-    families.one('koaws.backplane.published.size').value += size
-    families
-      .histogram('messaging.client.operation.duration')
-      .at(SYSTEM, 'publish')
-      .record(duration / 1000)
+    return {
+      orders: families.one('koaws.backplane.published'),
+      size: families.one('koaws.backplane.published.size'),
+      duration: families.histogram('messaging.client.operation.duration').at(SYSTEM, 'publish'),
+    }
   }
 
   lost({ direction, count }: LostEvent): void {
