@@ -38,7 +38,7 @@ export class Claims {
       copies: new Map(),
       busy: new Map(),
       followers: new Set(),
-      newest: latest(log.newest, log.copy?.epoch ?? ''),
+      newest: newestOf(log),
       forgotten: this.#context.logs.forgotten,
     }
     for (const id of members.peers) this.#gather(log, log.claim, id, handFrom)
@@ -83,7 +83,7 @@ export class Claims {
       holds: copy !== null,
       copy: copy?.exceeds(message.has, message.seq) ? copy.snapshot() : null,
       follows: log.follows,
-      newest: latest(log.newest, copy?.epoch ?? ''),
+      newest: newestOf(log),
       forgotten: this.#context.logs.forgotten,
     })
   }
@@ -191,4 +191,12 @@ function takeAll<T>(map: Map<string, T>): T[] {
   const values = [...map.values()]
   map.clear()
   return values
+}
+
+/**
+ * Returns the latest epoch that is known here. A publisher may know it from the owner only, and ignores
+ * earlier ones: a new epoch must be later, also when the clock went back.
+ */
+function newestOf({ newest, outEpoch, copy }: Log): string {
+  return latest(latest(newest, outEpoch), copy?.epoch ?? '')
 }

@@ -149,8 +149,10 @@ export class Core implements Context {
     for (const old of former.logs.all()) {
       const log = this.logs.adopt(old)
       log.follows = old.follows
-      log.out.push(...old.out)
-      for (const one of old.out) log.outKeys.set(one.entry.key, one)
+      for (const one of old.out) {
+        log.out.push(one)
+        log.outKeys.set(one.entry.key, one)
+      }
       this.unsettled.add(log)
       const pending = [...old.pending.values()]
       for (const { question, waiter } of pending) this.ask(log.name, question, waiter)

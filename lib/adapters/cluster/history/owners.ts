@@ -84,7 +84,8 @@ export class Owners {
       source.via = via
       source.spots = source.spots.filter((spot) => spot.n > known)
     }
-    const last = isSame ? source.n : 0
+    // An owner that has forgotten a quiet publisher goes on after what the publisher knows to be recorded.
+    const last = isSame ? source.n : known
     if (n <= last) this.#again(log, copy, message, via)
     if (n !== last + 1 || (isSame && source.spots.length >= MOST_SPOTS)) return
     if (this.#isBehind(ownership, copy)) return

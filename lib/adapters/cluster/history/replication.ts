@@ -76,7 +76,7 @@ export class Replication {
     const { ownership, copy } = log
     if (!ownership || copy?.ballot !== ballot) return
     if (ownership.replica !== from || ownership.isInstalled) return
-    ownership.replicated = Math.max(ownership.replicated, seq)
+    ownership.replicated = Math.max(ownership.replicated, Math.min(seq, copy.last.seq))
     this.#dropOlder(log, ownership)
   }
 
@@ -98,7 +98,7 @@ export class Replication {
   replicated(log: Log, from: string, { ballot, seq }: Replicated): void {
     const { ownership, copy } = log
     if (!ownership || copy?.ballot !== ballot || ownership.replica !== from) return
-    ownership.replicated = Math.max(ownership.replicated, seq)
+    ownership.replicated = Math.max(ownership.replicated, Math.min(seq, copy.last.seq))
     this.commit(log, ownership)
   }
 

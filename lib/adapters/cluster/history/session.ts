@@ -10,7 +10,7 @@ const WINDOW = 4 * 1024 * 1024
 const PART = 1024 * 1024
 /** The longest messages that are accepted, in bytes. */
 const LONGEST = 512 * 1024 * 1024
-/** How many bytes may arrive before they are acknowledged at once. */
+/** How many bytes may arrive before they are acknowledged at once, at most. */
 const UNACKNOWLEDGED = 256 * 1024
 /** After how many ticks without an acknowledgment frames are sent again, at first and at most. */
 const PATIENCE = 5
@@ -37,6 +37,8 @@ export class Session {
   readonly peer: string
   readonly #owner: SessionOwner
   readonly #most: number
+  /** A part of what the other side may have waiting: what is not acknowledged counts there. */
+  readonly #mostUnacknowledged: number
   /** Messages that are not in a frame yet, and their size. */
   #waiting: Message[] = []
   #waitingSize = 0
@@ -62,6 +64,7 @@ export class Session {
     this.peer = peer
     this.#owner = owner
     this.#most = most
+    this.#mostUnacknowledged = Math.min(UNACKNOWLEDGED, most / 4)
   }
 
   /** Whether so much waits that entries shall wait elsewhere. */
@@ -92,7 +95,7 @@ export class Session {
       this.#waiting.push({ kind: 'missed' })
       this.#write()
     }
-    if (this.#unacknowledged >= UNACKNOWLEDGED) this.acknowledge()
+    if (this.#unacknowledged >= this.#mostUnacknowledged) this.acknowledge()
   }
 
   /** Whether the other side does not know what has arrived. The next message tells it too. */
@@ -142,12 +145,12 @@ export class Session {
     this.#got = number
     this.#parts.push(body)
     this.#partsSize += body.length
-    if (this.#partsSize > LONGEST) throw new RangeError('messages are too long')
-    if (kind === FrameKind.part) return
-    const whole = this.#parts.length === 1 ? body : Buffer.concat(this.#parts)
-    this.#parts = []
+    const size = this.#partsSize
+    if (kind === FrameKind.part && size <= LONGEST) return
+    const parts = this.#parts.splice(0)
     this.#partsSize = 0
-    this.#owner.received(this, decode(whole))
+    if (size > LONGEST) throw new RangeError('messages are too long')
+    this.#owner.received(this, decode(parts.length === 1 ? body : Buffer.concat(parts)))
   }
 
   #acknowledged(got: number): void {

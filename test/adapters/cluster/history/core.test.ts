@@ -101,6 +101,19 @@ class Mesh {
     return textsOf(found)
   }
 
+  follow(id: string, log: string): void {
+    this.cores.get(id)?.ask(log, { want: 'follow' }, { settle: () => {}, fail: () => {} })
+  }
+
+  /** Lets time pass in steps, and delivers everything after each. */
+  tick(milliseconds: number, times: number): void {
+    for (let i = 0; i < times; i++) {
+      this.now += milliseconds
+      for (const core of this.cores.values()) core.tick()
+      this.settle()
+    }
+  }
+
   roles(log: string): string[] {
     return [...this.cores].map(([id, core]) => `${id} ${core.roleOf(log)}`)
   }
@@ -234,11 +247,7 @@ describe('the core of the history between processes', () => {
     expect(mesh.pass('b', 'c')).to.include('busy')
     mesh.settle()
     expect(mesh.roles(log)).to.deep.equal(['a none', 'b owner', 'c replica'])
-    for (let i = 0; i < 20; i++) {
-      mesh.now += 100
-      for (const core of mesh.cores.values()) core.tick()
-      mesh.settle()
-    }
+    mesh.tick(100, 20)
     expect(mesh.read('c', log)).to.deep.equal(['1', '2'])
     expect(mesh.roles(log).filter((role) => role.endsWith(' owner'))).to.have.length(1)
   })
@@ -351,12 +360,46 @@ describe('the core of the history between processes', () => {
     const successor = mesh.start('a2', 'a')
     successor.adopt(former)
     mesh.settle()
-    for (let i = 0; i < 20; i++) {
-      mesh.now += 100
-      for (const core of mesh.cores.values()) core.tick()
-      mesh.settle()
-    }
+    mesh.tick(100, 20)
     expect(mesh.read('b', log)).to.deep.equal(['1', '2'])
+    expect(places).to.have.length(1)
+  })
+
+  it('records for a publisher that was cast out, silent for 10 minutes, and gets another owner', () => {
+    const mesh = new Mesh()
+    mesh.startAll('a', 'b', 'p')
+    const log = logFor(['a', 'b', 'p', 'p2'], 'a', 'b')
+    for (const text of ['1', '2', '3']) mesh.append('p', log, text)
+    mesh.follow('p', log)
+    mesh.tick(200, 3)
+    const former = mesh.cores.get('p') as Core
+    mesh.kill('p')
+    mesh.start('p2', 'p').adopt(former)
+    mesh.tick(200, 10)
+    mesh.tick(60_100, 10)
+    mesh.kill('a')
+    mesh.tick(200, 20)
+    const places = mesh.append('p2', log, '4')
+    mesh.tick(1_100, 10)
+    expect(places).to.have.length(1)
+    expect(mesh.read('b', log)).to.deep.equal(['1', '2', '3', '4'])
+  })
+
+  it('begins a later epoch than a publisher knows, also when the clock went back', () => {
+    const mesh = new Mesh()
+    mesh.startAll('a', 'b')
+    const log = logFor(['a', 'b', 'c', 'p'], 'a', 'b', 'c')
+    mesh.append('a', log, '1')
+    mesh.startAll('c', 'p')
+    mesh.tick(200, 5)
+    expect(mesh.append('p', log, '2')).to.have.length(0)
+    mesh.tick(200, 3)
+    mesh.now -= 3_600_000
+    mesh.kill('a')
+    mesh.kill('b')
+    mesh.tick(200, 10)
+    const places = mesh.append('p', log, '3')
+    mesh.tick(1_100, 10)
     expect(places).to.have.length(1)
   })
 })
