@@ -211,6 +211,7 @@ export class Backplane {
   #down(reason: Error): void {
     if (this.#state !== 'ready') return
     this.#recovery.down()
+    this.#pulse.peers.cut(performance.now())
     this.#sender.queue.down()
     this.#turn('degraded', reasonOf(reason))
     this.#questions.giveUp()

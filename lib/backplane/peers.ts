@@ -48,7 +48,10 @@ export interface PeerEvents {
   left(id: string, since: number): boolean
   /** Reports that a beat sent after `since` did not arrive, though the peer is alive. */
   missed(id: string, since: number): void
-  /** Reports that another instance heard later beats of a peer that is gone for all. */
+  /**
+   * Reports that another instance heard later beats of a peer that is gone for all, or that a peer came and went
+   * while this instance heard nothing.
+   */
   outlived(id: string): void
 }
 
@@ -58,6 +61,8 @@ export class Peers {
   /** Peers that left within two leases, or that others have heard since; earliest first. */
   readonly #left = new Map<string, Departed>()
   readonly #events: PeerEvents
+  /** The last outage of this instance: when it last heard something before, and when it could hear again. */
+  #outage = { from: Infinity, to: Infinity }
   /** The last id that a note named. */
   #namedUntil = ''
 
@@ -172,6 +177,36 @@ export class Peers {
       // A late process sends beats without a note, so each is named for two leases.
       const isOld = now - Math.max(leftAt, heard?.at ?? 0) > 2 * lease
       if (isOutlived || isOld) this.#left.delete(id)
+    }
+  }
+
+  /** This instance cannot hear the others any more: an outage begins. */
+  cut(now: number): void {
+    const heard = [...this.#peers.values()].map(({ receivedAt }) => receivedAt)
+    this.#outage = { from: Math.max(...heard, -Infinity), to: Infinity }
+    if (heard.length === 0) this.#outage.from = now
+  }
+
+  /** The outage is over. */
+  restored(now: number): void {
+    this.#outage.to = now
+    this.renew(now)
+  }
+
+  /**
+   * Another instance names peers that have left it. Reports those that came and went in the last outage: their
+   * positions are told by nobody.
+   *
+   * @param period the interval of beats, in milliseconds: each is reported once
+   */
+  departed(left: readonly HeardPeer[], period: number, now: number): void {
+    const { from, to } = this.#outage
+    for (const { id, number, silent } of left) {
+      const receivedAt = now - silent
+      if (this.#peers.has(id) || this.#left.has(id) || receivedAt < from || receivedAt > to)
+        continue
+      this.#left.set(id, { number, receivedAt, period, leftAt: now, isReported: true })
+      this.#events.outlived(id)
     }
   }
 

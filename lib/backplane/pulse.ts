@@ -27,6 +27,7 @@ export interface PulseEvents extends PeerEvents {
 /** The signs of life of one instance: what it says, what it hears of its peers, and its own echo. Times are monotonic. */
 export class Pulse {
   readonly peers: Peers
+  readonly #id: string
   readonly #events: PulseEvents
   readonly #heartbeat: number
   readonly #hearing: Hearing
@@ -39,6 +40,7 @@ export class Pulse {
   #looking: NodeJS.Timeout | undefined
 
   constructor(id: string, heartbeat: number, tell: Tell, events: PulseEvents) {
+    this.#id = id
     this.#events = events
     this.#heartbeat = heartbeat
     this.#hearing = new Hearing(id)
@@ -70,7 +72,7 @@ export class Pulse {
   /** The engine is there: what was heard before counts no more. */
   renew(now: number): void {
     this.#echoedAt = now
-    this.peers.renew(now)
+    this.peers.restored(now)
     this.#hearing.renew()
   }
 
@@ -126,6 +128,8 @@ export class Pulse {
   /** A peer has told what it hears. @returns false where this process was late, and it says nothing */
   noted(origin: string, note: HeardNote, now: number): boolean {
     this.#hearing.named(origin, note, now)
+    const left = note.left.filter(({ id }) => id !== this.#id)
+    this.peers.departed(left, this.#voice.period, now)
     if (this.#isLate(now)) return false
     this.#hearing.noted(origin, note, this.peers.knownAt(origin), this.#voice.period, now)
     return true

@@ -86,3 +86,43 @@ describe('a peer that others heard for longer', () => {
     expect(missed).to.deep.equal([['a', 0]])
   })
 })
+
+describe('a peer that came and went while this instance was cut off', () => {
+  function cutOff(): { peers: Peers; seen: string[] } {
+    const seen: string[] = []
+    const outlived = (id: string): void => void seen.push(id)
+    const peers = new Peers({ joined() {}, left: () => false, missed() {}, outlived })
+    peers.heard('witness', 1, 10, 900)
+    peers.cut(1_000)
+    peers.restored(2_000)
+    return { peers, seen }
+  }
+
+  const named = (silent: number) => [{ id: 'a', number: 3, silent }]
+
+  it('is reported once, when another instance names it', () => {
+    const { peers, seen } = cutOff()
+    peers.departed(named(500), 10, 2_010)
+    peers.expire(2_011, () => undefined)
+    peers.departed(named(501), 10, 2_011)
+    expect(seen).to.deep.equal(['a'])
+  })
+
+  it('is not reported when it was heard last before or after that, when it is known, or without an outage', () => {
+    const { peers, seen } = cutOff()
+    peers.departed(named(1_200), 10, 2_010)
+    peers.departed(named(2), 10, 2_010)
+    peers.heard('a', 2, 10, 2_011)
+    peers.departed(named(500), 10, 2_012)
+    peers.gone('a', 2_013)
+    peers.departed(named(500), 10, 2_014)
+    const calm = new Peers({
+      joined() {},
+      left: () => false,
+      missed() {},
+      outlived: () => seen.push('calm'),
+    })
+    calm.departed(named(5), 10, 2_000)
+    expect(seen).to.deep.equal([])
+  })
+})

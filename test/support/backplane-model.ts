@@ -148,6 +148,8 @@ class Instance implements BackplaneHost {
   readonly #run: ModelRun
   /** Rooms with a subscription that does not hold yet. */
   readonly #pending = new Set<string>()
+  /** The present subscription of each room: the end of an earlier one does not confirm it. */
+  readonly #subscriptions = new Map<string, object>()
 
   constructor(id: string, run: ModelRun, adapter: Adapter) {
     this.id = id
@@ -169,8 +171,10 @@ class Instance implements BackplaneHost {
       return
     }
     this.evidence.subscribed(room)
+    const subscription = {}
+    this.#subscriptions.set(room, subscription)
     void this.line.subscribe(room === 'all' ? room : `room:${room}`).then(() => {
-      if (!this.#counts.has(room)) return
+      if (this.#subscriptions.get(room) !== subscription) return
       if (this.line.status.state === 'ready') this.#holds(room)
       else this.#pending.add(room)
     })
@@ -182,6 +186,7 @@ class Instance implements BackplaneHost {
     if (count > 0) this.#counts.set(room, count)
     else {
       this.#counts.delete(room)
+      this.#subscriptions.delete(room)
       this.#pending.delete(room)
       this.evidence.unsubscribed(room)
       this.line.unsubscribe(`room:${room}`)

@@ -72,12 +72,15 @@ export class LossEvidence {
         missing.set(at, (missing.get(at) ?? 0) + 1)
       }
     }
+    /** Instances that came and went in an outage are reported with all topics. */
+    const origins = new Set([...missing.keys()].map((at) => at.split(' ')[1]))
     const wrong: string[] = []
     const counts = new Map<string, number>()
     for (const { topic, from, count } of losses) {
       const at = `${topic} ${from}`
       if (count > 0) counts.set(at, (counts.get(at) ?? 0) + count)
-      else if (!this.#left.has(from)) wrong.push(`${at} may have lost something, without a reason`)
+      else if (!this.#left.has(from) && !origins.has(from))
+        wrong.push(`${at} may have lost something, without a reason`)
     }
     for (const [at, count] of counts) {
       const before = this.#unreported.get(at) ?? 0
