@@ -14,6 +14,8 @@ const SLACK = 250
 const LATE = 1
 /** Up to this many instances beat at the configured period; with more, each beats less often. */
 const EVEN = 50
+/** For how many leases a peer is named after it left: a late process sends beats without a note. */
+const NAMING = 2
 /** The most peers in one note about heard peers, and the most peers that left. */
 const NAMED = 50
 /** The most peers to remember after they left. */
@@ -58,7 +60,7 @@ export interface PeerEvents {
 /** Tracks the other instances by their beats. Times are monotonic, in milliseconds. */
 export class Peers {
   readonly #peers = new Map<string, Peer>()
-  /** Peers that left within two leases, or that others have heard since; earliest first. */
+  /** Peers that left within four leases, or that others have heard since; earliest first. */
   readonly #left = new Map<string, Departed>()
   readonly #events: PeerEvents
   /** The last outage of this instance: when it last heard something before, and when it could hear again. */
@@ -174,8 +176,8 @@ export class Peers {
       // Until then the peer may still live: when it is heard again, its positions show what was lost.
       const isOutlived = heard !== undefined && heard.number > number && now - heard.at > lease
       if (isOutlived && !isReported) this.#events.outlived(id)
-      // A late process sends beats without a note, so each is named for two leases.
-      const isOld = now - Math.max(leftAt, heard?.at ?? 0) > 2 * lease
+      // Longer than others name it: otherwise it would be taken for one that came and went.
+      const isOld = now - Math.max(leftAt, heard?.at ?? 0) > 2 * NAMING * lease
       if (isOutlived || isOld) this.#left.delete(id)
     }
   }
@@ -203,7 +205,7 @@ export class Peers {
     const { from, to } = this.#outage
     for (const { id, number, silent } of left) {
       const receivedAt = now - silent
-      if (this.#peers.has(id) || this.#left.has(id) || receivedAt < from || receivedAt > to)
+      if (this.#peers.has(id) || this.#left.has(id) || receivedAt < from || receivedAt > to + SLACK)
         continue
       this.#left.set(id, { number, receivedAt, period, leftAt: now, isReported: true })
       this.#events.outlived(id)
@@ -225,7 +227,10 @@ export class Peers {
     const part = rest.slice(0, NAMED)
     const until = rest.length > NAMED ? (part.at(-1) ?? '') : ''
     this.#namedUntil = until
-    const left = [...this.#left].slice(-NAMED).map(([id, peer]) => nameOf(id, peer, now))
+    const left = [...this.#left]
+      .filter(([, { leftAt, period }]) => now - leftAt <= NAMING * LEASE * period)
+      .slice(-NAMED)
+      .map(([id, peer]) => nameOf(id, peer, now))
     return { after, until, peers: part.map((id) => this.#name(id, now)), left }
   }
 

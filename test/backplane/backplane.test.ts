@@ -202,6 +202,28 @@ describe('the backplane', () => {
       expect(unknown).to.include({ instance: idOf(other), from: idOf(one), count: 0 })
     })
 
+    it('reports an unknown loss for an instance that came and went meanwhile', async () => {
+      const adapter = breakableAdapter({ heartbeat: HEARTBEAT })
+      const [other, witness] = (await houses(2, adapter)) as [House, House]
+      const losses = listen<LostEvent>('koaws:lost')
+      const b = await other.enter({ path: '/v1', rooms: ['r'] })
+      adapter.cut(idOf(other))
+      const brief = await house({ adapter })
+      await soon(() => expect(brief.hub.status().backplane.state).to.equal('ready'))
+      expect(await brief.hub.room('r').send('1').backplane).to.equal('sent')
+      await soon(() => expect(witness.hub.status().backplane.instances).to.equal(2))
+      await brief.hub.close()
+      adapter.heal(idOf(other))
+      await soon(() => expect(losses.map(({ topic }) => topic)).to.include('room:r'))
+      await expectArrived(
+        [b],
+        '{"type":"koaws:resync","data":{"room":null}}',
+        '{"type":"koaws:resync","data":{"room":"r"}}',
+      )
+      const unknown = losses.find(({ topic }) => topic === 'room:r')
+      expect(unknown).to.include({ instance: idOf(other), from: idOf(brief), count: 0 })
+    })
+
     it('delivers its queued messages only to members that were present when they were sent', async () => {
       const adapter = breakableAdapter({ heartbeat: HEARTBEAT })
       const [one, other, third] = (await houses(3, adapter)) as [House, House, House]

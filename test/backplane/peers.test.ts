@@ -111,7 +111,7 @@ describe('a peer that came and went while this instance was cut off', () => {
   it('is not reported when it was heard last before or after that, when it is known, or without an outage', () => {
     const { peers, seen } = cutOff()
     peers.departed(named(1_200), 10, 2_010)
-    peers.departed(named(2), 10, 2_010)
+    peers.departed(named(2), 10, 2_300)
     peers.heard('a', 2, 10, 2_011)
     peers.departed(named(500), 10, 2_012)
     peers.gone('a', 2_013)

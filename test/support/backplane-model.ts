@@ -260,7 +260,10 @@ class Instance implements BackplaneHost {
   }
 
   noted(): void {}
-  joined(): void {}
+
+  joined(peer: string): void {
+    this.evidence.joined(peer)
+  }
 
   left(peer: string): void {
     this.evidence.left(peer)

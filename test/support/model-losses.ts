@@ -25,6 +25,7 @@ export class LossEvidence {
   readonly #arrived = new Set<string>()
   readonly #spans = new Map<string, Span[]>()
   readonly #left = new Set<string>()
+  readonly #joined = new Set<string>()
   /**
    * By room and origin: messages that were missing in the previous round, and not reported by its
    * end.
@@ -52,6 +53,10 @@ export class LossEvidence {
     this.#longestWay = Math.max(this.#longestWay, way)
   }
 
+  joined(peer: string): void {
+    this.#joined.add(peer)
+  }
+
   left(peer: string): void {
     this.#left.add(peer)
   }
@@ -72,14 +77,13 @@ export class LossEvidence {
         missing.set(at, (missing.get(at) ?? 0) + 1)
       }
     }
-    /** Instances that came and went in an outage are reported with all topics. */
-    const origins = new Set([...missing.keys()].map((at) => at.split(' ')[1]))
     const wrong: string[] = []
     const counts = new Map<string, number>()
     for (const { topic, from, count } of losses) {
       const at = `${topic} ${from}`
       if (count > 0) counts.set(at, (counts.get(at) ?? 0) + count)
-      else if (!this.#left.has(from) && !origins.has(from))
+      // What came and went during an outage was never heard, and may have published anything.
+      else if (!this.#left.has(from) && this.#joined.has(from))
         wrong.push(`${at} may have lost something, without a reason`)
     }
     for (const [at, count] of counts) {
