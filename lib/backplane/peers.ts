@@ -176,7 +176,7 @@ export class Peers {
       // Until then the peer may still live: when it is heard again, its positions show what was lost.
       const isOutlived = heard !== undefined && heard.number > number && now - heard.at > lease
       if (isOutlived && !isReported) this.#events.outlived(id)
-      // Longer than others name it: otherwise it would be taken for one that came and went.
+      // Longer than others name it: otherwise `departed` would take it for a new one.
       const isOld = now - Math.max(leftAt, heard?.at ?? 0) > 2 * NAMING * lease
       if (isOutlived || isOld) this.#left.delete(id)
     }
@@ -196,8 +196,8 @@ export class Peers {
   }
 
   /**
-   * Another instance names peers that have left it. Reports those that came and went in the last outage: their
-   * positions are told by nobody.
+   * Another instance names peers that have left it. Reports each that came and went in the last outage, because no
+   * instance tells its positions any more.
    *
    * @param period the interval of beats, in milliseconds: each is reported once
    */

@@ -82,7 +82,7 @@ export class LossEvidence {
     for (const { topic, from, count } of losses) {
       const at = `${topic} ${from}`
       if (count > 0) counts.set(at, (counts.get(at) ?? 0) + count)
-      // What came and went during an outage was never heard, and may have published anything.
+      // An instance that came and went during an outage was never heard, and may have published anything.
       else if (!this.#left.has(from) && this.#joined.has(from))
         wrong.push(`${at} may have lost something, without a reason`)
     }
