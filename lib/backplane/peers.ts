@@ -185,8 +185,7 @@ export class Peers {
   /** This instance cannot hear the others any more: an outage begins. */
   cut(now: number): void {
     const heard = [...this.#peers.values()].map(({ receivedAt }) => receivedAt)
-    this.#outage = { from: Math.max(...heard, -Infinity), to: Infinity }
-    if (heard.length === 0) this.#outage.from = now
+    this.#outage = { from: heard.length > 0 ? Math.max(...heard) : now, to: Infinity }
   }
 
   /** The outage is over. */

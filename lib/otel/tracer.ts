@@ -61,14 +61,9 @@ export class HubTracer implements Tracer {
 
   handle(message: TracedMessage, next: () => unknown): unknown {
     if (!this.#options.traces) return next()
-    const parent = this.#parentOf(message)
     const { type, isRequest } = message
-    const { name, kind, attributes } = (isRequest ? this.#requests : this.#notes).of(type)
-    const links = this.#linksOf(message)
-    const span = this.#tracer.startSpan(name, { kind, attributes, links }, parent)
-    const active = trace.setSpan(parent, span)
-    if (!span.isRecording()) return context.with(active, next)
-    return runIn(active, span, next, failHandler)
+    const about = (isRequest ? this.#requests : this.#notes).of(type)
+    return this.#inSpan(about, this.#linksOf(message), this.#parentOf(message), next)
   }
 
   async request(
@@ -76,17 +71,20 @@ export class HubTracer implements Tracer {
     send: () => Promise<unknown>,
   ): Promise<unknown> {
     if (!this.#options.traces) return send()
-    const { name, kind, attributes } = this.#asked.of(type)
-    const links = this.#upgradeOf(connection)
-    const span = this.#tracer.startSpan(name, { kind, attributes, links })
-    const active = trace.setSpan(context.active(), span)
-    return runIn(active, span, send, fail)
+    return this.#inSpan(this.#asked.of(type), this.#upgradeOf(connection), context.active(), send)
   }
 
   inject(type: string): TraceFields | undefined {
     const { propagate } = this.#options
     const isAsked = typeof propagate === 'boolean' ? propagate : propagate.has(type)
     return isAsked ? fieldsOfContext(trace.getSpanContext(context.active())) : undefined
+  }
+
+  #inSpan(about: SpanOfType, links: Link[], parent: Context, next: () => unknown): unknown {
+    const { name, kind, attributes } = about
+    const span = this.#tracer.startSpan(name, { kind, attributes, links }, parent)
+    const active = trace.setSpan(parent, span)
+    return span.isRecording() ? runIn(active, span, kind, next) : context.with(active, next)
   }
 
   /**
@@ -149,22 +147,13 @@ function consumerSpan(type: string): SpanOfType {
   }
 }
 
-/**
- * Runs a function in a span, which ends with it. Returns what the function returned, or a promise of it.
- *
- * @param onError ends the span of a function that failed
- */
-function runIn(
-  active: Context,
-  span: Span,
-  next: () => unknown,
-  onError: (span: Span, error: unknown) => void,
-): unknown {
+/** Runs a function in a span, which ends with it. Returns what the function returned, or a promise of it. */
+function runIn(active: Context, span: Span, kind: SpanKind, next: () => unknown): unknown {
   let result: unknown
   try {
     result = context.with(active, next)
   } catch (error) {
-    onError(span, error)
+    fail(span, kind, error)
     throw error
   }
   if (!isThenable(result)) {
@@ -177,7 +166,7 @@ function runIn(
       return value
     },
     (error: unknown) => {
-      onError(span, error)
+      fail(span, kind, error)
       throw error
     },
   )
@@ -192,19 +181,14 @@ function isThenable(value: unknown): boolean {
   }
 }
 
-/** Ends the span of a handler with an error. As the conventions say, a fault of the client leaves the status unset. */
-function failHandler(span: Span, error: unknown): void {
-  const { status } = readError(error)
-  fail(span, error, typeof status === 'number' && status >= 400 && status < 500)
-}
-
-/** Ends a span with an error. */
-function fail(span: Span, error: unknown, isOfClient = false): void {
+/** Ends a span with an error. As the conventions say, a fault of the client leaves the status of a handler unset. */
+function fail(span: Span, kind: SpanKind, error: unknown): void {
   const { code, name, status } = readError(error)
   const type = [code, name].find((one) => typeof one === 'string' && one !== '')
   span.setAttribute('error.type', String(type ?? '_OTHER').slice(0, LONGEST))
   if (typeof status === 'number') span.setAttribute('rpc.status_code', String(status))
-  if (!isOfClient) span.setStatus({ code: SpanStatusCode.ERROR })
+  const isOfClient = typeof status === 'number' && status >= 400 && status < 500
+  if (kind === SpanKind.CLIENT || !isOfClient) span.setStatus({ code: SpanStatusCode.ERROR })
   span.end()
 }
 

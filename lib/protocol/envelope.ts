@@ -51,11 +51,22 @@ export interface Welcome {
  * data have no JSON form
  */
 export function pushText(type: string, data: unknown, tracer?: Tracer | null): string {
+  return messageText('push', type, '', data, tracer)
+}
+
+/** @param id the member `id` with its comma; empty for none */
+function messageText(
+  what: 'push' | 'request',
+  type: string,
+  id: string,
+  data: unknown,
+  tracer: Tracer | null | undefined,
+): string {
   assertType(type)
   const fields = tracer?.inject(type)
-  const rest = data === undefined ? '' : `,"data":${jsonText(data, 'push', type)}`
+  const rest = data === undefined ? '' : `,"data":${jsonText(data, what, type)}`
   const last = fields === undefined ? '' : traceText(fields)
-  return `{"type":${JSON.stringify(type)}${rest}${last}}`
+  return `{"type":${JSON.stringify(type)}${id}${rest}${last}}`
 }
 
 function traceText({ trace, tracestate }: TraceFields): string {
@@ -75,11 +86,7 @@ export function requestText(
   data: unknown,
   tracer?: Tracer | null,
 ): string {
-  assertType(type)
-  const fields = tracer?.inject(type)
-  const rest = data === undefined ? '' : `,"data":${jsonText(data, 'request', type)}`
-  const last = fields === undefined ? '' : traceText(fields)
-  return `{"type":${JSON.stringify(type)},"id":${id}${rest}${last}}`
+  return messageText('request', type, `,"id":${id}`, data, tracer)
 }
 
 /**

@@ -142,6 +142,21 @@ describe('the backplane', () => {
   })
 
   describe('with an instance that was cut off', () => {
+    /** Expects that a guest was told of a loss of unknown size in the room `r`. */
+    async function expectUnknown(
+      guest: Guest,
+      losses: readonly LostEvent[],
+      loss: Pick<LostEvent, 'instance' | 'from'>,
+    ): Promise<void> {
+      await expectArrived(
+        [guest],
+        '{"type":"koaws:resync","data":{"room":null}}',
+        '{"type":"koaws:resync","data":{"room":"r"}}',
+      )
+      const unknown = losses.find(({ topic }) => topic === 'room:r')
+      expect(unknown).to.include({ ...loss, count: 0 })
+    }
+
     it('reports the messages of others as lost when it returns', async () => {
       const adapter = breakableAdapter({ heartbeat: HEARTBEAT })
       const [one, other, third] = (await houses(3, adapter)) as [House, House, House]
@@ -193,13 +208,7 @@ describe('the backplane', () => {
       adapter.kill(idOf(one))
       adapter.heal(idOf(other))
       await soon(() => expect(other.hub.status().backplane.instances).to.equal(0))
-      await expectArrived(
-        [b],
-        '{"type":"koaws:resync","data":{"room":null}}',
-        '{"type":"koaws:resync","data":{"room":"r"}}',
-      )
-      const unknown = losses.find(({ topic }) => topic === 'room:r')
-      expect(unknown).to.include({ instance: idOf(other), from: idOf(one), count: 0 })
+      await expectUnknown(b, losses, { instance: idOf(other), from: idOf(one) })
     })
 
     it('reports an unknown loss for an instance that came and went meanwhile', async () => {
@@ -215,13 +224,7 @@ describe('the backplane', () => {
       await brief.hub.close()
       adapter.heal(idOf(other))
       await soon(() => expect(losses.map(({ topic }) => topic)).to.include('room:r'))
-      await expectArrived(
-        [b],
-        '{"type":"koaws:resync","data":{"room":null}}',
-        '{"type":"koaws:resync","data":{"room":"r"}}',
-      )
-      const unknown = losses.find(({ topic }) => topic === 'room:r')
-      expect(unknown).to.include({ instance: idOf(other), from: idOf(brief), count: 0 })
+      await expectUnknown(b, losses, { instance: idOf(other), from: idOf(brief) })
     })
 
     it('delivers its queued messages only to members that were present when they were sent', async () => {

@@ -76,7 +76,7 @@ export class Replication {
     const { ownership, copy } = log
     if (!ownership || copy?.ballot !== ballot) return
     if (ownership.replica !== from || ownership.isInstalled) return
-    ownership.replicated = Math.max(ownership.replicated, Math.min(seq, copy.last.seq))
+    raise(ownership, copy, seq)
     this.#dropOlder(log, ownership)
   }
 
@@ -98,7 +98,7 @@ export class Replication {
   replicated(log: Log, from: string, { ballot, seq }: Replicated): void {
     const { ownership, copy } = log
     if (!ownership || copy?.ballot !== ballot || ownership.replica !== from) return
-    ownership.replicated = Math.max(ownership.replicated, Math.min(seq, copy.last.seq))
+    raise(ownership, copy, seq)
     this.commit(log, ownership)
   }
 
@@ -220,4 +220,9 @@ export function isSettled({ undropped, replica, isInstalled }: Ownership): boole
 /** Returns an entry as followers and readers get it. */
 export function bare({ key, count, payload, offset, previous }: Entry): Entry {
   return { key, count, payload, offset, previous }
+}
+
+/** The replica has the entries up to a number. A number beyond the last entry counts as the last. */
+function raise(ownership: Ownership, { last }: Copy, seq: number): void {
+  ownership.replicated = Math.max(ownership.replicated, Math.min(seq, last.seq))
 }
